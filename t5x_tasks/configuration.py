@@ -1,0 +1,197 @@
+"""Configuration: pydantic models over YAML files, `base:` files to build on, dotted overrides, errors that name the key.
+
+    base: flan_t5_base.yaml      # relative to this file; may be a list, later ones win
+    data: {mixture: dialogsum}
+
+`load("configs/x.yaml", ["train.steps=200"], Schema)` merges the base files, the file and the overrides in this order and
+validates the result. This module knows how to load; what may stand in a file is said by the schema (train/config.py).
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from t5x_tasks.errors import UserError, suggest
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are errors, values do not change once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lengths(Section):
+    """Length of a packed row, in tokens, on the encoder's and on the decoder's side."""
+
+    inputs: int = Field(512, ge=8, le=4096)
+    targets: int = Field(128, ge=8, le=4096)
+
+
+class DataConfig(Section):
+    """What is learned from, and how it is laid into batches."""
+
+    mixture: str = Field("support_chats", description="any task or mixture that is registered")
+    cards: tuple[str, ...] = Field((), description="more cards of the user's: files or folders")
+    root: str | None = Field(None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]")
+    lengths: Lengths | Literal["auto"] = Lengths()  # pyright: ignore[reportCallIssue]
+    pack: bool = True
+    rate_cap: int | None = Field(None, ge=1, description="examples a data set brings to one epoch of the mixture, at most")
+    cache: str | None = Field(None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x")
+
+    def cache_folder(self) -> Path:
+        folder = self.cache or os.environ.get("FLAN_T5X_CACHE") or "~/.cache/flan-t5x"
+        return Path(folder).expanduser()
+
+
+def load(path: str | Path, overrides: list[str], schema: type[Schema]) -> Schema:
+    """Loads and validates a configuration file.
+
+    Raises:
+      UserError: the file is missing or is no YAML mapping, or a key or value does not fit the schema; the message names
+        the file (or `command line`) and the dotted key.
+    """
+    values = read_tree(Path(path))
+    origin: dict[str, str] = {}
+    for override in overrides:
+        key, value = parse_override(override)
+        _assign(values, key.split("."), value, key)
+        origin[key] = "command line"
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_describe(error, str(path), origin, schema)) from None
+
+
+def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Reads a YAML file and merges it over its base files; returns plain nested dicts."""
+    resolved = path.resolve()
+    if resolved in chain:
+        raise UserError(f"{path}: base: builds on itself through {chain[-1].name}; remove one of the two")
+    values = read_yaml_mapping(path)
+    bases = values.pop("base", None) or []
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise UserError(f"{path}: base: must be a file name or a list of them, not {base!r}")
+        base_path = path.parent / base
+        if not base_path.is_file():
+            raise UserError(f"{path}: base: {base} does not exist beside it")
+        merged = merge(merged, read_tree(base_path, (*chain, resolved)))
+    return merge(merged, values)
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold keys and values, not a {type(values).__name__}")
+    return values
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merges two trees; the second wins. A section whose `type` changes starts anew: its other keys belong to the type."""
+    result = dict(under)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("type", old.get("type")) == old.get("type"):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Parses `train.steps=200`; the value is YAML, so `null`, `true`, `[a, b]` and `1e-3` mean what they say."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"command line: {text!r} is no override; write key=value, as in train.steps=200")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"command line: {key}: {value!r} is not a valid YAML value; put quotes around it") from None
+    return key, parsed
+
+
+def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    for depth, part in enumerate(path[:-1]):
+        below = tree.setdefault(part, {})
+        if not isinstance(below, dict):
+            if not isinstance(below, str | type(None)):
+                raise UserError(f"command line: {key}: {'.'.join(path[: depth + 1])} is a value, not a section")
+            below = tree[part] = {}  # `data.lengths.inputs=256` over `data.lengths: auto`
+        tree = below
+    tree[path[-1]] = value
+
+
+def _describe(error: ValidationError, file: str, origin: dict[str, str], schema: type[BaseModel]) -> str:
+    """Turns the first problem that pydantic found into one line. Problems of unions name the member that came nearest."""
+    problems = error.errors(include_url=False)
+    problem = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
+    model: Any = schema
+    keys: list[str] = []
+    for part in problem["loc"]:
+        if isinstance(part, int):
+            keys.append(str(part))
+        elif model is None or _fields(model).get(part) is not None or problem["type"] == "extra_forbidden":
+            if model is not None and part in _fields(model):
+                model = _fields(model)[part]
+                keys.append(part)
+            elif model is not None and not _is_tag(model, part):
+                keys.append(part)
+    key = ".".join(keys) or "(top)"
+    where = next((o for k, o in origin.items() if key == k or key.startswith(k + ".") or k.startswith(key + ".")), file)
+    if problem["type"] == "extra_forbidden":
+        siblings = _siblings(schema, keys[:-1])
+        prefix = "".join(f"{k}." for k in keys[:-1])
+        hint = suggest(keys[-1], siblings).replace("did you mean ", f"did you mean {prefix}")
+        known = "" if hint or not siblings else f"; known are {', '.join(sorted(siblings))}"
+        return f"{where}: {key}: unknown key{hint}{known}"
+    message = problem["msg"]
+    message = message.removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = f" (got {value!r:.80})" if problem["type"] not in ("missing", "value_error") else ""
+    return f"{where}: {key}: {message[0].lower() + message[1:]}{shown}"
+
+
+def _fields(annotation: Any) -> dict[str, Any]:
+    """Fields of the pydantic models in an annotation (unions and Annotated are looked through)."""
+    fields: dict[str, Any] = {}
+    for model in _models(annotation):
+        fields.update({name: info.annotation for name, info in model.model_fields.items()})
+    return fields
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models(arg)]
+
+
+def _is_tag(annotation: Any, part: str) -> bool:
+    """Whether a part of an error's place is the tag or class name of a union's member, which the user did not write."""
+    names = {m.__name__ for m in _models(annotation)}
+    tags = {str(m.model_fields["type"].default) for m in _models(annotation) if "type" in m.model_fields}
+    return part in names | tags
+
+
+def _siblings(schema: Any, keys: list[str]) -> set[str]:
+    for key in keys:
+        schema = _fields(schema).get(key)
+    return set(_fields(schema)) if schema is not None else set()
