@@ -1,0 +1,1 @@
+"""The model and how it is trained. `python -m train CONFIG [key=value ...]` starts a run."""

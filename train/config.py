@@ -1,0 +1,247 @@
+"""The configuration of a run: every key, its type, its default and what it means. Plain pydantic, imports no JAX."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from t5x_tasks import configuration
+from t5x_tasks.configuration import DataConfig, Section
+from t5x_tasks.errors import UserError
+
+# T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
+# (emb_dim, mlp_dim, num_heads, head_dim, encoder layers, decoder layers)
+PRESETS = {
+    "t5-tiny": (192, 512, 4, 48, 3, 3),
+    "flan-t5-small": (512, 1024, 6, 64, 8, 8),
+    "flan-t5-base": (768, 2048, 12, 64, 12, 12),
+    "flan-t5-large": (1024, 2816, 16, 64, 24, 24),
+    "flan-t5-xl": (2048, 5120, 32, 64, 24, 24),
+    "flan-t5-xxl": (4096, 10240, 64, 64, 24, 24),
+}
+FLAN_VOCAB_SIZE = 32128  # 32,000 pieces and 100 extra ids, padded to a multiple of 128
+
+PresetName = Literal["t5-tiny", "flan-t5-small", "flan-t5-base", "flan-t5-large", "flan-t5-xl", "flan-t5-xxl"]
+
+
+class ModelConfig(Section):
+    """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
+
+    preset: PresetName = "flan-t5-base"
+    weights: str = Field("random", description="hf://ID, a Hugging Face directory, or `random`")
+    vocabulary: str = Field("hf://google/flan-t5-base", description="hf://ID, or the path of a SentencePiece model")
+    vocab_size: PositiveInt | None = Field(
+        None, description="rows of the embedding; null: 32,128 for flan-t5-*, else the vocabulary's size padded to 128"
+    )
+    emb_dim: PositiveInt | None = None
+    mlp_dim: PositiveInt | None = None
+    num_heads: PositiveInt | None = None
+    head_dim: PositiveInt | None = None
+    num_encoder_layers: PositiveInt | None = None
+    num_decoder_layers: PositiveInt | None = None
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32"
+    )
+    remat: bool = Field(False, description="recompute each layer in the backward pass: less memory, a third more FLOPs")
+
+    def sizes(self) -> dict[str, int]:
+        names = ("emb_dim", "mlp_dim", "num_heads", "head_dim", "num_encoder_layers", "num_decoder_layers")
+        preset = dict(zip(names, PRESETS[self.preset], strict=True))
+        return {name: getattr(self, name) or preset[name] for name in names}
+
+
+def _default_type(name: str) -> BeforeValidator:
+    """Lets `eval.decode.beams=2` stand alone: a section without a `type` is of the default type."""
+    return BeforeValidator(lambda value: {"type": name, **value} if isinstance(value, dict) else value)
+
+
+class FullMethod(Section):
+    """Every parameter is trained."""
+
+    type: Literal["full"] = "full"
+
+
+class Schedule(Section):
+    """Learning rate over the steps: linear warm-up to the peak, then the named course."""
+
+    type: Literal["constant", "linear", "cosine", "rsqrt"] = Field(
+        "constant",
+        description="after the warm-up: flat; linear or half a cosine down to `end_factor`; peak*sqrt(warmup/step)",
+    )
+    warmup_steps: int = Field(0, ge=0)
+    end_factor: float = Field(0.0, ge=0, le=1, description="share of the peak that is left at the last step")
+
+
+class AdafactorConfig(Section):
+    """Adafactor (Shazeer & Stern 2018, arXiv 1804.04235); what T5 and FLAN-T5 were trained with."""
+
+    type: Literal["adafactor"] = "adafactor"
+    learning_rate: float = Field(1e-3, gt=0, description="relative to the RMS of each parameter (its section 8)")
+    schedule: Schedule = Schedule()  # pyright: ignore[reportCallIssue]
+    decay_rate: float = Field(0.8, gt=0, lt=1, description="beta2 at step t is 1 - t^-decay_rate")
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class AdamWConfig(Section):
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); norms' scales are not decayed."""
+
+    type: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(1e-4, gt=0)
+    schedule: Schedule = Schedule()  # pyright: ignore[reportCallIssue]
+    b1: float = Field(0.9, ge=0, lt=1)
+    b2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class TrainConfig(Section):
+    steps: PositiveInt | None = Field(None, description="optimizer updates; or say `epochs`")
+    epochs: PositiveInt | None = Field(
+        None, description="passes over the mixture; the last batch is filled with padding"
+    )
+    batch_size: PositiveInt = Field(64, description="packed rows an update, over all devices")
+    grad_accumulation: PositiveInt = Field(
+        1, description="parts that a batch is computed in; changes memory, not the update"
+    )
+    seed: int = Field(0, ge=0, lt=2**31)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    z_loss: float = Field(1e-4, ge=0, description="weight of log(Z)^2 (Shazeer et al. 2018); 0 turns it off")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
+    )
+    validation_examples: int = Field(
+        512, ge=0, description="rows of the validation split whose loss is measured at each checkpoint; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainConfig":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of steps and epochs (set the other to null)")
+        return self
+
+
+class MeshConfig(Section):
+    """Devices along each axis of the mesh. One of them may be -1: what is left."""
+
+    data: int = Field(-1, description="copies of the model, each with its part of the batch")
+    fsdp: int = Field(
+        1, description="parts that parameters and optimizer state are cut into; each with its part of the batch"
+    )
+    tensor: int = Field(1, description="parts that heads, MLP and vocabulary are cut into")
+
+    @model_validator(mode="after")
+    def _axes(self) -> "MeshConfig":
+        axes = (self.data, self.fsdp, self.tensor)
+        if any(axis == 0 or axis < -1 for axis in axes) or axes.count(-1) > 1:
+            raise ValueError("each axis is a number of devices, 1 or more; at most one may be -1 (what is left)")
+        return self
+
+
+class CheckpointConfig(Section):
+    every_steps: PositiveInt = 500
+    keep_latest: PositiveInt = 2
+    keep_best: int = Field(1, ge=0, description="kept besides, by validation loss")
+
+
+class GreedyConfig(Section):
+    """The most likely token at each step."""
+
+    type: Literal["greedy"] = "greedy"
+    max_tokens: PositiveInt = Field(128, description="new tokens, with the end-of-sequence token")
+
+
+class BeamConfig(Section):
+    """Beam search with the meaning that Hugging Face gives to its settings."""
+
+    type: Literal["beam"] = "beam"
+    beams: int = Field(4, ge=1, le=64)
+    max_tokens: PositiveInt = Field(128, description="new tokens, with the end-of-sequence token")
+    length_penalty: float = Field(1.0, description="scores are divided by length to this power")
+    early_stopping: bool = Field(False, description="stop as soon as there are `beams` finished hypotheses")
+
+
+class EvalConfig(Section):
+    tasks: tuple[str, ...] = Field((), description="tasks and mixtures to score; empty: the mixture that is trained on")
+    split: str = "validation"
+    limit: PositiveInt | None = Field(None, description="first rows of the split")
+    steps: tuple[int | Literal["latest", "best"], ...] = Field(
+        (0, "latest"), description="checkpoints to score; 0 is the model before training"
+    )
+    batch_size: PositiveInt = Field(32, description="examples decoded at once, over all devices")
+    decode: Annotated[GreedyConfig | BeamConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()  # pyright: ignore[reportCallIssue]
+    output: str | None = Field(None, description="folder in place of RUN_DIR/eval")
+    bootstrap_samples: PositiveInt = 1000
+
+
+class LoggingConfig(Section):
+    every_steps: PositiveInt = 20
+    tensorboard: bool = True
+
+
+class Config(Section):
+    """A run, as the files of configs/ describe it."""
+
+    run_dir: str
+    model: ModelConfig = ModelConfig()  # pyright: ignore[reportCallIssue]
+    data: DataConfig = DataConfig()  # pyright: ignore[reportCallIssue]
+    method: FullMethod = FullMethod()
+    optimizer: Annotated[AdafactorConfig | AdamWConfig, Field(discriminator="type"), _default_type("adafactor")] = (
+        AdafactorConfig()
+    )  # pyright: ignore[reportCallIssue]
+    train: TrainConfig = TrainConfig(steps=1000)  # pyright: ignore[reportCallIssue]
+    mesh: MeshConfig = MeshConfig()  # pyright: ignore[reportCallIssue]
+    checkpoint: CheckpointConfig = CheckpointConfig()  # pyright: ignore[reportCallIssue]
+    eval: EvalConfig = EvalConfig()  # pyright: ignore[reportCallIssue]
+    logging: LoggingConfig = LoggingConfig()  # pyright: ignore[reportCallIssue]
+    environment: dict[str, Any] | None = Field(None, description="written by us: versions, git revision, devices")
+
+    @model_validator(mode="after")
+    def _accumulation(self) -> "Config":
+        if self.train.batch_size % self.train.grad_accumulation:
+            raise ValueError(
+                f"train.batch_size={self.train.batch_size} is no multiple of "
+                f"train.grad_accumulation={self.train.grad_accumulation}"
+            )
+        return self
+
+
+def load(path: str | Path, overrides: list[str]) -> Config:
+    """Loads a configuration file, or the configuration of a run when the path is a run directory."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "config.yaml"
+        if not path.is_file():
+            raise UserError(f"{path.parent}: is no run directory: it has no config.yaml")
+    return configuration.load(path, overrides, Config)
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML, every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+# What may differ when a run goes on: where and how long it runs, never what it computes.
+FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "mesh", "checkpoint", "environment",
+                  "data.root", "data.cache", "model.remat")  # fmt: skip
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Lists `key: theirs -> ours` for what differs and may not differ between a run and its continuation."""
+    flat_ours, flat_theirs = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))
+    return [
+        f"{key}: {flat_theirs.get(key)} -> {flat_ours.get(key)}"
+        for key in sorted(flat_ours.keys() | flat_theirs.keys())
+        if flat_ours.get(key) != flat_theirs.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
+    ]
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flatten(value, f"{prefix}.{key}" if prefix else key))
+    return flat

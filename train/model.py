@@ -1,0 +1,309 @@
+"""T5 1.1 (Raffel et al. 2020, arXiv 1910.10683; Shazeer 2020, arXiv 2002.05202), the architecture of FLAN-T5, in Flax NNX.
+
+Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output. Modules hold parameters; the
+layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so that compile
+time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh.
+
+Numerics: parameters, norms, softmax, residual sums of squares and logits are float32; matrix products run in
+`compute_dtype`. T5 in bfloat16 throughout gives NaN.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from train.attention import attention, relative_position_bucket, segment_mask
+from train.sharding import constrain
+
+Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+    """Shape and numerics. FLAN-T5's own values: see `train.config.PRESETS`."""
+
+    vocab_size: int
+    emb_dim: int
+    mlp_dim: int
+    num_heads: int
+    head_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    relative_position_buckets: int = 32
+    relative_position_max_distance: int = 128
+    norm_epsilon: float = 1e-6
+    dropout: float = 0.0
+    compute_dtype: Any = jnp.float32
+    remat: bool = False
+
+
+def _param(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float) -> nnx.Param:
+    return nnx.Param(stddev * jax.random.normal(rngs.params(), shape, jnp.float32), logical_axes=axes)
+
+
+class Dropout:
+    """Draws T5's dropout masks from one key: each call a new mask, shared along the length (as T5X does).
+
+    One mask for all positions of a row needs `length` times fewer random bits; on a CPU they would cost a quarter of the
+    step. Without a key it does nothing.
+    """
+
+    def __init__(self, rate: float, key: jax.Array | None):
+        self._rate, self._key, self._calls = rate, key if rate > 0 else None, 0
+
+    def mask(self, shape: tuple[int, ...]) -> jax.Array | None:
+        """Float32 mask of zeros and 1 / (1 - rate), or None when nothing is dropped."""
+        if self._key is None:
+            return None
+        self._calls += 1
+        keep = jax.random.bernoulli(jax.random.fold_in(self._key, self._calls), 1 - self._rate, shape)
+        return keep / (1 - self._rate)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, length, dim]` -> the same, dropped."""
+        mask = self.mask((x.shape[0], 1, x.shape[2]))
+        return x if mask is None else x * mask.astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square layer norm (Zhang & Sennrich 2019, arXiv 1910.07467), in float32."""
+
+    def __init__(self, config: T5Config, layers: tuple[int, ...]):
+        self.epsilon, self.dtype = config.norm_epsilon, config.compute_dtype
+        axes = ("layers", "embed") if layers else ("embed",)
+        self.scale = nnx.Param(jnp.ones((*layers, config.emb_dim), jnp.float32), logical_axes=axes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        return (x * self.scale[...]).astype(self.dtype)
+
+
+class Attention(nnx.Module):
+    """Multi-head attention, T5's: no bias in the projections, no scaling of the logits (it is in the initialisation of q)."""
+
+    def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
+        self.config = config
+        emb, inner = config.emb_dim, config.num_heads * config.head_dim
+        into = ("layers", "embed", "joined_kv")
+        self.query = _param(rngs, (layers, emb, inner), into, (emb * config.head_dim) ** -0.5)
+        self.key = _param(rngs, (layers, emb, inner), into, emb**-0.5)
+        self.value = _param(rngs, (layers, emb, inner), into, emb**-0.5)
+        self.out = _param(rngs, (layers, inner, emb), ("layers", "joined_kv", "embed"), inner**-0.5)
+
+    def _project(self, x: jax.Array, kernel: nnx.Param) -> jax.Array:
+        """`[..., length, embed]` -> `[..., length, heads, head_dim]`."""
+        y = x @ kernel[...].astype(x.dtype)
+        return y.reshape(*y.shape[:-1], self.config.num_heads, self.config.head_dim)
+
+    def queries(self, x: jax.Array) -> jax.Array:
+        return self._project(x, self.query)
+
+    def keys_values(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self._project(x, self.key), self._project(x, self.value)
+
+    def project_out(self, x: jax.Array) -> jax.Array:
+        """`[..., length, heads, head_dim]` -> `[..., length, embed]`."""
+        return x.reshape(*x.shape[:-2], -1) @ self.out[...].astype(x.dtype)
+
+    def __call__(
+        self, x: jax.Array, memory: jax.Array, mask: jax.Array, bias: jax.Array | None, dropout: Dropout
+    ) -> jax.Array:
+        """Attends from `x` `[batch, q_length, embed]` to `memory` `[batch, k_length, embed]`."""
+        heads = ("batch", "length", "heads", None)
+        q = constrain(self.queries(x), heads)
+        k, v = (constrain(y, heads) for y in self.keys_values(memory))
+        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)))
+        return self.project_out(y)
+
+
+class MLP(nnx.Module):
+    """Gated GELU (tanh form) feed-forward layer (Shazeer 2020)."""
+
+    def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
+        emb, mlp = config.emb_dim, config.mlp_dim
+        self.gate = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
+        self.up = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
+        self.down = _param(rngs, (layers, mlp, emb), ("layers", "mlp", "embed"), mlp**-0.5)
+
+    def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
+        y = jax.nn.gelu(x @ self.gate[...].astype(x.dtype), approximate=True) * (x @ self.up[...].astype(x.dtype))
+        return dropout(constrain(y, ("batch", "length", "mlp"))) @ self.down[...].astype(x.dtype)
+
+
+class RelativePositionBias(nnx.Module):
+    """The learned bias that a stack's self-attention layers share."""
+
+    def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs):
+        self.config, self.bidirectional = config, bidirectional
+        shape = (config.relative_position_buckets, config.num_heads)
+        self.embedding = _param(rngs, shape, ("position_buckets", "heads"), config.emb_dim**-0.5)
+
+    def __call__(self, query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
+        """`[q_length]`, `[k_length]` -> float32 `[1, heads, q_length, k_length]`."""
+        buckets = relative_position_bucket(
+            key_positions[None, :] - query_positions[:, None],
+            bidirectional=self.bidirectional,
+            num_buckets=self.config.relative_position_buckets,
+            max_distance=self.config.relative_position_max_distance,
+        )
+        return jnp.take(self.embedding[...], buckets, axis=0).transpose(2, 0, 1)[None]
+
+
+class EncoderBlock(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        layers = config.num_encoder_layers
+        self.attention_norm, self.attention = RMSNorm(config, (layers,)), Attention(config, layers, rngs)
+        self.mlp_norm, self.mlp = RMSNorm(config, (layers,)), MLP(config, layers, rngs)
+
+    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array, dropout: Dropout) -> jax.Array:
+        y = self.attention_norm(x)
+        x += dropout(self.attention(y, y, mask, bias, dropout))
+        return x + dropout(self.mlp(self.mlp_norm(x), dropout))
+
+
+class DecoderBlock(nnx.Module):
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        layers = config.num_decoder_layers
+        self.self_norm, self.self_attention = RMSNorm(config, (layers,)), Attention(config, layers, rngs)
+        self.cross_norm, self.cross_attention = RMSNorm(config, (layers,)), Attention(config, layers, rngs)
+        self.mlp_norm, self.mlp = RMSNorm(config, (layers,)), MLP(config, layers, rngs)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        self_mask: jax.Array,
+        cross_mask: jax.Array,
+        bias: jax.Array,
+        dropout: Dropout,
+    ) -> jax.Array:
+        y = self.self_norm(x)
+        x += dropout(self.self_attention(y, y, self_mask, bias, dropout))
+        x += dropout(self.cross_attention(self.cross_norm(x), encoded, cross_mask, None, dropout))
+        return x + dropout(self.mlp(self.mlp_norm(x), dropout))
+
+
+def scan_layers(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: bool = False) -> Any:
+    """Runs `carry, y = body(block of one layer, carry, x)` over the layers of a stacked block; returns (carry, stacked ys).
+
+    `xs` has a leading axis of layers, like the block's parameters.
+    """
+    graphdef, stacked = nnx.split(block)
+
+    def step(carry: Any, layer: Any) -> Any:
+        params, x = layer
+        return body(nnx.merge(graphdef, params), carry, x)
+
+    return jax.lax.scan(jax.checkpoint(step) if remat else step, carry, (nnx.to_pure_dict(stacked), xs))
+
+
+class T5(nnx.Module):
+    """The encoder-decoder. `logits = model(batch)`; for decoding: `encode`, then eval/decode.py with the decoder's parts."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.config = config
+        vocab, emb = config.vocab_size, config.emb_dim
+        self.embedding = _param(rngs, (vocab, emb), ("vocab", "embed"), 1.0)
+        self.encoder_bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
+        self.encoder = EncoderBlock(config, rngs)
+        self.encoder_norm = RMSNorm(config, ())
+        self.decoder_bias = RelativePositionBias(config, bidirectional=False, rngs=rngs)
+        self.decoder = DecoderBlock(config, rngs)
+        self.decoder_norm = RMSNorm(config, ())
+        # A fifth of the usual 1 / sqrt(emb_dim): first logits near zero, so that the first loss is about ln(vocab_size).
+        self.head = _param(rngs, (emb, vocab), ("embed", "vocab"), 0.2 * emb**-0.5)
+
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """`[...]` -> `[..., embed]` in the compute type. A gather: one-hot products would cost a third of small's FLOPs."""
+        return jnp.take(self.embedding[...], tokens, axis=0).astype(self.config.compute_dtype)
+
+    def encode(self, tokens: jax.Array, segment_ids: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+        """`[batch, length]`, `[batch, length]` (0 = padding) -> `[batch, length, embed]`."""
+        positions = jnp.arange(tokens.shape[1])
+        bias, mask = self.encoder_bias(positions, positions), segment_mask(segment_ids, segment_ids)
+        dropout, keys = self._dropout(dropout_key, self.config.num_encoder_layers)
+
+        def layer(block: EncoderBlock, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+            x = block(x, mask, bias, Dropout(self.config.dropout, key))
+            return constrain(x, ("batch", "length", None)), None
+
+        x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))
+        x, _ = scan_layers(self.encoder, layer, x, keys, remat=self.config.remat)
+        return dropout(self.encoder_norm(x))
+
+    def decode(
+        self,
+        encoded: jax.Array,
+        encoder_segment_ids: jax.Array,
+        tokens: jax.Array,
+        segment_ids: jax.Array,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Hidden states of all target positions at once (teacher forcing): `[batch, target_length, embed]`."""
+        positions = jnp.arange(tokens.shape[1])
+        bias = self.decoder_bias(positions, positions)
+        self_mask = segment_mask(segment_ids, segment_ids, causal=True)
+        cross_mask = segment_mask(segment_ids, encoder_segment_ids)
+        dropout, keys = self._dropout(dropout_key, self.config.num_decoder_layers)
+
+        def layer(block: DecoderBlock, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+            x = block(x, encoded, self_mask, cross_mask, bias, Dropout(self.config.dropout, key))
+            return constrain(x, ("batch", "length", None)), None
+
+        x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))
+        x, _ = scan_layers(self.decoder, layer, x, keys, remat=self.config.remat)
+        return dropout(self.decoder_norm(x))
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """`[..., embed]` -> float32 `[..., vocab]`."""
+        kernel = self.head[...].astype(hidden.dtype)
+        return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
+
+    def __call__(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
+        """Float32 logits `[batch, target_length, vocab]` of a packed batch (see train/input.py for its fields)."""
+        encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        encoded = self.encode(batch["encoder_input_tokens"], batch["encoder_segment_ids"], encoder_key)
+        hidden = self.decode(
+            encoded,
+            batch["encoder_segment_ids"],
+            batch["decoder_input_tokens"],
+            batch["decoder_segment_ids"],
+            decoder_key,
+        )
+        return constrain(self.logits(hidden), ("batch", "length", "vocab"))
+
+    def _dropout(self, key: jax.Array | None, layers: int) -> tuple[Dropout, jax.Array | None]:
+        """Dropout outside the layers, and a key for each layer."""
+        if key is None or self.config.dropout == 0:
+            return Dropout(0.0, None), None
+        own, rest = jax.random.split(key)
+        return Dropout(self.config.dropout, own), jax.random.split(rest, layers)
+
+
+def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params, Params]:
+    """The model without its weights.
+
+    Returns:
+      graphdef: `nnx.merge(graphdef, params)` makes the model.
+      shapes: the parameters as `jax.ShapeDtypeStruct`.
+      axes: the logical axes of each parameter, a tuple of names.
+    """
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: T5(config, nnx.Rngs(params=0))))
+    shapes = nnx.to_pure_dict(state)
+    axes: Params = {}
+    for path, variable in nnx.to_flat_state(state):
+        node = axes
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = variable.get_metadata("logical_axes")
+    return graphdef, shapes, axes
+
+
+def init_params(config: T5Config, seed: int) -> Params:
+    """Random parameters; call it under jit with the shardings of the parameters as its output's."""
+    return nnx.to_pure_dict(nnx.state(T5(config, nnx.Rngs(params=seed))))

@@ -1,0 +1,142 @@
+"""Which part of what lies on which device: one table from logical axes to axes of the mesh.
+
+    data     copies of the model, each with its part of the batch
+    fsdp     parts of parameters and optimizer state; each device of it also has its part of the batch
+    tensor   parts of heads, MLP and vocabulary (Shoeybi et al. 2019, arXiv 1909.08053)
+
+A parameter's or an activation's axes have names; the table says how each is cut. Nothing else in the code names mesh axes.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from t5x_tasks.errors import UserError
+from train.config import Config, MeshConfig
+
+RULES: dict[str, tuple[str, ...]] = {
+    # of parameters
+    "vocab": ("tensor",),
+    "mlp": ("tensor",),
+    "joined_kv": ("tensor",),  # heads x head_dim
+    "heads": ("tensor",),
+    "embed": ("fsdp",),
+    "layers": (),
+    "position_buckets": (),
+    # of activations
+    "batch": ("data", "fsdp"),
+    "length": (),
+}
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Makes the mesh (data, fsdp, tensor) over all devices.
+
+    Raises:
+      UserError: the axes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
+    known = math.prod(size for size in axes.values() if size > 0)
+    sizes = [size if size > 0 else len(devices) // known for size in axes.values()]
+    if math.prod(sizes) != len(devices):
+        asked = " x ".join(f"{name} {size}" for name, size in axes.items())
+        raise UserError(
+            f"mesh: {asked} does not fit the {len(devices)} device(s) here; the three must multiply to {len(devices)}"
+        )
+    # Auto axes: with explicit ones (the default of jax.make_mesh) a gather of the sharded embedding is an error.
+    return jax.make_mesh(tuple(sizes), tuple(axes), axis_types=(AxisType.Auto,) * len(axes), devices=devices)
+
+
+def check_fit(config: Config, mesh: Mesh, sizes: dict[str, int]) -> None:
+    """Raises UserError when the mesh cannot divide what it must divide evenly, before anything is compiled."""
+    tensor, fsdp = mesh.shape["tensor"], mesh.shape["fsdp"]
+    rows = mesh.shape["data"] * fsdp
+    microbatch = config.train.batch_size // config.train.grad_accumulation
+    for axis, size, of in (
+        ("tensor", tensor, "num_heads"),
+        ("tensor", tensor, "mlp_dim"),
+        ("tensor", tensor, "vocab_size"),
+        ("fsdp", fsdp, "emb_dim"),
+    ):
+        if sizes[of] % size:
+            raise UserError(f"mesh.{axis}={size}: does not divide the model's {of}={sizes[of]}; choose a divisor of it")
+    if microbatch % rows:
+        raise UserError(
+            f"train.batch_size: {config.train.batch_size} rows in {config.train.grad_accumulation} part(s) give "
+            f"{microbatch} rows a part, no multiple of mesh data x fsdp = {rows}; choose a multiple of "
+            f"{rows * config.train.grad_accumulation}"
+        )
+
+
+def spec(axes: Sequence[str | None]) -> PartitionSpec:
+    """Logical axes -> partition of an array, by the table."""
+    return PartitionSpec(*(RULES[name] or None if name else None for name in axes))
+
+
+def param_shardings(mesh: Mesh, axes: Any) -> Any:
+    """Tree of logical axes -> tree of shardings."""
+    return jax.tree.map(lambda a: NamedSharding(mesh, spec(a)), axes, is_leaf=lambda a: isinstance(a, tuple))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def optimizer_shardings(mesh: Mesh, opt_state: Any, params: Any, shardings: Any) -> Any:
+    """Shardings of an optimizer's state: what has the name and shape of a parameter lies where the parameter lies.
+
+    Optax keeps trees of the parameters' structure inside its state, so a leaf's path ends with its parameter's path.
+    Adafactor's row and column statistics keep the axes of the parameter that they still have.
+    """
+    known = {}
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    for (path, leaf), sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
+        known[tuple(str(k) for k in path)] = (leaf.shape, sharding)
+    longest = max(len(path) for path in known)
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        names = tuple(str(k) for k in path)
+        for start in range(max(0, len(names) - longest), len(names)):
+            if names[start:] in known:
+                shape, sharding = known[names[start:]]
+                return NamedSharding(mesh, _reduced_spec(leaf.shape, shape, sharding.spec))
+        return replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(place, opt_state)
+
+
+def _reduced_spec(shape: tuple[int, ...], full: tuple[int, ...], full_spec: PartitionSpec) -> PartitionSpec:
+    """Partition of an array whose shape is that of a parameter, or the parameter's without one axis."""
+    parts = tuple(full_spec) + (None,) * (len(full) - len(full_spec))
+    if shape == full:
+        return PartitionSpec(*parts)
+    dropped = [i for i in range(len(full)) if full[:i] + full[i + 1 :] == shape]
+    if len(dropped) == 1:
+        return PartitionSpec(*(parts[: dropped[0]] + parts[dropped[0] + 1 :]))
+    return PartitionSpec()
+
+
+def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+    """Pins an activation's layout by its logical axes. Does nothing where no mesh is set (a single device, a test)."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(axes))
+
+
+def global_batch(mesh: Mesh, batch: dict[str, np.ndarray], *, parts: int) -> dict[str, jax.Array]:
+    """This host's rows -> global arrays `[parts, rows / parts, length]`, rows cut over the mesh's batch axes.
+
+    `parts` is the number of gradient-accumulation steps. Row r of the global batch is row r // parts of part r % parts,
+    whatever the number of hosts: a host's contiguous rows then are a contiguous slice of each part.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(None, *spec(("batch",))))
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1))
+        for name, rows in batch.items()
+    }
