@@ -40,7 +40,9 @@ class DataConfig(Section):
     root: str | None = Field(None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]")
     lengths: Lengths | Literal["auto"] = Lengths()  # pyright: ignore[reportCallIssue]
     pack: bool = True
-    rate_cap: int | None = Field(None, ge=1, description="examples a data set brings to one epoch of the mixture, at most")
+    rate_cap: int | None = Field(
+        None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
+    )
     cache: str | None = Field(None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x")
 
     def cache_folder(self) -> Path:

@@ -297,10 +297,11 @@ def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params, Params]:
     shapes = nnx.to_pure_dict(state)
     axes: Params = {}
     for path, variable in nnx.to_flat_state(state):
+        *parents, name = map(str, path)
         node = axes
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = variable.get_metadata("logical_axes")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = variable.get_metadata("logical_axes")
     return graphdef, shapes, axes
 
 
