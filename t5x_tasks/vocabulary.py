@@ -1,0 +1,116 @@
+"""The vocabulary: a SentencePiece model with T5's ids, without TensorFlow.
+
+Ids: 0 padding, 1 end of sequence, 2 unknown, the pieces, then 100 sentinels of which `<extra_id_0>` is the last: as in
+T5 (Raffel et al. 2020, appendix on span corruption), in SeqIO with `extra_ids=100`, and in the Hugging Face tokenizers.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t5x_tasks.errors import UserError
+
+EXTRA_IDS = 100
+DEFAULT = "hf://google/flan-t5-base"
+
+
+def locate_vocabulary(source: str | PathLike[str]) -> Path:
+    """Returns the file of a SentencePiece model: a file itself, a folder's `spiece.model`, that of `hf://owner/name`.
+
+    Raises:
+      UserError: there is none, or the hub is out of reach.
+    """
+    if str(source).startswith("hf://"):
+        return _fetch(str(source))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "spiece.model").is_file():
+            raise UserError(
+                f"{path}: no spiece.model in this folder; model.vocabulary names the file itself or its folder"
+            )
+        return path / "spiece.model"
+    if not path.is_file():
+        raise UserError(f"{path}: no such vocabulary; give a SentencePiece model, its folder, or hf://owner/name")
+    return path
+
+
+def _fetch(uri: str) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(uri.removeprefix("hf://"), "spiece.model"))
+    except Exception as error:  # no network, no such repository, no such file, no access
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(
+            f"{uri}: spiece.model cannot be fetched ({reason}); get online, or set model.vocabulary to a local one"
+        ) from error
+
+
+class Vocabulary:
+    """Texts to token ids and back.
+
+    Attributes:
+      path: file of the model.
+      sha256: of that file, in hexadecimal.
+      size: pieces and sentinels: 32,100 for T5. Models pad it further.
+    """
+
+    pad_id, eos_id, unk_id = 0, 1, 2
+
+    def __init__(self, path: Path):
+        import sentencepiece
+        from sentencepiece import sentencepiece_model_pb2
+
+        message: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+        self.path = path
+        content = path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            model = message.ModelProto.FromString(content)
+            num_pieces = len(model.pieces)
+            for i in reversed(range(EXTRA_IDS)):
+                user_defined = message.ModelProto.SentencePiece.USER_DEFINED
+                model.pieces.add(piece=f"▁<extra_id_{i}>", score=0.0, type=user_defined)
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+        except Exception as error:  # protobuf's DecodeError, or SentencePiece's RuntimeError for an empty model
+            raise UserError(f"{path}: not a SentencePiece model ({' '.join(str(error).split())[:80]})") from error
+        ids = (self._processor.pad_id(), self._processor.eos_id(), self._processor.unk_id())
+        if ids != (self.pad_id, self.eos_id, self.unk_id):
+            raise UserError(
+                f"{path}: padding, end and unknown have the ids {ids}, T5 needs (0, 1, 2); "
+                "train it with --pad_id=0 --eos_id=1 --unk_id=2 --bos_id=-1"
+            )
+        self.size = num_pieces + EXTRA_IDS
+
+    @classmethod
+    def load(cls, source: str | PathLike[str] = DEFAULT) -> "Vocabulary":
+        """Loads a SentencePiece model; see `locate_vocabulary` for what `source` may be.
+
+        Raises:
+          UserError: not there, out of reach, not a SentencePiece model, or one with other ids for padding and end.
+        """
+        return cls(locate_vocabulary(source))
+
+    def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
+        """Returns the ids of each text, 1-D int32 without end of sequence."""
+        return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or _num_cores())
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text up to the first end of sequence; padding is dropped, ids beyond the vocabulary are unknown."""
+        kept: list[int] = []
+        for token in map(int, ids):
+            if token == self.eos_id:
+                break
+            if token != self.pad_id:
+                kept.append(token if token < self.size else self.unk_id)
+        return self._processor.decode(kept)
+
+
+def _num_cores() -> int:
+    # What this process may use: in a container that is often less than the machine has. macOS cannot tell.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
