@@ -9,7 +9,7 @@ A parameter's or an activation's axes have names; the table says how each is cut
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -17,6 +17,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_tasks.errors import UserError
 from train.config import Config, MeshConfig
+
+if TYPE_CHECKING:
+    from train.model import T5Config
 
 RULES: dict[str, tuple[str, ...]] = {
     # of parameters
@@ -52,7 +55,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     return jax.make_mesh(tuple(sizes), tuple(axes), axis_types=(AxisType.Auto,) * len(axes), devices=devices)
 
 
-def check_fit(config: Config, mesh: Mesh, sizes: dict[str, int]) -> None:
+def check_fit(config: Config, mesh: Mesh, model: "T5Config") -> None:
     """Raises UserError when the mesh cannot divide what it must divide evenly, before anything is compiled."""
     tensor, fsdp = mesh.shape["tensor"], mesh.shape["fsdp"]
     rows = mesh.shape["data"] * fsdp
@@ -63,8 +66,8 @@ def check_fit(config: Config, mesh: Mesh, sizes: dict[str, int]) -> None:
         ("tensor", tensor, "vocab_size"),
         ("fsdp", fsdp, "emb_dim"),
     ):
-        if sizes[of] % size:
-            raise UserError(f"mesh.{axis}={size}: does not divide the model's {of}={sizes[of]}; choose a divisor of it")
+        if (whole := getattr(model, of)) % size:
+            raise UserError(f"mesh.{axis}={size}: does not divide the model's {of}={whole}; choose a divisor of it")
     if microbatch % rows:
         raise UserError(
             f"train.batch_size: {config.train.batch_size} rows in {config.train.grad_accumulation} part(s) give "

@@ -1,0 +1,203 @@
+"""The training loop. Read it from top to bottom: data, model, state, steps.
+
+The order of things at a step n is fixed, because resuming depends on it: update n; log n; validate and save n, with the
+position of the input stream *after* the batch of update n. A run that is cut off goes on behind its last checkpoint, drops
+what metrics.jsonl says of later steps, and then computes the same numbers again.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
+from train import data, provenance, sharding, state
+from train.checkpoints import Checkpoints
+from train.config import Config
+from train.flops import peak_flops, train_flops
+from train.log import MetricsLog, Progress, duration, say
+from train.optimizer import make_optimizer, make_schedule
+from train.step import make_train_step, make_validation_step
+
+
+def train(config: Config) -> int:
+    """Trains, or goes on with a run that was cut off. Returns the exit code: 0, or 128 + the signal that stopped it.
+
+    Raises:
+      UserError: something in the configuration, the data, the weights or the run directory does not fit. Nothing has been
+        written into the run directory then.
+    """
+    start = time.perf_counter()
+    run_dir = Path(config.run_dir)
+    config = provenance.check_run_dir(config, run_dir)
+
+    # Mesh and model --------------------------------------------------------------------------------------------------
+    mesh = sharding.make_mesh(config.mesh)
+    vocabulary = Vocabulary.load(config.model.vocabulary)
+    model_config = state.model_config(config, vocabulary.size)
+    sharding.check_fit(config, mesh, model_config)
+
+    # Data ------------------------------------------------------------------------------------------------------------
+    inputs = data.open_training(config, vocabulary)
+    config, total_steps = inputs.config, inputs.total_steps
+    validation = data.validation_batches(config, vocabulary)
+
+    # State -----------------------------------------------------------------------------------------------------------
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        model = state.Model.on(mesh, model_config)
+        schedule = make_schedule(config.optimizer, total_steps)
+        optimizer = make_optimizer(config.optimizer, schedule, model.axes)
+        shapes = state.state_shapes(model, optimizer)
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                run_dir / "checkpoints",
+                keep_latest=config.checkpoint.keep_latest,
+                keep_best=config.checkpoint.keep_best,
+                best_metric="validation_loss",
+            )
+        )
+        batches = iter(inputs.batches)
+        step = checkpoints.latest_step() or 0
+        if step:
+            restored = checkpoints.restore(step, shapes)
+            current = restored.state
+            batches.set_state(restored.position)
+            say(f"{run_dir}: goes on after step {step}")
+        else:
+            current = state.first_state(state.load_params(config, model), optimizer, config.train.seed, shapes)
+        provenance.write(config, run_dir, mesh)
+        if step >= total_steps:
+            say(f"{run_dir}: is trained to step {step} of {total_steps} already")
+            return 0
+
+        # Steps -------------------------------------------------------------------------------------------------------
+        shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
+        update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
+        validate = make_validation_step(model.graphdef)
+        peak, peak_source = peak_flops()
+        parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+        say(
+            f"{config.model.preset}: {parameters:,} parameters, {model_config.compute_dtype.name} | "
+            f"mesh {dict(mesh.shape)} | steps {step + 1} to {total_steps} of {config.train.batch_size} rows "
+            f"{inputs.lengths.inputs}/{inputs.lengths.targets} | peak {peak / 1e12:.3g} TFLOP/s ({peak_source})"
+        )
+        log = stack.enter_context(MetricsLog(run_dir, step=step, tensorboard=config.logging.tensorboard))
+        progress = Progress(step=step, total=total_steps)
+        stack.callback(progress.close)
+        stop = stack.enter_context(_stop_signals())
+        window = _Window(model_config, peak)
+        while step < total_steps:
+            with window.waiting():
+                batch = next(batches)
+                arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
+            current, metrics = update(current, arrays)
+            step += 1
+            window.add(batch.stats)
+            progress.step(step)
+
+            # NOTE: `step` is the step just finished, `batches` stands behind its batch. Both hold until the next turn.
+            last = step == total_steps or bool(stop)
+            saving = last or step % config.checkpoint.every_steps == 0
+            if saving or step % config.logging.every_steps == 0:
+                row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
+                if not math.isfinite(row["loss"]):
+                    raise FloatingPointError(
+                        f"step {step}: the loss is {row['loss']}; the last checkpoint is that of step "
+                        f"{checkpoints.latest_step()}. Try a lower learning rate or model.compute_dtype=float32"
+                    )
+                if saving and validation:
+                    row |= _validate(validate, current["params"], validation, mesh)
+                log.write(row)
+                progress.report(row)
+                if saving:
+                    measured = {k: v for k, v in row.items() if k.startswith("validation_")}
+                    checkpoints.save(
+                        step,
+                        current,
+                        position=batches.get_state(),
+                        metadata=provenance.metadata(config),
+                        metrics=measured,
+                    )
+                    window.restart()
+            if last and step < total_steps:
+                checkpoints.wait()
+                say(f"stopped by {stop[0].name} at step {step}, which is saved; start again to go on")
+                return 128 + stop[0]
+        checkpoints.wait()
+        progress.close()
+        say(f"{run_dir}: {total_steps} steps in {duration(time.perf_counter() - start)}; checkpoint {step} is saved")
+        return 0
+
+
+def _validate(validate: Any, params: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh) -> dict[str, float]:
+    sums = [validate(params, sharding.global_batch(mesh, batch.arrays, parts=1)) for batch in batches]
+    loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
+    return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}
+
+
+class _Window:
+    """Rates between two logged steps. Times of saving and validating are not in it."""
+
+    def __init__(self, config: Any, peak: float):
+        self._config, self._peak = config, peak
+        self.restart()
+
+    def restart(self) -> None:
+        self._start, self._waited_s, self._stats = time.perf_counter(), 0.0, []
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._waited_s += time.perf_counter() - start
+
+    def add(self, stats: dict[str, int]) -> None:
+        self._stats.append(stats)
+
+    def close(self) -> dict[str, Any]:
+        """Figures of the steps since the last call. Call it when the step's results are there, not merely under way."""
+        elapsed, steps = time.perf_counter() - self._start, len(self._stats)
+        tokens = sum(s["input_tokens"] + s["target_tokens"] for s in self._stats)
+        flops = sum(train_flops(self._config, s) for s in self._stats)
+        row = {
+            "tokens": tokens,
+            "examples": sum(s["examples"] for s in self._stats),
+            "truncated_inputs": sum(s["truncated_inputs"] for s in self._stats),
+            "truncated_targets": sum(s["truncated_targets"] for s in self._stats),
+            "tokens_per_s": tokens / elapsed,
+            "examples_per_s": sum(s["examples"] for s in self._stats) / elapsed,
+            "mfu": flops / elapsed / self._peak,
+            "step_time_s": elapsed / steps,
+            "data_wait_s": self._waited_s / steps,
+        }
+        self.restart()
+        return row
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[signal.Signals]]:
+    """The first SIGTERM or Ctrl-C asks for a save at the end of the step; a second one ends at once."""
+    received: list[signal.Signals] = []
+
+    def ask(number: int, _: Any) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(signal.Signals(number))
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["UserError", "train"]

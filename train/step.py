@@ -1,0 +1,122 @@
+"""The train step and the validation step: pure functions of (state, batch), compiled once for a mesh."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from train.config import TrainConfig
+
+Batch = dict[str, jax.Array]
+State = dict[str, Any]  # step: int32 []; params; opt_state; rng: uint32 [2]
+Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
+
+
+def loss_sums(
+    logits: jax.Array, targets: jax.Array, weights: jax.Array, *, z_loss: float, label_smoothing: float
+) -> tuple[jax.Array, Sums]:
+    """Sums over target tokens; the caller divides once by the tokens of the global batch.
+
+    Args:
+      logits: float32 `[batch, length, vocab]`.
+      targets: int `[batch, length]`.
+      weights: bool `[batch, length]`, False on padding.
+      z_loss: weight of log(Z)^2, which keeps logits from drifting (Shazeer et al. 2018, arXiv 1804.04235, T5X's `z_loss`).
+      label_smoothing: share of probability spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
+
+    Returns:
+      The objective's sum, and the sums of `loss` (cross-entropy without z-loss, nats), `correct` and `tokens`.
+    """
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    if label_smoothing:
+        aim = (1 - label_smoothing) * target_logits + label_smoothing * jnp.mean(logits, axis=-1)
+    else:
+        aim = target_logits
+    cross_entropy = jnp.sum(jnp.where(weights, log_z - aim, 0.0))
+    sums = {
+        "loss": cross_entropy,
+        "correct": jnp.sum(jnp.where(weights, jnp.argmax(logits, axis=-1) == targets, False), dtype=jnp.float32),
+        "tokens": jnp.sum(weights, dtype=jnp.float32),
+    }
+    return cross_entropy + z_loss * jnp.sum(jnp.where(weights, jnp.square(log_z), 0.0)), sums
+
+
+def make_train_step(
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    config: TrainConfig,
+    state_shardings: State,
+) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
+    """Compiles `state, metrics = step(state, batch)`; the old state's memory is given to the new one.
+
+    A batch's arrays are `[parts, rows, length]`. Each part's gradients are of the *sum* of its tokens' losses over the
+    tokens of the whole batch, so their sum is the gradient of the mean over all tokens, however unevenly the parts are filled.
+    """
+
+    def objective(params: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
+        logits = nnx.merge(graphdef, params)(batch, key)
+        total, sums = loss_sums(
+            logits,
+            batch["decoder_target_tokens"],
+            batch["decoder_segment_ids"] > 0,
+            z_loss=config.z_loss,
+            label_smoothing=config.label_smoothing,
+        )
+        return total / tokens, sums
+
+    def step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+        params = state["params"]
+        key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
+        tokens = jnp.maximum(jnp.sum(batch["decoder_segment_ids"] > 0), 1).astype(jnp.float32)
+        value_and_grad = jax.value_and_grad(objective, has_aux=True)
+
+        def part(carry: Any, xs: Any) -> tuple[Any, None]:
+            index, rows = xs
+            (_, sums), grads = value_and_grad(params, rows, jax.random.fold_in(key, index), tokens)
+            return jax.tree.map(jnp.add, carry, (grads, sums)), None
+
+        parts = config.grad_accumulation
+        if parts == 1:
+            rows = jax.tree.map(lambda x: x[0], batch)
+            (_, sums), grads = value_and_grad(params, rows, jax.random.fold_in(key, 0), tokens)
+        else:
+            zeros = jax.tree.map(jnp.zeros_like, params), dict.fromkeys(("loss", "correct", "tokens"), jnp.float32(0))
+            (grads, sums), _ = jax.lax.scan(part, zeros, (jnp.arange(parts), batch))
+
+        grad_norm = optax.global_norm(grads)
+        if config.clip_norm is not None:
+            scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(grad_norm, 1e-12))
+            grads = jax.tree.map(lambda g: g * scale, grads)
+        updates, opt_state = optimizer.update(grads, state["opt_state"], params)
+        new_state = {
+            "step": state["step"] + 1,
+            "params": optax.apply_updates(params, updates),
+            "opt_state": opt_state,
+            "rng": state["rng"],
+        }
+        metrics = {
+            "loss": sums["loss"] / tokens,
+            "accuracy": sums["correct"] / tokens,
+            "learning_rate": jnp.asarray(schedule(state["step"]), jnp.float32),
+            "grad_norm": grad_norm,
+        }
+        return new_state, metrics
+
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
+
+
+def make_validation_step(graphdef: nnx.GraphDef) -> Callable[[Any, Batch], Sums]:
+    """Compiles `sums = step(params, batch)`: cross-entropy, correct tokens and tokens of a batch, without dropout."""
+
+    def step(params: Any, batch: Batch) -> Sums:
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        weights = rows["decoder_segment_ids"] > 0
+        logits = nnx.merge(graphdef, params)(rows)
+        return loss_sums(logits, rows["decoder_target_tokens"], weights, z_loss=0.0, label_smoothing=0.0)[1]
+
+    return jax.jit(step)
