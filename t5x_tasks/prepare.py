@@ -20,7 +20,7 @@ import numpy as np
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
 from t5x_tasks.card import Card, Template, all_cards, resolve
 from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import Rendering, field_values, placeholders, render
+from t5x_tasks.rendering import Rendering, field_values, is_blank, placeholders, render
 from t5x_tasks.sources import locate, read_rows, source_digest
 from t5x_tasks.vocabulary import Vocabulary
 
@@ -176,7 +176,7 @@ class _DatasetSplit:
         empty: dict[str, list[str]] = {}
         kept = []
         for row in rows:
-            blank = [f for f, value in field_values(self.card, row).items() if is_empty(value, self.vocabulary)]
+            blank = [f for f, value in field_values(self.card, row).items() if is_blank(value)]
             for field in blank:
                 empty.setdefault(field, []).append(row["id"])
             if self.text or not blank:
@@ -229,13 +229,6 @@ class _DatasetSplit:
                 batch = ahead.result()
                 ahead = thread.submit(encode, start)  # at the end an empty batch, which nobody asks for
                 yield batch
-
-
-def is_empty(text: str, vocabulary: Vocabulary) -> bool:
-    """Tells whether a text is nothing to the model: no characters, or only such as its vocabulary drops."""
-    if any(char.isalnum() for char in text[:200]):
-        return False
-    return len(vocabulary.encode_batch([text])[0]) == 0
 
 
 def _fingerprint(card: Card, template: Template, vocabulary: Vocabulary) -> str:

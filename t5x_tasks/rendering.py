@@ -5,6 +5,7 @@ A template is plain text with placeholders: `{dialogue}` stands for a field, `{{
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,3 +82,10 @@ def render(card: "Card", template: "Template", row: Mapping[str, Any]) -> Render
     if card.references in row and card.answer_field in placeholders(template.targets):
         references = [fill(template.targets, values | {card.answer_field: text}) for text in row[card.references]]
     return Rendering(fill(template.inputs, values), targets, references)
+
+
+def is_blank(text: str) -> bool:
+    """Tells whether a text shows nothing: empty, white space, control characters, zero-width marks."""
+    if text[:1].isalnum():
+        return False
+    return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)

@@ -6,13 +6,14 @@ All three go through the same checks and give the same rows, so that what was tr
 import gzip
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from t5x_tasks.card import Card, HubSource
 from t5x_tasks.errors import UserError, suggest
@@ -50,11 +51,22 @@ def locate(card: Card, split: str, root: str | PathLike[str] | None = None) -> L
         raise UserError(f"{card.path}: {card.name} has no split {split}{hint}")
     if isinstance(card.source, HubSource):
         return Location(None, f"hf://{card.source.path}")
-    file = card.path.parent / getattr(card.source, split)
+    file = Path(os.path.normpath(card.path.parent / getattr(card.source, split)))
     if not file.is_file():
         looked = f" (nor {mirror / card.name / split}.jsonl[.gz])" if mirror is not None else ""
         raise UserError(f"{file}: no such file{looked}; it is source.{split} of {card.path}")
     return Location(file, str(file))
+
+
+def count_rows(location: Location) -> int | None:
+    """Counts the rows of a file without looking into them; None for the hub. For overviews: `read_rows` checks."""
+    if location.file is None:
+        return None
+    try:
+        with _open(location.file) as file:
+            return sum(1 for line in file if line.strip())
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 def source_digest(card: Card, split: str, root: str | PathLike[str] | None = None) -> str | None:
@@ -99,12 +111,15 @@ def read_rows(card: Card, split: str, root: str | PathLike[str] | None = None) -
     return rows
 
 
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number from 1, object). Blank lines are passed over."""
-    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opener(path, "rb") as file:
+        with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
