@@ -1,0 +1,260 @@
+"""What people say in every support chat, whatever it is about."""
+
+from t5x_tasks.support_chats.facts import Kind, code, counted, day, money, number, pick
+from t5x_tasks.support_chats.model import Ask
+from t5x_tasks.support_chats.names import CITIES
+
+HELLO_AGENT = (
+    "Hello, you've reached {company}. My name is {a}, how can I help you?",
+    "Welcome to {company}! This is {a}. What can I do for you today?",
+    "Good morning, {company}, {a} speaking. How may I help?",
+    "Good afternoon and thank you for contacting {company}. I'm {a}. What is it about?",
+    "Hi there, {a} from {company} here. How can I help?",
+    "Thanks for waiting, this is {a} at {company}. What brings you here?",
+    "{company} customer care, {a} here. What can I help you with?",
+    "Hi! I'm {a}, part of the {company} support team. How are things?",
+    "Hello and welcome to the {company} help desk. You're chatting with {a}.",
+    "Good evening, this is {a} with {company}. How can I be of help?",
+)
+HELLO_BACK = (
+    "Hi {c}, I'm {a}. What can I do for you?",
+    "Hello {c}, this is {a} from {company}. How can I help?",
+    "Good day, {c}. {a} here, what is it about?",
+    "Yes, I'm here. My name is {a}. How can I help you, {c}?",
+    "Hi! {a} at {company}. Go ahead, {c}.",
+    "Hello {c}! You're talking to {a}. What's going on?",
+    "Welcome, {c}. I'm {a}, tell me what happened.",
+)
+HELLO_CUSTOMER = {
+    "formal": ("Good morning, {c} here.", "Good afternoon.", "Good evening, my name is {c}.", "Hello.", "Dear team,"),
+    "plain": ("Hi.", "Hello.", "Hi there.", "Hello, {c} here.", "Good morning.", "Hi, it's {c}.", "Hello again."),
+    "chatty": ("Hey there!", "Hi hi!", "Hello, hello!", "Hey, hope you're well!", "Hiya!", "Hey! {c} here."),
+    "terse": ("Hi", "Hello", "Hey", "Hi, question", "Hello?"),
+}
+ANYONE = (
+    "Hello, is anybody there?",
+    "Hi, am I talking to a person or to a bot?",
+    "Hello, I need some help please.",
+    "Hi, do you have a minute?",
+    "Is this the right place for questions?",
+    "Hi, I hope you can help me.",
+    "Hello, I was told to write here.",
+    "Hi, I tried to call but nobody picked up.",
+)
+HELLO_LATE = ("Hello {c}, {a} here.", "Hi {c}, this is {a} from {company}.", "Hi, I'm {a}.", "Hello, my name is {a}.")
+SORRY = (
+    "I'm sorry to hear that.", "Oh no, I'm sorry about that.", "That should not happen, my apologies.",
+    "I apologise for the trouble.", "I understand, that is annoying.", "Sorry about this, {c}.",
+    "That's not what we want for you.", "Thanks for letting us know, and sorry.", "Oh dear, let's sort that out.",
+    "I can see why you're upset.",
+)  # fmt: skip
+SURE = (
+    "Of course, I can look into that.", "Sure, I'm happy to help.", "Certainly.", "No problem at all.",
+    "Let me see what I can do.", "I'd be glad to help with that.", "Sure thing.", "All right, let's have a look.",
+    "Yes, you're in the right place.", "Okay, {c}, let me check that.",
+)  # fmt: skip
+GOT_IT = ("Thank you.", "Thanks, {c}.", "Got it.", "Perfect, thanks.", "Okay.", "Great, thank you.", "Right.", "Noted.")
+GO_ON = ("I see.", "Okay, go on.", "Uh-huh.", "I'm listening.", "All right, and?", "Yes?", "Tell me more.")
+HOLD = (
+    "One moment please, I'm opening your file.", "Give me a second, the system is a bit slow today.",
+    "Can you hold for a minute while I check?", "Just a moment.", "Let me ask my supervisor, please stay in the chat.",
+    "Please bear with me, I'm looking it up.", "I need a minute or two for this.", "Let me pull that up.",
+)  # fmt: skip
+HOLD_REPLY = (
+    "Sure.", "No rush.", "Take your time.", "Okay, I'll wait.", "Fine.", "Of course.", "I've got time.", "Okay.",
+    "Yes, but I have to leave soon.", "Go ahead.",
+)  # fmt: skip
+BACK = ("Thanks for waiting.", "I'm back.", "Thank you for your patience.", "Sorry for the wait.", "Here we are.")
+YES = (
+    "Great, thank you.", "Perfect.", "That works for me.", "Yes, please.", "Okay, let's do that.", "Sounds good.",
+    "Wonderful, thanks!", "That's fine with me.", "Yes, that would be great.", "Good, I agree.", "Fair enough, thanks.",
+    "Excellent.", "I'm happy with that.",
+)  # fmt: skip
+NO = (
+    "That's a pity.", "Hmm, not what I hoped for.", "I'm not happy about it, but okay.", "Really? Well, fine.",
+    "I see. That's disappointing.", "Okay, nothing to be done then.", "Too bad, but I understand.", "If you say so.",
+    "Seriously? All right.", "Well, at least I know now.",
+)  # fmt: skip
+TURN_DOWN = (
+    "Hmm, {wrong} doesn't suit me.", "{wrong} is not possible for me, I'm afraid.", "I can't do {wrong}.",
+    "{wrong}? Is there nothing else?", "Not {wrong}, sorry. Anything else?", "{wrong} is bad for me.",
+)  # fmt: skip
+OFFER_AGAIN = (
+    "Then what about {right}?", "Would {right} be better?", "I could also do {right}.", "Let me see ... {right}?",
+    "The other option is {right}.", "In that case I have {right}.",
+)  # fmt: skip
+TAKE_OFFER = (
+    "Yes, {right} is good.", "{right} is fine.", "Much better, thanks.", "Okay, {right} then.", "Great, I'll take that.",
+    "That works.",
+)  # fmt: skip
+CORRECT_TAIL = (
+    "No wait, {right}.", "Sorry, I mean {right}.", "Oh no, {right}, my mistake.", "Hang on, it's {right}, not {wrong}.",
+    "Or rather {right}.", "Ah no, {right}, I misread it.",
+)  # fmt: skip
+CORRECT_NEXT = (
+    "No, sorry, {right}.", "Sorry, I meant {right}, not {wrong}.", "Wait, that's wrong. It should be {right}.",
+    "Correction: {right}, not {wrong}.", "*{right}, sorry", "I made a mistake there, it's {right}.",
+    "Oops, I said {wrong}, but it's {right}.", "My wife says it's {right}, not {wrong}. She's right.",
+)  # fmt: skip
+CHECK = ("So that's {wrong}?", "{wrong}, is that right?", "Let me repeat: {wrong}.", "Did you say {wrong}?")
+CORRECT_CHECK = (
+    "No, sorry, {right}.", "No, {right}.", "Not quite, it's {right}.", "Almost. {right}, please.", "No no, {right}!",
+    "I'm afraid not, {right}.", "Ah, I said it wrong. {right}.",
+)  # fmt: skip
+CORRECTED = (
+    "{right}, noted.", "No problem, {right}.", "Okay, {right} then.", "Ah, {right}. Thanks.", "Got it, {right}.",
+    "All right, I've changed it to {right}.", "Understood, {right}.",
+)  # fmt: skip
+PASS_ON = (
+    "That's a matter for our {team} team. I'll pass you on to my colleague {a}.",
+    "I can't do that myself, but {a} from {team} can. Please stay in the chat.",
+    "Let me hand you over to {a} in {team}, who knows more about this.",
+    "I'll bring in {a} from the {team} team.",
+)
+TAKE_OVER = (
+    "Hello {c}, this is {a}. I've read what you wrote.",
+    "Hi {c}, {a} here. My colleague told me what it's about.",
+    "Good day, {a} from {team}. I'll take it from here.",
+    "Hi, I'm {a}. No need to repeat anything, I can see the chat.",
+)
+ANYTHING_ELSE = (
+    "Is there anything else I can do for you?", "Can I help with anything else?", "Anything else today?",
+    "Do you have any other questions?", "Was that all?",
+)  # fmt: skip
+NOTHING_ELSE = (
+    "No, that's all. Thank you.", "No, thanks for your help, {a}.", "That was it, thanks!", "Nothing else, thank you.",
+    "No, you've been very helpful.", "No, I'm good.", "That's everything. Bye!",
+)  # fmt: skip
+THANKS = (
+    "Thanks a lot, {a}.", "Thank you, bye.", "Thanks for your help!", "Cheers, {a}.", "Okay, thank you.", "Thanks, bye!",
+    "Thank you for your time.", "Many thanks.",
+)  # fmt: skip
+BYE = (
+    "You're welcome. Have a nice day!", "My pleasure. Goodbye, {c}.", "Thank you for contacting {company}.",
+    "Have a good one!", "Take care, {c}.", "You're welcome, {c}.", "Happy to help. Bye!", "Enjoy the rest of your day.",
+)  # fmt: skip
+
+# Small talk. It never belongs in a summary. Who begins: "c" the customer, "a" the agent; then in turns.
+SMALL_TALK: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("a", ("How is the weather over there?", "Raining all day. And with you?", "Sunny, for once.")),
+    ("a", ("Is that a dog I hear?", "Yes, he hates the postman.", "Mine is just the same.")),
+    ("c", ("You must be busy today.", "Mondays are always like this.")),
+    ("c", ("My phone is almost out of battery, by the way.", "Then I'll be quick.")),
+    ("c", ("I was in the queue for {n} minutes, you know.", "I'm sorry, many people are off sick this week.")),
+    ("c", ("Where are you sitting, if I may ask?", "In our office in {city}.", "Oh, my cousin lives there!")),
+    ("a", ("How has your week been so far?", "Long, but the weekend is near.")),
+    ("c", ("Sorry for the noise, my kids are playing.", "No worries, I have two of my own.")),
+    ("c", ("I had a very nice colleague of yours last time.", "I'll pass that on, thank you!")),
+    ("c", ("I'm on the train, so I may lose the connection.", "No problem, the chat stays open.")),
+    ("a", ("Did you watch the match last night?", "Don't remind me.", "Oops, wrong question.")),
+    ("c", ("Your website is really hard to use on a phone.", "I'll tell the developers.")),
+    ("c", ("I'm not good with computers, please be patient.", "You're doing fine.")),
+    ("c", ("Do you get many chats like mine?", "More than you would think.")),
+    ("c", ("Excuse my spelling, English isn't my first language.", "I understand you perfectly.")),
+    ("a", ("While that loads: any plans for the holidays?", "{city}, if the money lasts.", "Lovely.")),
+    ("c", ("It's {n} degrees here and the heating is off.", "Then make yourself a cup of tea.")),
+    ("c", ("Nice that a human answers.", "Yes, we still exist.")),
+    ("a", ("I see you've been with us for {n} years, thank you.", "Has it been that long?")),
+    ("c", ("My sister recommended you, so I hope this goes well.", "Then say hello to her from us.")),
+    ("c", ("I'm having lunch at my desk, sorry if I'm slow.", "Enjoy your meal.")),
+    ("c", ("You type fast!", "Years of practice.")),
+    ("c", ("One second, the doorbell.", "Of course.", "Here I am again.")),
+    ("a", ("My screen froze for a moment, sorry.", "Happens to me all the time.")),
+)
+SMALL_FACTS: dict[str, Kind] = {"n": number(3, 16), "city": pick(CITIES)}
+
+# Identity checks: what the agent wants to know before doing anything. Not part of a summary either.
+IDENTITY: tuple[tuple[Kind, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        code("99999"),
+        ("Could you tell me your postcode, please?", "What's the postcode on the account?", "Your postcode, please?"),
+        ("{fact}.", "It's {fact}.", "{fact}", "Sure, {fact}."),
+    ),
+    (
+        code("AA99999"),
+        ("May I have your customer number?", "Do you have a customer number?", "What's your customer number, please?"),
+        ("{fact}.", "Yes, {fact}.", "It's {fact}.", "I think it's {fact}."),
+    ),
+    (
+        code("9999"),
+        ("What are the last four digits of your phone number?", "Please give me the last four digits of your phone."),
+        ("{fact}.", "They are {fact}.", "{fact}"),
+    ),
+    (
+        day(-320, -1),
+        ("For security, when is your birthday?", "Could you confirm your birthday for me?"),
+        ("{fact}.", "It's {fact}.", "My birthday is {fact}."),
+    ),
+    (
+        pick(tuple(f"{name}@example.com" for name in ("hello", "office", "mail", "me", "home", "post", "family"))),
+        ("Which email address do you use with us?", "What email is the account under?"),
+        ("{fact}", "It's {fact}", "That would be {fact}"),
+    ),
+    (
+        pick(("Rex", "Luna", "Bella", "Coco", "Simba", "Milo", "Daisy", "Oreo", "Ginger", "Pepper")),
+        ("Your security question is the name of your first pet.", "What was your first pet called? For security."),
+        ("{fact}!", "{fact}.", "It was {fact}.", "My first pet? {fact}."),
+    ),
+)
+
+# Questions that belong to many intents.
+SHARED_ASKS: dict[str, Ask] = {
+    "order": Ask(
+        "order",
+        ("Could I have the order number?", "What is your order number?", "Which order is it?", "Your order number?"),
+        ("It's {order}.", "{order}.", "The number is {order}.", "Order {order}.", "Here it is: {order}."),
+    ),
+    "booking": Ask(
+        "booking",
+        ("What's the booking number?", "Do you have a booking reference?", "Could you give me the reference?"),
+        ("It's {booking}.", "{booking}.", "Yes, {booking}.", "The reference says {booking}."),
+    ),
+    "city": Ask(
+        "city",
+        ("Which city is that?", "What city are you in?", "And in which city?"),
+        ("{city}.", "In {city}.", "It's in {city}."),
+    ),
+}
+
+# A second, smaller request near the end: (facts, customer, agent, summary sentence).
+EXTRAS: tuple[tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        {"x": code("9999")},
+        (
+            "One more thing, can you put my new mobile number in? It ends in {x}.",
+            "Also, my phone number now ends in {x}.",
+        ),
+        ("Done, I've saved the number that ends in {x}.", "Sure, the number is updated."),
+        ("{A} also saves a new phone number ending in {x}.",),
+    ),
+    (
+        {"x": day(-40, -5)},
+        ("And could you send me the invoice of {x} again?", "I also need a copy of my invoice from {x}."),
+        ("I'll email it to you right now.", "Of course, it's on its way to your inbox."),
+        ("{A} also sends the invoice of {x} again.",),
+    ),
+    (
+        {"x": money(5, 25, cents=False)},
+        ("By the way, I have a voucher for {x}. Can I still use it?", "Is my {x} voucher still good?"),
+        ("Yes, it's valid until the end of the year.", "It is, you can use it any time this year."),
+        ("{A} also confirms that the {x} voucher is still valid.",),
+    ),
+    (
+        {"x": counted(2, 9, "newsletter")},
+        ("And please stop the emails, I got {x} this week.", "Also, I had {x} from you this week. Can I opt out?"),
+        ("Sure, you won't get any more of them.", "I've taken you off the list."),
+        ("{A} also takes {C} off the newsletter list.",),
+    ),
+    (
+        {"x": pick(CITIES)},
+        ("Another question: do you have a branch in {x}?", "Oh, and are you in {x} too?"),
+        ("Not yet, but we plan to open one.", "Not at the moment, I'm afraid."),
+        ("{A} also says that there is no branch in {x}.",),
+    ),
+    (
+        {"x": pick(("Spanish", "French", "German", "Italian", "Arabic", "Polish", "Portuguese", "Turkish"))},
+        ("And can I get your letters in {x}?", "One last question, is it possible to get the emails in {x}?"),
+        ("Yes, I've changed your language to {x}.", "Done, from now on we write to you in {x}."),
+        ("{A} also changes the language to {x}.",),
+    ),
+)
