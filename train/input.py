@@ -66,7 +66,7 @@ def open_input(
       epochs: ends after so many, the last batch filled up with empty rows; None never ends.
       process_index: this host; it gets a contiguous slice of the rows of each global batch.
       process_count: hosts; must divide batch_size.
-      rate_cap: the most examples of a data set in an epoch.
+      rate_cap: the most examples of any data set in an epoch, beside its own `max_examples`.
       prefetch: batches made ahead in a thread; 0 makes each when it is asked for.
 
     Raises:

@@ -33,10 +33,12 @@ class Source:
     Attributes:
       dataset: its name; with the seed it fixes the order of its examples and their templates, whatever else is mixed.
       templates: (template id, split), one or more. Index i must be the same example in each.
+      max_examples: the most it brings to an epoch (a card's `max_examples`); None for all.
     """
 
     dataset: str
     templates: Sequence[tuple[str, CachedSplit]]
+    max_examples: int | None = None
 
     def __len__(self) -> int:
         return len(self.templates[0][1])
@@ -69,7 +71,7 @@ class Stream:
       row_lengths: (inputs, targets) tokens of a row.
       seed: of everything random here.
       pack: several examples a row.
-      rate_cap: the most examples of a data set in an epoch; None takes all of each.
+      rate_cap: the most examples of any data set in an epoch, beside its own `max_examples`; None takes all of each.
       epochs: where the stream ends; None never.
 
     Raises:
@@ -87,14 +89,12 @@ class Stream:
         epochs: int | None = None,
     ):
         _check(sources)
-        if rate_cap is not None and rate_cap < 1:
-            raise UserError(f"rate cap {rate_cap}: must be 1 or more")
         self.row_lengths = row_lengths
         self.splits = [split for source in sources for _, split in source.templates]
         self._sources = sources
         self._seed = seed
         self._pack = pack
-        self._shares = [len(source) if rate_cap is None else min(len(source), rate_cap) for source in sources]
+        self._shares = [_share(source, rate_cap) for source in sources]
         self.examples_per_epoch = sum(self._shares)
         self.blocks_per_epoch = -(-self.examples_per_epoch // MAX_BLOCK)
         self.num_blocks = None if epochs is None else epochs * self.blocks_per_epoch
@@ -141,6 +141,13 @@ class Stream:
     def _bounds(self, number: int) -> tuple[int, int]:
         part, total = number % self.blocks_per_epoch, self.examples_per_epoch
         return total * part // self.blocks_per_epoch, total * (part + 1) // self.blocks_per_epoch
+
+
+def _share(source: Source, rate_cap: int | None) -> int:
+    caps = [cap for cap in (source.max_examples, rate_cap) if cap is not None]
+    if any(cap < 1 for cap in caps):
+        raise UserError(f"{source.dataset}: at most {min(caps)} examples an epoch; must be 1 or more")
+    return min([len(source), *caps])
 
 
 def _draw(source: Source, draws: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -202,15 +209,17 @@ def _fold(parts: tuple[int, ...]) -> np.ndarray:
 
 
 def _check(sources: Sequence[Source]) -> None:
-    if not sources:
-        raise UserError("data.mixture: holds no data set")
+    if not sources or not all(source.templates for source in sources):
+        raise UserError("data.mixture: holds no data set, or one without templates")
     first = sources[0].templates[0][1]
     for source in sources:
         reference = source.templates[0][1]
         for template, split in source.templates:
             if len(split) == 0:
                 raise UserError(f"{split.folder}: holds no examples")
-            if split.manifest["vocabulary_size"] != first.manifest["vocabulary_size"]:
+            if any(
+                split.manifest.get(key) != first.manifest.get(key) for key in ("vocabulary_size", "vocabulary_sha256")
+            ):
                 raise UserError(f"{split.folder}: another vocabulary than {first.folder}; prepare both with one")
             if not np.array_equal(split.keys, reference.keys):
                 raise UserError(
