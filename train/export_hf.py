@@ -1,0 +1,150 @@
+"""Weights out: a folder that transformers' `AutoModelForSeq2SeqLM` and `AutoTokenizer` open, as they save it themselves."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t5x_tasks.errors import UserError
+from train.model import Params, T5Config
+from train.weights import by_path, hf_sizes, layout
+
+SHARD_BYTES = 5 * 10**9
+EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
+
+
+def check_free(folder: Path) -> None:
+    """Raises UserError when there is something at `folder` other than an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not an empty folder; remove it or choose another name")
+
+
+def save_hf(
+    params: Params,
+    config: T5Config,
+    folder: Path,
+    vocabulary: Path,
+    generation: dict[str, Any] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes a Hugging Face directory; it appears at once and whole, or not at all.
+
+    Args:
+      params: arrays that this process can read whole; stored as they are, in float32.
+      config: the model's.
+      folder: must not exist, or be empty.
+      vocabulary: the SentencePiece model that the weights were trained with.
+      generation: defaults of `generate`, as `{"max_new_tokens": 128}`. Without a length, transformers stops after 20 tokens.
+      shard_bytes: weights beyond it are cut into several files with an index.
+
+    Raises:
+      UserError: there is something at `folder`.
+    """
+    check_free(folder)
+    with _appearing(folder) as partial:
+        _write_json(partial / "config.json", _config(config))
+        _write_weights(params, partial, shard_bytes)
+        ids = {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+        _write_json(partial / "generation_config.json", ids | (generation or {}))
+        _write_tokenizer(partial, vocabulary)
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, renamed to it at the end; removed if anything fails."""
+    folder = folder.absolute()
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(folder)  # takes the place of an empty folder, too
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
+
+
+def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
+    """Writes tensors shard by shard; the host holds one shard besides the parameters."""
+    from safetensors.numpy import save_file
+
+    leaves = by_path(params)
+    tensors = {
+        name: (path, layer if slot.stacked else None, slot.transposed)
+        for path, slot in layout(params).items()
+        for layer, name in enumerate(slot.names)
+    }
+    sizes = {
+        name: leaves[path].nbytes // (len(leaves[path]) if layer is not None else 1)
+        for name, (path, layer, _) in tensors.items()
+    }
+    shards: list[list[str]] = [[]]
+    for name in sorted(tensors):
+        if shards[-1] and sum(sizes[n] for n in shards[-1]) + sizes[name] > shard_bytes:
+            shards.append([])
+        shards[-1].append(name)
+
+    def tensor(name: str) -> np.ndarray:
+        path, layer, transposed = tensors[name]
+        # Cut on the device: of a parameter in an accelerator's memory only this layer comes over.
+        array = np.asarray(leaves[path] if layer is None else leaves[path][layer])
+        return np.ascontiguousarray(array.T if transposed else array)
+
+    weight_map = {}
+    for number, names in enumerate(shards, start=1):
+        # The names that transformers gives and looks for.
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file({name: tensor(name) for name in names}, folder / file, metadata={"format": "pt"})
+        (folder / file).chmod((folder / "config.json").stat().st_mode)  # safetensors lets nobody else read it
+        weight_map |= dict.fromkeys(names, file)
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        _write_json(folder / "model.safetensors.index.json", index)
+
+
+def _config(config: T5Config) -> dict[str, Any]:
+    return {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "is_encoder_decoder": True,
+        **hf_sizes(config),
+        "is_gated_act": True,
+        "dense_act_fn": "gelu_new",
+        "dropout_rate": config.dropout,
+        "initializer_factor": 1.0,
+        # transformers 5 ties an output to the embedding only where the file has no lm_head; what it reads this key for
+        # is whether to scale the decoder's output, as T5 1.0 does. transformers 4 reads it for what it says.
+        "tie_word_embeddings": False,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "use_cache": True,
+        "torch_dtype": "float32",
+    }
+
+
+def _write_tokenizer(folder: Path, vocabulary: Path) -> None:
+    """Writes spiece.model and, for the tokenizers library, tokenizer.json converted from it by transformers."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # "PyTorch was not found": it is not needed here
+    from transformers import T5Tokenizer
+
+    shutil.copyfile(vocabulary, folder / "spiece.model")
+    settings = {
+        "tokenizer_class": "T5Tokenizer",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "extra_ids": EXTRA_IDS,
+        # The form of transformers 4, which cannot read that of 5; 5 reads both.
+        "additional_special_tokens": [f"<extra_id_{i}>" for i in range(EXTRA_IDS)],
+    }
+    _write_json(folder / "tokenizer_config.json", settings)
+    T5Tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
