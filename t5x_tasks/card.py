@@ -290,6 +290,8 @@ def _validate(adapter: TypeAdapter[Any], values: Any, path: Path, lines: Lines, 
             message = f"unknown key{suggest(str(loc[-1]), _known_keys(loc))}"
         elif problem["type"] == "missing":
             message = "is missing"
+        if problem["type"] == "value_error" and not loc:
+            loc = (message.partition(":")[0],)  # _is_coherent begins with the key
         text = message if problem["type"] == "value_error" else f"{key}: {message[0].lower()}{message[1:]}"
         raise located_error(path, lines, loc, text) from None
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from t5x_tasks.card import Card, HubSource
 from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.hub import reason, skip_retries_if_unreachable
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
@@ -50,7 +51,8 @@ def locate(card: Card, split: str, root: str | PathLike[str] | None = None) -> L
         hint = suggest(split, card.splits) or f"; it has {', '.join(card.splits) or 'none'}"
         raise UserError(f"{card.path}: {card.name} has no split {split}{hint}")
     if isinstance(card.source, HubSource):
-        return Location(None, f"hf://{card.source.path}")
+        local = card.path.parent / card.source.path
+        return Location(None, str(local) if local.is_dir() else f"hf://{card.source.path}")
     file = Path(os.path.normpath(card.path.parent / getattr(card.source, split)))
     if not file.is_file():
         looked = f" (nor {mirror / card.name / split}.jsonl[.gz])" if mirror is not None else ""
@@ -145,15 +147,16 @@ def _read_hub(card: Card, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     if not local.is_dir() and not _HUB_ID.match(path):
         raise UserError(f"{card.path}: source.path: {path} is neither a folder nor an id of the hub (owner/name)")
     try:
+        if not local.is_dir():
+            skip_retries_if_unreachable()
         import datasets  # a second and more
         from datasets.utils.logging import disable_progress_bar
 
         disable_progress_bar()
         loaded = datasets.load_dataset(path, source.name, split=split, revision=revision)
     except Exception as error:  # of many libraries: no network, no such data set, no such split, no access, bad files
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(
-            f"hf://{source.path}: split {split} cannot be read ({reason}); put {card.name}/{split}.jsonl.gz into a folder "
+            f"{locate(card, split)}: split {split} cannot be read ({reason(error)}); put {card.name}/{split}.jsonl.gz into a folder "
             f"and set data.root to it, or get online and log in if the data set asks for it"
         ) from error
     for number, row in enumerate(loaded):

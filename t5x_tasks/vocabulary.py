@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.hub import reason, skip_retries_if_unreachable
 
 EXTRA_IDS = 100
 DEFAULT = "hf://google/flan-t5-base"
@@ -41,13 +42,13 @@ def locate_vocabulary(source: str | PathLike[str]) -> Path:
 
 def _fetch(uri: str) -> Path:
     try:
+        skip_retries_if_unreachable()
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(uri.removeprefix("hf://"), "spiece.model"))
     except Exception as error:  # no network, no such repository, no such file, no access
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(
-            f"{uri}: spiece.model cannot be fetched ({reason}); get online, or set model.vocabulary to a local one"
+            f"{uri}: spiece.model cannot be fetched ({reason(error)}); get online, or set model.vocabulary to a local one"
         ) from error
 
 

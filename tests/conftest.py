@@ -1,0 +1,105 @@
+"""Shared by all tests: the real data, a cache folder of their own, and small data sets made on the spot."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+VOCABULARY = REPOSITORY / "t5x_tasks" / "vocabularies" / "support_chats.model"
+
+ROWS = [
+    {"id": "a", "dialogue": "Ann: Where is my parcel?\nBob: It comes on Monday.", "summary": "Ann's parcel comes on Monday."},
+    {"id": "b", "dialogue": "Cy: Can I check in early? 🙂\nDee: Yes, at noon.", "summary": "Cy can check in at noon."},
+    {"id": "c", "dialogue": "Eve: {summary} is a strange word.\nFay: So is {dialogue}.", "summary": "They talk {about} words."},
+]  # fmt: skip
+
+CARD = {
+    "name": "tiny",
+    "description": "Three rows.",
+    "licence": "CC0-1.0",
+    "category": "summarization",
+    "source": {"type": "jsonl", "train": "train.jsonl", "test": "test.jsonl"},
+    "fields": {"dialogue": "dialogue", "summary": "summary"},
+    "templates": [
+        {"id": "t00", "inputs": "Summarize.\n\n{dialogue}\n\nSummary:", "targets": "{summary}"},
+        {"id": "t01", "inputs": "{dialogue} In short:", "targets": "{summary}"},
+        {"id": "t02", "inputs": "Tell me: {dialogue}", "targets": "{summary}", "split": "heldout"},
+    ],
+    "metrics": ["rouge"],
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = {
+        "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
+        "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",
+    }
+    for item in items:
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps prepared tokens out of the user's cache, in subprocesses too."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAN_T5X_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data; only for tests marked `needs_shared`."""
+    return SHARED_DATA
+
+
+def _write_jsonl(path: Path, rows: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def write_jsonl() -> Callable[[Path, list[Any]], Path]:
+    return _write_jsonl
+
+
+@pytest.fixture
+def tiny_rows() -> list[dict[str, str]]:
+    """The rows of both splits of the card `tiny`, unless a test gives others."""
+    return [dict(row) for row in ROWS]
+
+
+@pytest.fixture
+def make_card(tmp_path: Path) -> Callable[..., Path]:
+    """Returns a function that writes the card `tiny` with changes, and its data, and returns the card's path."""
+
+    def make(rows: list[Any] | None = None, test_rows: list[Any] | None = None, **changes: Any) -> Path:
+        folder = tmp_path / "cards" / changes.get("name", "tiny")
+        _write_jsonl(folder / "train.jsonl", ROWS if rows is None else rows)
+        _write_jsonl(folder / "test.jsonl", ROWS if test_rows is None else test_rows)
+        path = folder / "card.yaml"
+        path.write_text(yaml.safe_dump({**CARD, **changes}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Any:
+    from t5x_tasks.vocabulary import Vocabulary
+
+    return Vocabulary.load(VOCABULARY)
+
+
+@pytest.fixture(scope="session")
+def vocabulary_path() -> Path:
+    return VOCABULARY

@@ -1,0 +1,115 @@
+import pytest
+import yaml
+
+from t5x_tasks.card import all_cards, load_card, resolve, shipped_cards, task_names
+from t5x_tasks.errors import UserError
+
+
+def message(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def template(number, **changes):
+    return {"id": f"t{number:02}", "inputs": "{dialogue}", "targets": "{summary}", **changes}
+
+
+def test_shipped_cards_have_ten_phrasings_and_two_held_out():
+    cards = shipped_cards()
+    assert {"samsum", "dialogsum", "support_chats"} <= cards.keys()
+    for name in ("samsum", "dialogsum", "support_chats"):
+        assert len(cards[name].templates) >= 10
+        assert len(cards[name].mixture(heldout=True)) >= 2
+        assert len({t.inputs for t in cards[name].templates}) == len(cards[name].templates)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line_of", "expected"),
+    [
+        ({"descripton": "x"}, "descripton", "unknown key, did you mean description?"),
+        ({"source": {"type": "jsonl", "trian": "a.jsonl"}}, "  trian", "unknown key, did you mean train?"),
+        ({"source": {"type": "parquet"}}, "source", "source: "),
+        ({"metrics": ["rogue"]}, "metrics", "unknown metric rogue, did you mean rouge?"),
+        ({"max_examples": 0}, "max_examples", "max_examples: "),
+        ({"shots": [2]}, "- 2", "shots.0: "),
+        ({"inverted": ["t77"]}, "inverted", "inverted: no template has the id t77"),
+        ({"fields": {}}, "fields", "no fields"),
+        ({"templates": []}, "templates", "no templates"),
+        ({"templates": "dialog_summarization"}, "templates", "did you mean dialogue_summarization?"),
+        ({"templates": [template(0), template(0)]}, "- id: t00", "t00 stands here twice"),
+        ({"templates": [template(0, id="heldout")]}, "- id", "names the mixture"),
+        ({"templates": [template(0, inputs="{dialog}")]}, "  inputs", "unknown field {dialog}, did you mean dialogue?"),
+        ({"templates": [template(0, inputs="{dialogue")]}, "  inputs", "double it"),
+        ({"templates": [template(0, targets="same")]}, "  targets", "no placeholder"),
+        ({"templates": [template(0, input="x")]}, "  input:", "did you mean inputs?"),
+        ({"group_by": {"tset": "dialogue"}, "references": "r"}, "group_by", "unknown split tset"),
+        ({"group_by": {"test": "dialogue"}}, "group_by", "needs references"),
+    ],
+)
+def test_what_no_card_may_say_is_named_with_its_line(make_card, changes, line_of, expected):
+    path = make_card(**changes)
+    lines = path.read_text().splitlines()
+    line = max(n for n, text in enumerate(lines, 1) if text.startswith(line_of))
+    text = message(load_card, path)
+    assert text.startswith(f"{path}:{line}: "), text
+    assert expected in text
+
+
+def test_a_card_that_is_no_yaml_is_named_with_its_line(tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text("name: x\nfields: {a: b\ntemplates: []\n")
+    assert message(load_card, path).startswith(f"{path}:3: not valid YAML")
+    assert message(load_card, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such file"
+
+
+def test_errors_of_a_template_file_name_that_file(make_card):
+    path = make_card(templates="mine")
+    shared = path.parent / "mine.yaml"
+    shared.write_text(yaml.safe_dump([template(0), template(1, inputs="{dialog}")], sort_keys=False))
+    assert message(load_card, path).startswith(f"{shared}:5: template t01: inputs: unknown field {{dialog}}")
+    shared.write_text(yaml.safe_dump([template(0), template(1)]))
+    assert [t.id for t in load_card(path).templates] == ["t00", "t01"]
+
+
+def test_names_resolve_to_templates_and_mixtures(make_card):
+    cards = all_cards([make_card()])
+
+    def ids(*names):
+        return [f"{card.name}.{t.id}" for card, t in resolve(names, cards)]
+
+    assert ids("tiny") == ["tiny.t00", "tiny.t01"]
+    assert ids("tiny.heldout") == ["tiny.t02"]
+    assert ids("tiny.t01", "tiny") == ["tiny.t01", "tiny.t00"]
+    assert set(task_names(cards)) > {"tiny", "tiny.heldout", "tiny.t00"}
+
+
+def test_unknown_names_get_a_suggestion(make_card):
+    cards = all_cards([make_card()])
+    assert message(resolve, "samsun", cards) == "samsun: unknown task or mixture, did you mean samsum?"
+    assert "did you mean tiny.t02?" in message(resolve, "tiny.t22", cards)
+    assert "known are dialogsum, samsum, support_chats, tiny" in message(resolve, "zzz", cards)
+
+
+def test_a_held_out_data_set_is_in_no_training_mixture(make_card):
+    cards = all_cards([make_card(heldout=True)])
+    assert "tiny" not in task_names(cards)
+    assert "use tiny.heldout" in message(resolve, "tiny", cards)
+    assert len(resolve("tiny.heldout", cards)) == 3
+
+
+def test_inverted_templates_are_tasks_and_in_no_mixture(make_card):
+    templates = [template(0), {"id": "back", "inputs": "{summary}", "targets": "{dialogue}"}]
+    cards = all_cards([make_card(templates=templates, inverted=["back"])])
+    assert [t.id for _, t in resolve("tiny", cards)] == ["t00"]
+    assert [t.id for _, t in resolve("tiny.back", cards)] == ["back"]
+
+
+def test_folders_of_cards_are_read_and_names_are_unique(make_card, tmp_path):
+    path = make_card()
+    assert "tiny" in all_cards([path.parent])
+    assert "tiny" in all_cards([path, path.parent])  # the same file twice is one card
+    make_card(name="samsum")
+    assert "samsum is taken by" in message(all_cards, [tmp_path / "cards" / "samsum"])
+    assert "no card (*.yaml)" in message(all_cards, [tmp_path])

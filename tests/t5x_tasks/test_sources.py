@@ -1,0 +1,168 @@
+import csv
+import gzip
+import json
+
+import pytest
+
+from t5x_tasks.card import load_card, shipped_cards
+from t5x_tasks.errors import UserError
+from t5x_tasks.sources import count_rows, locate, read_rows, source_digest
+
+
+def message(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_rows_come_in_order_with_ids_of_their_own(make_card, tiny_rows):
+    rows = read_rows(load_card(make_card()), "train")
+    assert [row["id"] for row in rows] == ["a", "b", "c"]
+    assert rows[1]["dialogue"] == tiny_rows[1]["dialogue"]
+
+
+def test_rows_without_an_id_are_numbered(make_card, tiny_rows):
+    rows = [
+        {"dialogue": "x", "summary": "y"},
+        {"id": 7, "dialogue": "x", "summary": "y"},
+        {**tiny_rows[0], "id": None},
+    ]
+    assert [row["id"] for row in read_rows(load_card(make_card(rows=rows)), "train")] == ["train-0", "7", "train-2"]
+
+
+def test_a_mirror_comes_before_the_cards_own_files(make_card, tmp_path, tiny_rows):
+    card = load_card(make_card())
+    mirror = tmp_path / "mirror"
+    (mirror / "tiny").mkdir(parents=True)
+    assert locate(card, "test", mirror).file == card.path.parent / "test.jsonl"  # no such split in the mirror
+    with gzip.open(mirror / "tiny" / "test.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json.dumps(tiny_rows[2]) + "\n\n")
+    assert [row["id"] for row in read_rows(card, "test", mirror)] == ["c"]
+    assert count_rows(locate(card, "test", mirror)) == 1
+    assert "no such folder" in message(locate, card, "test", tmp_path / "none")
+
+
+def test_line_ends_are_those_of_unix(make_card, tiny_rows):
+    rows = [{**tiny_rows[0], "dialogue": "A: x\r\nB: y"}]
+    assert read_rows(load_card(make_card(rows=rows)), "train")[0]["dialogue"] == "A: x\nB: y"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("{'id': 1}", ":2: not JSON"),
+        ("[1, 2]", ":2: must be an object"),
+        (
+            '{"id": "x", "dialog": "a", "summary": "b"}',
+            ":2: no key 'dialogue' (field dialogue of tiny), did you mean dialog?",
+        ),
+        ('{"id": "x", "dialogue": ["a"], "summary": "b"}', ":2: 'dialogue' must be a text, not list"),
+        ('{"id": "x", "dialogue": null, "summary": "b"}', ":2: 'dialogue' must be a text, not NoneType"),
+        ('{"id": "x", "dialogue": "cut \\ud83d", "summary": "b"}', ":2: 'dialogue' holds half a character"),
+        ('{"id": "\\ud83d", "dialogue": "x", "summary": "b"}', ":2: 'id' holds half a character"),
+        ('{"id": "a", "dialogue": "x", "summary": "b"}', ": id 'a' stands for two rows"),
+    ],
+)
+def test_a_row_that_is_not_what_the_card_says_is_named(make_card, line, expected, tiny_rows):
+    path = make_card()
+    data = path.parent / "train.jsonl"
+    data.write_text(json.dumps(tiny_rows[0]) + "\n" + line + "\n", encoding="utf-8")
+    assert message(read_rows, load_card(path), "train").startswith(f"{data}{expected}")
+
+
+def test_damaged_files_are_named(make_card, tiny_rows):
+    path = make_card(source={"type": "jsonl", "train": "train.jsonl.gz", "test": "latin.jsonl"})
+    data = path.parent / "train.jsonl.gz"
+    data.write_bytes(gzip.compress(json.dumps(tiny_rows[0]).encode() + b"\n" * 5000)[:-12])
+    (path.parent / "latin.jsonl").write_bytes(b'{"dialogue": "caf\xe9"}\n')
+    card = load_card(path)
+    assert message(read_rows, card, "train").startswith(f"{data}: cannot be read")
+    assert ":1: not UTF-8" in message(read_rows, card, "test")
+    data.write_bytes(b"no gzip at all")
+    assert message(read_rows, card, "train").startswith(f"{data}: cannot be read")
+
+
+def test_missing_and_empty_data_are_named(make_card):
+    path = make_card(rows=[])
+    card = load_card(path)
+    assert message(read_rows, card, "train") == f"{path.parent / 'train.jsonl'}: no rows; split train of tiny is empty"
+    assert "has no split validation; it has train, test" in message(read_rows, card, "validation")
+    (path.parent / "test.jsonl").unlink()
+    assert message(read_rows, card, "test").startswith(f"{path.parent / 'test.jsonl'}: no such file")
+    assert source_digest(card, "test") is None
+
+
+def test_nul_characters_and_a_byte_order_mark_do_no_harm(make_card, vocabulary, tiny_rows):
+    path = make_card()
+    data = path.parent / "train.jsonl"
+    data.write_bytes(b"\xef\xbb\xbf" + json.dumps({**tiny_rows[0], "dialogue": "a\x00b"}).encode())
+    (row,) = read_rows(load_card(path), "train")
+    assert row["dialogue"] == "a\x00b"
+    assert vocabulary.unk_id in vocabulary.encode_batch([row["dialogue"]])[0]  # counted, not lost
+
+
+def test_the_digest_changes_with_the_data(make_card, tiny_rows, write_jsonl):
+    card = load_card(make_card())
+    before = source_digest(card, "train")
+    assert before == source_digest(card, "train") == source_digest(load_card(card.path), "test")
+    write_jsonl(card.path.parent / "train.jsonl", tiny_rows[:2])
+    assert source_digest(card, "train") not in (None, before)
+
+
+def test_references_are_lists_of_texts(make_card):
+    rows = [{"id": "a", "dialogue": "x", "summaries": ["one", "two"]}, {"id": "b", "dialogue": "x", "summary": "one"}]
+    path = make_card(rows=rows, test_rows=[{"id": "a", "dialogue": "x", "summaries": []}], references="summaries")
+    card = load_card(path)
+    assert read_rows(card, "train")[0]["summaries"] == ["one", "two"]
+    assert ":1: 'summaries' must be a list of one or more texts" in message(read_rows, card, "test")
+
+
+HUB_ROWS = [("test_0_1", "x", "one"), ("test_0_2", "x", "two"), ("test_1_1", "y", "three"), ("test_1_2", "y", "four")]
+
+
+@pytest.fixture
+def hub_folder(tmp_path):
+    """A folder laid out as a data set of the hub: CSV files and a README that says which split each is."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    with (folder / "data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "dialogue", "summary"), *HUB_ROWS])
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: test, path: data.csv}\n---\n"
+    )
+    return folder
+
+
+def test_a_data_set_of_the_hub_gives_the_rows_of_a_mirror(make_card, hub_folder, tmp_path, monkeypatch, write_jsonl):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    hub = {"type": "hub", "path": str(hub_folder)}
+    card = load_card(make_card(source=hub, references="summaries", group_by={"test": "dialogue"}))
+    rows = read_rows(card, "test")
+    mirrored = [
+        {"id": "test_0", "dialogue": "x", "summaries": ["one", "two"]},
+        {"id": "test_1", "dialogue": "y", "summaries": ["three", "four"]},
+    ]
+    write_jsonl(tmp_path / "mirror" / "tiny" / "test.jsonl", mirrored)
+    keys = ("id", "dialogue", "summaries")
+    assert [{key: row[key] for key in keys} for row in rows] == mirrored == read_rows(card, "test", tmp_path / "mirror")
+    assert "split train cannot be read" in message(read_rows, card, "train")
+
+
+def test_a_hub_out_of_reach_says_how_to_get_the_data(make_card, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    card = load_card(make_card(source={"type": "hub", "path": "nobody/no-such-dialogues"}))
+    text = message(read_rows, card, "test")
+    assert text.startswith("hf://nobody/no-such-dialogues: split test cannot be read")
+    assert "put tiny/test.jsonl.gz into a folder and set data.root to it" in text
+
+
+@pytest.mark.needs_shared
+def test_the_real_splits_are_read_whole(shared_data):
+    cards = shipped_cards()
+    for name, counts in (("samsum", (14732, 818, 819)), ("dialogsum", (12460, 500, 500))):
+        for split, count in zip(("train", "validation", "test"), counts, strict=True):
+            assert len(read_rows(cards[name], split, shared_data)) == count
+    assert all(len(row["summaries"]) == 3 for row in read_rows(cards["dialogsum"], "test", shared_data))
