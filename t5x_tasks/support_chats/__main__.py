@@ -21,7 +21,9 @@ def encode(rows: Iterable[Row]) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m t5x_tasks.support_chats", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m t5x_tasks.support_chats", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the files, made when missing")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="default: %(default)s, the data set that ships")
     arguments = parser.parse_args()

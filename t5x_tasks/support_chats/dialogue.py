@@ -2,7 +2,9 @@
 
 import random
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from t5x_tasks.support_chats import phrases
 from t5x_tasks.support_chats.facts import Facts, Kind, Value
@@ -11,6 +13,7 @@ from t5x_tasks.support_chats.style import repair, write
 
 MAX_TURNS = 20
 MIN_TURNS = 4
+_OPENINGS = ("agent", "agent", "agent", "customer", "customer", "anyone", "hello", "vague", "vague")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Chat:
 
     def fill(self, text: str, **over: str) -> str:
         cast = {"c": self.customer.called, "a": self.agent.called, "C": self.customer.label, "A": self.agent.label}
-        return text.format_map({**self.facts.values, **cast, "company": self.company, "team": self.domain.team, **over})
+        place = {"company": self.company, "team": self.domain.team, "about": self.domain.about}
+        return text.format_map({**self.facts.values, **cast, **place, **over})
 
     def _add(self, person: Person, text: str) -> None:
         self.lines.append((person.label, write(repair(text), person.style, self.rng, typos=person is self.customer)))
@@ -154,16 +158,26 @@ class Chat:
     def opening(self) -> None:
         """Who says hello first. Leaves in `greeting` what the customer has still to say before the problem."""
         self.greeting = self.pick(phrases.HELLO_CUSTOMER[self.customer.style])
-        way = self.rng.choice(("agent", "agent", "agent", "customer", "customer", "anyone", "hello"))
+        way = self.rng.choice(_OPENINGS)
+        self.introduced = way != "customer"
         if way == "agent":
             self.by_agent(self.pick(phrases.HELLO_AGENT))
-        elif way != "customer":
-            self.by_customer(self.greeting if way == "hello" else self.pick(phrases.ANYONE))
+            if self.chance(0.4):
+                self.by_customer(f"{self._greet()} {self.pick(phrases.VAGUE)}")
+                self.by_agent(self.pick(phrases.GO_AHEAD))
+        elif self.introduced:
+            if way == "anyone":
+                self.by_customer(self.pick(phrases.ANYONE))
+            else:
+                self.by_customer(self.greeting if way == "hello" else f"{self._greet()} {self.pick(phrases.VAGUE)}")
             self.by_agent(self.pick(phrases.HELLO_BACK))
             self.greeting = ""
-        self.introduced = way != "customer"
-        if self.introduced and self.chance(0.07):
+        if not self.greeting and self.chance(0.12):
             self.small_talk()
+
+    def _greet(self) -> str:
+        greeting, self.greeting = self.greeting, ""
+        return greeting if greeting[-1] in ".!?," else f"{greeting}."
 
     def problem(self, intent: Intent, fixable: dict[str, Kind]) -> None:
         opens = self.rng.choice(intent.opens)
@@ -172,8 +186,9 @@ class Chat:
             if self.chance(0.2):
                 self.by_customer(self.greeting)
             else:
-                stop = "" if self.greeting[-1] in ".!?," else "."
-                parts[0] = f"{self.greeting}{stop} {parts[0]}"
+                parts[0] = f"{self._greet()} {parts[0]}"
+        if self.chance(0.2):
+            parts[-1] += " " + self.pick(phrases.PLEA_TROUBLE if intent.trouble else phrases.PLEA)
         for place, part in enumerate(parts):
             if place and self.introduced and self.chance(0.35):
                 self.by_agent(self.pick(phrases.GO_ON))
@@ -185,7 +200,8 @@ class Chat:
         self._flush(0.6)
 
     def transfer(self, agent: Person) -> None:
-        self._lead.clear()
+        # The last thing in mind is the offer to help, which the colleague makes now.
+        del self._lead[-1:]
         self.by_agent(self.pick(phrases.PASS_ON), a=agent.called)
         if self.chance(0.5):
             self.by_customer(self.pick(phrases.HOLD_REPLY))
@@ -194,6 +210,8 @@ class Chat:
 
     def decision(self, end: End) -> None:
         text = self.pick(end.agent)
+        if not self._lead and self.chance(0.3):
+            self._lead.append(self.pick(phrases.FOUND_NO if end.customer == "no" else phrases.FOUND))
         if end.offer and not self.withdrawn and self.chance(0.33):
             right, wrong = (
                 self.facts.values[end.offer],
@@ -220,22 +238,27 @@ class Chat:
         self.by_agent(self.pick(agent), **drawn)
         self.extra_summary = self.fill(self.pick(summary), **drawn)
 
-    def closing(self) -> None:
+    def closing(self, refused: bool) -> None:
+        nothing, thanks, bye = (
+            (phrases.NOTHING_ELSE_NO, phrases.THANKS_NO, phrases.BYE_NO)
+            if refused
+            else (phrases.NOTHING_ELSE, phrases.THANKS, phrases.BYE)
+        )
         roll = self.rng.random()
         last_is_agent = self.lines[-1][0] == self.agent.label
         if roll < 0.35:
             if not last_is_agent or self.chance(0.5):
                 self.by_agent(self.pick(phrases.ANYTHING_ELSE))
-                self.by_customer(self.pick(phrases.NOTHING_ELSE))
+                self.by_customer(self.pick(nothing))
             else:
-                self.by_customer(self.pick(phrases.THANKS))
+                self.by_customer(self.pick(thanks))
             if self.chance(0.6):
-                self.by_agent(self.pick(phrases.BYE))
+                self.by_agent(self.pick(bye))
         elif roll < 0.75:
             if last_is_agent:
-                self.by_customer(self.pick(phrases.THANKS))
+                self.by_customer(self.pick(thanks))
             if self.chance(0.7):
-                self.by_agent(self.pick(phrases.BYE))
+                self.by_agent(self.pick(bye))
 
 
 def _brief(wrong: Value, right: Value) -> str:
@@ -252,7 +275,7 @@ def converse(chat: Chat, intent: Intent, end: End, colleague: Person | None) -> 
     chat.problem(intent, fixable)
     if colleague is not None:
         chat.transfer(colleague)
-    moves = [lambda ask=ask: chat.asks(ask, fixable) for ask in map(_ask, intent.asks)]
+    moves: list[Callable[[], None]] = [partial(chat.asks, _ask(ask), fixable) for ask in intent.asks]
     if rng.random() < 0.33:
         moves.insert(rng.randrange(len(moves) + 1), chat.identity)
     if rng.random() < 0.22:
@@ -262,10 +285,9 @@ def converse(chat: Chat, intent: Intent, end: End, colleague: Person | None) -> 
     for move in moves:
         move()
     chat.decision(end)
-    if rng.random() < 0.12:
+    if rng.random() < 0.16:
         chat.extra()
-    chat.closing()
-    chat._flush(0.0)
+    chat.closing(refused=end.customer == "no")
 
 
 def _ask(ask: Ask | str) -> Ask:

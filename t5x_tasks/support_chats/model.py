@@ -59,9 +59,10 @@ class Intent:
 
 @dataclass(frozen=True)
 class Domain:
-    """A field of support: who answers (`companies`), which team takes over, what customers come with."""
+    """A field of support: who answers (`companies`), which team takes over, what it is `about`."""
 
     name: str
     companies: Texts
     team: str
+    about: str
     intents: tuple[Intent, ...]

@@ -36,6 +36,14 @@ CITIES: tuple[str, ...] = (
     "Seoul", "Singapore", "Stockholm", "Tokyo", "Toronto", "Valencia", "Vienna", "Warsaw", "Zurich",
 )  # fmt: skip
 
+# Cities that a train can reach from each other.
+RAIL_CITIES: tuple[str, ...] = (
+    "Amsterdam", "Antwerp", "Barcelona", "Basel", "Berlin", "Bologna", "Bordeaux", "Bremen", "Brussels", "Budapest",
+    "Cologne", "Dresden", "Florence", "Frankfurt", "Geneva", "Ghent", "Graz", "Hamburg", "Leipzig", "Lille", "Linz",
+    "Lyon", "Madrid", "Marseille", "Milan", "Munich", "Naples", "Nice", "Paris", "Prague", "Rome", "Rotterdam",
+    "Salzburg", "Stuttgart", "Turin", "Utrecht", "Valencia", "Venice", "Verona", "Vienna", "Warsaw", "Zurich",
+)  # fmt: skip
+
 STREETS: tuple[str, ...] = (
     "Apple Street", "Bridge Street", "Castle Road", "Cedar Avenue", "Church Lane", "Garden Street", "Green Lane",
     "Harbour Street", "High Street", "Hill Road", "King Street", "Lake Avenue", "Lime Street", "Maple Avenue",

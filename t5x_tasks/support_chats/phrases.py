@@ -26,7 +26,13 @@ HELLO_BACK = (
     "Welcome, {c}. I'm {a}, tell me what happened.",
 )
 HELLO_CUSTOMER = {
-    "formal": ("Good morning, {c} here.", "Good afternoon.", "Good evening, my name is {c}.", "Hello.", "Dear team,"),
+    "formal": (
+        "Good morning, {c} here.",
+        "Good afternoon.",
+        "Good evening, my name is {c}.",
+        "Hello.",
+        "Dear team, I hope you are well.",
+    ),
     "plain": ("Hi.", "Hello.", "Hi there.", "Hello, {c} here.", "Good morning.", "Hi, it's {c}.", "Hello again."),
     "chatty": ("Hey there!", "Hi hi!", "Hello, hello!", "Hey, hope you're well!", "Hiya!", "Hey! {c} here."),
     "terse": ("Hi", "Hello", "Hey", "Hi, question", "Hello?"),
@@ -42,6 +48,26 @@ ANYONE = (
     "Hi, I tried to call but nobody picked up.",
 )
 HELLO_LATE = ("Hello {c}, {a} here.", "Hi {c}, this is {a} from {company}.", "Hi, I'm {a}.", "Hello, my name is {a}.")
+VAGUE = (
+    "I have a question about {about}.",
+    "It's about {about}.",
+    "I'm writing about {about}.",
+    "Can you help me with {about}?",
+    "I need help with {about}.",
+    "Are you the one to ask about {about}?",
+    "I've got a problem with {about}.",
+    "Who can tell me something about {about}?",
+)
+GO_AHEAD = (
+    "Sure, go ahead.",
+    "Of course, what is it?",
+    "I'm all ears, {c}.",
+    "Yes, you're right here. What happened?",
+    "Certainly. What can I do?",
+    "Okay, tell me more.",
+    "That's what I'm here for, {c}.",
+    "Let's hear it.",
+)
 SORRY = (
     "I'm sorry to hear that.", "Oh no, I'm sorry about that.", "That should not happen, my apologies.",
     "I apologise for the trouble.", "I understand, that is annoying.", "Sorry about this, {c}.",
@@ -94,7 +120,7 @@ CORRECT_TAIL = (
 CORRECT_NEXT = (
     "No, sorry, {right}.", "Sorry, I meant {right}, not {wrong}.", "Wait, that's wrong. It should be {right}.",
     "Correction: {right}, not {wrong}.", "*{right}, sorry", "I made a mistake there, it's {right}.",
-    "Oops, I said {wrong}, but it's {right}.", "My wife says it's {right}, not {wrong}. She's right.",
+    "Oops, I said {wrong}, but it's {right}.", "I've just checked, it's {right}, not {wrong}.",
 )  # fmt: skip
 CHECK = ("So that's {wrong}?", "{wrong}, is that right?", "Let me repeat: {wrong}.", "Did you say {wrong}?")
 CORRECT_CHECK = (
@@ -107,15 +133,49 @@ CORRECTED = (
 )  # fmt: skip
 PASS_ON = (
     "That's a matter for our {team} team. I'll pass you on to my colleague {a}.",
-    "I can't do that myself, but {a} from {team} can. Please stay in the chat.",
-    "Let me hand you over to {a} in {team}, who knows more about this.",
+    "I can't do that myself, but {a} from our {team} team can. Please stay in the chat.",
+    "Let me hand you over to {a} in our {team} team, who knows more about this.",
     "I'll bring in {a} from the {team} team.",
 )
 TAKE_OVER = (
     "Hello {c}, this is {a}. I've read what you wrote.",
     "Hi {c}, {a} here. My colleague told me what it's about.",
-    "Good day, {a} from {team}. I'll take it from here.",
+    "Good day, {a} from the {team} team. I'll take it from here.",
     "Hi, I'm {a}. No need to repeat anything, I can see the chat.",
+)
+# Before a decision: what the customer likes to hear, and what not.
+FOUND = (
+    "I've had a look.",
+    "So, here's what I found.",
+    "All right, I've checked it.",
+    "I have an answer for you.",
+    "It took a moment, but I've got it.",
+)
+FOUND_NO = (
+    "I'm afraid I don't have good news.",
+    "I've checked it twice.",
+    "I wish I had a better answer.",
+    "Unfortunately it's not that easy.",
+    "I asked a colleague too.",
+)
+# After the problem.
+PLEA = (
+    "Can you help?",
+    "Thanks in advance.",
+    "I hope that's no trouble.",
+    "It's rather urgent.",
+    "What do you think?",
+    "That would be great to know.",
+    "Please help.",
+)
+PLEA_TROUBLE = (
+    "That's the second time this year!",
+    "I'm really not amused.",
+    "What are you going to do about it?",
+    "I've been a customer for a long time.",
+    "Please help.",
+    "I don't know what to do.",
+    "It's rather urgent.",
 )
 ANYTHING_ELSE = (
     "Is there anything else I can do for you?", "Can I help with anything else?", "Anything else today?",
@@ -129,6 +189,22 @@ THANKS = (
     "Thanks a lot, {a}.", "Thank you, bye.", "Thanks for your help!", "Cheers, {a}.", "Okay, thank you.", "Thanks, bye!",
     "Thank you for your time.", "Many thanks.",
 )  # fmt: skip
+NOTHING_ELSE_NO = (
+    "No, that was it.",
+    "No, thanks anyway.",
+    "Nothing else.",
+    "No, I'll have to live with it.",
+    "No. Goodbye.",
+    "That's all for today.",
+)
+THANKS_NO = ("Thanks anyway.", "Okay, bye.", "Thanks for trying.", "Bye then.", "Well, thank you, {a}.")
+BYE_NO = (
+    "I'm sorry that I can't do more. Goodbye.",
+    "Thank you for your understanding, {c}.",
+    "Thank you for contacting {company}.",
+    "I hope we can help you better next time.",
+    "Goodbye, {c}, and sorry again.",
+)
 BYE = (
     "You're welcome. Have a nice day!", "My pleasure. Goodbye, {c}.", "Thank you for contacting {company}.",
     "Have a good one!", "Take care, {c}.", "You're welcome, {c}.", "Happy to help. Bye!", "Enjoy the rest of your day.",
@@ -256,5 +332,23 @@ EXTRAS: tuple[tuple[dict[str, Kind], tuple[str, ...], tuple[str, ...], tuple[str
         ("And can I get your letters in {x}?", "One last question, is it possible to get the emails in {x}?"),
         ("Yes, I've changed your language to {x}.", "Done, from now on we write to you in {x}."),
         ("{A} also changes the language to {x}.",),
+    ),
+    (
+        {"x": day(3, 25)},
+        ("Are you open on {x}, by the way? It's a holiday here.", "And will somebody be there on {x}?"),
+        ("No, we're closed that day.", "That's a holiday, so we're closed."),
+        ("{A} also says that they are closed on {x}.",),
+    ),
+    (
+        {"x": pick(("video", "manual", "price list", "map", "brochure", "form", "guide", "checklist"))},
+        ("And where do I find the {x}?", "One more thing, can you send me the {x}?"),
+        ("I've emailed you a link to the {x}.", "Sure, you'll find the {x} in your inbox."),
+        ("{A} also sends a link to the {x}.",),
+    ),
+    (
+        {"x": number(100, 950, 10)},
+        ("And how many bonus points do I have?", "Oh, could you look up my bonus points?"),
+        ("You have {x} points at the moment.", "At the moment there are {x} points."),
+        ("{A} also says that {C} has {x} bonus points.",),
     ),
 )

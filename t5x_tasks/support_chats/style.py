@@ -7,7 +7,7 @@ STYLES = ("formal", "plain", "chatty", "terse")
 
 # "an hour", "an 8 pm show", but "a user", "a one-way ticket".
 _ARTICLE = re.compile(r"\b([Aa])n? (?=(\$?[A-Za-z0-9][\w-]*))")
-_VOWEL_SOUND = re.compile(r"(?i)^(?!(?:uni|use|usb|uti|euro|one)\w*)(?:[aeiou]|hour|honest|\$?8|11\b|18\b)")
+_VOWEL_SOUND = re.compile(r"(?i)^(?!(?:uni|use|usb|uti|euro|one)\w*)(?:[aeiou]|hour|honest|x-ray|\$?8|11\b|18\b)")
 _LONG_FORMS = (
     (r"\bI'm\b", "I am"), (r"\bI've\b", "I have"), (r"\bI'd like\b", "I would like"), (r"\bI'll\b", "I will"),
     (r"\bdon't\b", "do not"), (r"\bdoesn't\b", "does not"), (r"\bdidn't\b", "did not"), (r"\bcan't\b", "cannot"),
@@ -34,7 +34,8 @@ def repair(text: str) -> str:
     text = re.sub(r"\b(am|pm)\.\.", r"\1.", re.sub(r" +", " ", text)).strip()
     text = re.sub(r"(?<!\.)\.\.(?!\.)", ".", text)
     text = re.sub(r"(?<=[^.][.?!] )([a-z])(?=[a-z']* )", lambda m: m[1].upper(), text) if ". " in text else text
-    return text[:1].upper() + text[1:]
+    text = text.replace("the The ", "The ")
+    return text if "@" in text.split(" ")[0] else text[:1].upper() + text[1:]
 
 
 def write(text: str, style: str, rng: random.Random, typos: bool) -> str:

@@ -16,6 +16,7 @@ APPLIANCES = Domain(
     "appliances",
     ("Holm Appliances", "Kitchen World", "WhiteLine Service", "Norda", "HomeTech"),
     "repairs",
+    "an appliance",
     (
         Intent(
             "repair_visit",
@@ -99,7 +100,7 @@ APPLIANCES = Domain(
                 End(
                     (
                         "We stopped making it {ago} ago, I'm sorry.",
-                        "It's been gone for {ago}, so {ago} ago was the last one.",
+                        "It was taken off the market {ago} ago.",
                     ),
                     ("{A} explains that it was discontinued {ago} ago.",),
                     facts={"ago": counted(2, 12, "year")},

@@ -11,6 +11,7 @@ APPOINTMENTS = Domain(
     "appointments",
     ("Riverside Clinic", "SmileCare", "Parkview Health", "Family Practice West", "Lotus Wellness", "Clear Vision"),
     "scheduling",
+    "an appointment",
     (
         Intent(
             "book_visit",

@@ -10,6 +10,7 @@ BANK = Domain(
     "bank",
     ("First Harbor Bank", "Union Savings Bank", "Nova Bank", "City Credit Union", "Oak Tree Bank"),
     "card security",
+    "my card",
     (
         Intent(
             "lost_card",

@@ -9,6 +9,7 @@ CAR_RENTAL = Domain(
     "car_rental",
     ("EasyWheels", "Roadrunner Rentals", "Europa Cars", "Drive Away", "Blue Key Rentals"),
     "fleet",
+    "a rental car",
     (
         Intent(
             "rent_car",

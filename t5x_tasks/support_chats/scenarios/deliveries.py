@@ -8,6 +8,7 @@ DELIVERIES = Domain(
     "deliveries",
     ("Swift Parcel", "CityBox Couriers", "Pigeon Post", "Parcel Point", "Red Van Delivery", "DoorToDoor"),
     "tracking",
+    "a parcel",
     (
         Intent(
             "late_parcel",

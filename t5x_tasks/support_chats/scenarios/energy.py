@@ -8,6 +8,7 @@ ENERGY = Domain(
     "energy",
     ("BrightPower", "Valley Energy", "GreenGrid", "City Power and Gas", "Volta"),
     "billing",
+    "my electricity",
     (
         Intent(
             "high_bill",

@@ -9,6 +9,7 @@ EVENTS = Domain(
     "events",
     ("TicketHive", "StageDoor Tickets", "Arena Box Office", "ShowTime Tickets", "City Theatre"),
     "box office",
+    "a show",
     (
         Intent(
             "buy_tickets",

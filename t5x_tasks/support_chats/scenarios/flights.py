@@ -11,6 +11,7 @@ FLIGHTS = Domain(
     "flights",
     ("Skylark Airways", "Polar Air", "Sunwing Express", "Meridian Airlines", "JetNova", "Condor Blue"),
     "ticketing",
+    "a flight",
     (
         Intent(
             "change_flight",

@@ -16,6 +16,7 @@ HOTELS = Domain(
     "hotel",
     ("Hotel Aurora", "Hotel Miramar", "Grand Plaza Hotel", "Hotel Lindenhof", "The Old Mill Inn", "Hotel Sakura"),
     "front desk",
+    "a stay with you",
     (
         Intent(
             "book_room",

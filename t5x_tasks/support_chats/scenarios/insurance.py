@@ -11,6 +11,7 @@ INSURANCE = Domain(
     "insurance",
     ("Safe Harbor Insurance", "Alba Insurance", "Shield Mutual", "Umbrella Direct", "Concord Insurance"),
     "claims",
+    "my insurance",
     (
         Intent(
             "report_damage",

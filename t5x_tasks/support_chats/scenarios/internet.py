@@ -8,6 +8,7 @@ INTERNET = Domain(
     "internet",
     ("FibreNet", "Comet Broadband", "HomeLink", "Orbit Internet", "ClearLine"),
     "network",
+    "my internet",
     (
         Intent(
             "no_internet",

@@ -8,6 +8,7 @@ ORDERS = Domain(
     "orders",
     ("Northwind Store", "Bluebird Shop", "Casa Mercado", "Kiosk24", "The Home Corner", "Maple & Co", "Shopwell"),
     "returns",
+    "an order",
     (
         Intent(
             "wrong_item",

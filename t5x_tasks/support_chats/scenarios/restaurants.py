@@ -11,13 +11,14 @@ RESTAURANTS = Domain(
     "restaurant",
     ("Trattoria Bella", "The Green Fork", "Saffron House", "Cafe Lumiere", "Sushi Hana", "Taverna Nikos", "El Patio"),
     "reservations",
+    "a visit to your restaurant",
     (
         Intent(
             "book_table",
-            {"people": number(2, 14), "on": day(1, 25), "at": clock(17, 21)},
+            {"people": pick([f"{count} people" for count in range(2, 15)]), "on": day(1, 25), "at": clock(17, 21)},
             (
                 "I'd like a table for {people} on {on} at {at}.",
-                "Can I book a table for {people} people on {on}, {at}?",
+                "Can I book a table for {people} on {on}, {at}?",
                 ("I want to reserve a table on {on}.", "We're {people}, at {at} if possible."),
                 "Is there a table for {people} on {on}?",
                 "Do you have a table for {people} at {at}?",

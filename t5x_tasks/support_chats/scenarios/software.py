@@ -10,6 +10,7 @@ SOFTWARE = Domain(
     "software",
     ("Cloudberry", "PixelForge", "Taskly", "DataNest", "Notewise"),
     "engineering",
+    "your software",
     (
         Intent(
             "locked_out",

@@ -9,6 +9,7 @@ SUBSCRIPTIONS = Domain(
     "subscriptions",
     ("StreamBox", "FitClub", "Daily Reader", "FreshMeals", "LinguaPlus"),
     "membership",
+    "my subscription",
     (
         Intent(
             "cancel_plan",
@@ -108,11 +109,11 @@ SUBSCRIPTIONS = Domain(
                 ),
                 End(
                     (
-                        "The second one was for {month}, you missed it.",
-                        "No, one of them is for {month}, that was still open.",
+                        "The second one was for a {other}, which you ordered too.",
+                        "You also have a {other} at the same price, one of them is for that.",
                     ),
-                    ("{A} explains that one payment was for {month}.",),
-                    facts={"month": pick(("January", "February", "March", "April", "May", "June"))},
+                    ("{A} explains that one payment was for a {other}.",),
+                    facts={"other": pick(SERVICES)},
                     customer=("Oh, you're right. Sorry!", "I see, my mistake.", "Ah. Then it's fine."),
                 ),
             ),

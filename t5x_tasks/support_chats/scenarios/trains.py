@@ -2,16 +2,17 @@
 
 from t5x_tasks.support_chats.facts import clock, code, counted, day, money, number, pick
 from t5x_tasks.support_chats.model import Ask, Domain, End, Intent
-from t5x_tasks.support_chats.names import CITIES
+from t5x_tasks.support_chats.names import RAIL_CITIES
 
 TRAINS = Domain(
     "trains",
     ("Coastline Rail", "RapidRail", "Transalpin Trains", "Northern Lines", "Metro Regional"),
     "refunds",
+    "a train",
     (
         Intent(
             "train_times",
-            {"from": pick(CITIES), "to": pick(CITIES), "on": day(1, 20), "by": clock(11, 20)},
+            {"from": pick(RAIL_CITIES), "to": pick(RAIL_CITIES), "on": day(1, 20), "by": clock(11, 20)},
             (
                 "Which train from {from} to {to} gets there before {by} on {on}?",
                 "I have to be in {to} by {by} on {on}. I start in {from}.",
@@ -30,18 +31,18 @@ TRAINS = Domain(
                 ),
                 End(
                     (
-                        "No direct train, I'm afraid. With a change in {via} you'd leave at {dep}.",
-                        "You need to change in {via}. That one leaves at {dep}.",
+                        "No direct train, I'm afraid. With {via} you'd leave at {dep}.",
+                        "There's one with {via}. It leaves at {dep}.",
                     ),
-                    ("{A} recommends the train at {dep} with a change in {via}.",),
-                    facts={"dep": clock(5, 9), "via": pick(CITIES)},
+                    ("{A} recommends the train at {dep} with {via}.",),
+                    facts={"dep": clock(5, 9), "via": counted(2, 4, "change")},
                 ),
             ),
             fixable=("by", "to", "from"),
         ),
         Intent(
             "refund_ticket",
-            {"to": pick(CITIES), "on": day(-9, -1), "price": money(25, 160), "booking": code("A99999")},
+            {"to": pick(RAIL_CITIES), "on": day(-9, -1), "price": money(25, 160), "booking": code("A99999")},
             (
                 "My train to {to} on {on} was cancelled. I paid {price} for it.",
                 "I want my {price} back, the train to {to} on {on} never came.",
@@ -83,7 +84,7 @@ TRAINS = Domain(
         ),
         Intent(
             "seat_change",
-            {"to": pick(CITIES), "on": day(1, 25), "seat": number(11, 60), "coach": number(61, 99)},
+            {"to": pick(RAIL_CITIES), "on": day(1, 25), "seat": number(11, 60), "coach": number(61, 99)},
             (
                 "I have seat {seat} on the train to {to} on {on}, and I'd like one by the window.",
                 "Can I swap seat {seat} for a window seat? It's the train to {to} on {on}.",
@@ -119,7 +120,7 @@ TRAINS = Domain(
                 "thing": pick(
                     ("phone", "laptop", "violin", "hat", "umbrella", "handbag", "wallet", "jacket", "book", "scarf")
                 ),
-                "to": pick(CITIES),
+                "to": pick(RAIL_CITIES),
                 "coach": number(2, 18),
                 "at": clock(7, 20),
             },
@@ -140,7 +141,7 @@ TRAINS = Domain(
                         "Good news, it's at the station in {city}. Please collect it by {until}.",
                     ),
                     ("It was found and {C} can collect it in {city} until {until}.",),
-                    facts={"city": pick(CITIES), "until": day(3, 20)},
+                    facts={"city": pick(RAIL_CITIES), "until": day(3, 20)},
                 ),
                 End(
                     (

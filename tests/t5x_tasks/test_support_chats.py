@@ -1,0 +1,194 @@
+"""Claims about the data set that ships: it is what its generator makes, and its summaries tell what the chats say."""
+
+import gzip
+import json
+import os
+import re
+import string
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from t5x_tasks.support_chats.__main__ import encode
+from t5x_tasks.support_chats.dialogue import MAX_TURNS, MIN_TURNS
+from t5x_tasks.support_chats.generate import SPLITS, Row, generate
+from t5x_tasks.support_chats.scenarios import DOMAINS
+from t5x_tasks.support_chats.style import repair
+from t5x_tasks.vocabulary import Vocabulary
+
+TASKS = Path(__file__).parents[2] / "t5x_tasks"
+DATA = TASKS / "data" / "support_chats"
+TEMPLATES = TASKS / "templates" / "dialogue_summarization.yaml"
+
+
+@pytest.fixture(scope="module")
+def splits() -> dict[str, list[Row]]:
+    return generate()
+
+
+@pytest.fixture(scope="module")
+def rows(splits: dict[str, list[Row]]) -> list[Row]:
+    return [row for split in splits.values() for row in split]
+
+
+@pytest.fixture(scope="module")
+def templates() -> list[dict[str, str]]:
+    return yaml.safe_load(TEMPLATES.read_text(encoding="utf-8"))
+
+
+def words(text: str) -> list[str]:
+    """Numbers (with their cents or minutes) and words."""
+    return re.findall(r"\d+(?:[.:]\d+)*|[A-Za-z]+", text)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_generator_gives_the_committed_rows(splits: dict[str, list[Row]], split: str) -> None:
+    # Unpacked bytes: another zlib may compress the same rows into other bytes.
+    assert gzip.decompress((DATA / f"{split}.jsonl.gz").read_bytes()) == encode(splits[split])
+
+
+def test_rows_do_not_depend_on_the_hash_seed(splits: dict[str, list[Row]]) -> None:
+    code = "import sys; from t5x_tasks.support_chats import generate as g, __main__ as m; g.SPLITS = {'test': 40}\n"
+    code += "sys.stdout.buffer.write(m.encode(g.generate()['test']))"
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=TASKS.parent,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b"\n") == 40
+
+
+def test_another_seed_gives_other_rows(splits: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPLITS, "train", 50)
+    monkeypatch.setitem(SPLITS, "validation", 0)
+    monkeypatch.setitem(SPLITS, "test", 0)
+    other = {row.dialogue for row in generate(seed=7)["train"]}
+    assert not other & {row.dialogue for row in splits["train"]}
+
+
+def test_committed_files_have_rows_of_every_domain_in_every_split() -> None:
+    for split, count in {"train": 6000, "validation": 400, "test": 400}.items():
+        with gzip.open(DATA / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
+            read = [json.loads(line) for line in file]
+        assert len(read) == count
+        assert len({row["id"] for row in read}) == count
+        assert {row["domain"] for row in read} == {domain.name for domain in DOMAINS}
+        assert all(row["dialogue"] and row["summary"] for row in read)
+
+
+def test_turns_are_lines_of_a_named_speaker_and_between_4_and_20(rows: list[Row]) -> None:
+    for row in rows:
+        lines = row.dialogue.split("\n")
+        assert MIN_TURNS <= len(lines) <= MAX_TURNS, row.id
+        assert all(re.match(r"[A-Z][A-Za-z. ]*: \S", line) for line in lines), row.id
+        assert len({line.split(":")[0] for line in lines}) in (2, 3), row.id
+
+
+def test_no_text_occurs_twice_in_or_across_splits(rows: list[Row]) -> None:
+    assert len({row.dialogue for row in rows}) == len(rows)
+    assert len({row.summary for row in rows}) == len(rows)
+
+
+def test_most_pairs_of_speakers_of_the_test_split_are_new(splits: dict[str, list[Row]]) -> None:
+    known = {row.speakers for row in splits["train"]}
+    assert sum(row.speakers not in known for row in splits["test"]) > 0.9 * len(splits["test"])
+
+
+def test_summary_names_the_customer_and_the_agent_who_decided(rows: list[Row]) -> None:
+    for row in rows:
+        assert all(name in row.summary for name in row.speakers), row.id
+
+
+def test_summary_has_one_to_three_sentences(rows: list[Row]) -> None:
+    for row in rows:
+        text = re.sub(r"\b(Mr|Ms|Mrs|Dr)\.", r"\1", row.summary)
+        assert 1 <= len(re.findall(r"[.!?](?= |$)", text)) <= 3, row.summary
+
+
+def test_every_number_and_name_of_a_summary_is_in_its_dialogue(rows: list[Row]) -> None:
+    sentence_starts = {"The", "It", "A", "None", "There", "That", "Everything"}
+    for row in rows:
+        known = set(words(row.dialogue)) | sentence_starts
+        # "the 14th" said in a correction stands for 14; "X-ray" may lose nothing.
+        known |= {word.rstrip("stndrh") for word in re.findall(r"\d+(?:st|nd|rd|th)\b", row.dialogue)}
+        for word in words(row.summary):
+            if word[0].isdigit() or word[0].isupper():
+                assert word in known, f"{row.id}: {word!r} of {row.summary!r} is not in the dialogue"
+
+
+def test_withdrawn_values_are_said_but_do_not_reach_the_summary(rows: list[Row]) -> None:
+    corrected = [row for row in rows if row.withdrawn]
+    assert len(corrected) > 0.2 * len(rows)
+    for row in corrected:
+        for value in row.withdrawn:
+            assert value.lower() in row.dialogue.lower(), row.id
+            assert not re.search(rf"(?<![\w$.:]){re.escape(value)}(?![\w.:]*\d)\b", row.summary), row.id
+
+
+def test_small_talk_and_identity_do_not_reach_the_summary(rows: list[Row]) -> None:
+    private = re.compile(r"@example|postcode|(?:my|your) birthday|first pet|weather|battery|my kids|cousin", re.IGNORECASE)
+    assert sum(bool(private.search(row.dialogue)) for row in rows) > 0.2 * len(rows)
+    assert not any(private.search(row.summary) for row in rows)
+
+
+def test_requests_end_in_many_ways(splits: dict[str, list[Row]]) -> None:
+    def skeleton(row: Row) -> str:
+        text = row.summary
+        for name, mark in ((row.speakers[0], "C"), (row.speakers[1], "A")):
+            text = text.replace(name, mark)
+        for value in sorted(row.values, key=len, reverse=True):
+            text = text.replace(value, "_")
+        return re.sub(r"\d+", "0", text)
+
+    skeletons = Counter(skeleton(row) for row in splits["train"])
+    assert len(skeletons) > 300
+    assert max(skeletons.values()) < 0.01 * len(splits["train"])
+    assert len({row.topic for row in splits["train"]}) >= 60
+    assert any("refuses" in row.summary for row in splits["test"])
+
+
+def test_articles_follow_the_sound_of_the_next_word() -> None:
+    assert repair("a umbrella and an user") == "An umbrella and a user"
+    assert repair("took a X-ray, an hour, a 8 pm table") == "Took an X-ray, an hour, an 8 pm table"
+
+
+def test_texts_are_covered_by_the_t5_vocabulary(rows: list[Row]) -> None:
+    # Characters that T5's own vocabulary lacks, and anything outside ASCII.
+    allowed = (set(string.printable) - set("{}<~^\\`")) - set("\t\r\x0b\x0c")
+    assert set("".join(row.dialogue + row.summary for row in rows)) <= allowed
+
+
+def test_shipped_vocabulary_reads_unseen_rows_without_unknown_pieces(splits: dict[str, list[Row]]) -> None:
+    vocabulary = Vocabulary.load(TASKS / "vocabularies" / "support_chats.model")
+    texts = [text for split in ("validation", "test") for row in splits[split] for text in (row.dialogue, row.summary)]
+    texts.append(string.printable.strip())
+    encoded = vocabulary.encode_batch(texts, num_threads=1)
+    assert not any((ids == vocabulary.unk_id).any() for ids in encoded)
+    summary = splits["test"][0].summary
+    assert vocabulary.decode(vocabulary.encode_batch([summary], num_threads=1)[0]) == summary
+
+
+def test_shipped_vocabulary_splits_numbers_into_digits() -> None:
+    vocabulary = Vocabulary.load(TASKS / "vocabularies" / "support_chats.model")
+    short, long = vocabulary.encode_batch(["order 4", "order 48213"], num_threads=1)
+    assert len(long) == len(short) + 4
+
+
+def test_templates_are_distinct_and_some_are_held_out(templates: list[dict[str, str]]) -> None:
+    assert len(templates) >= 10
+    assert len({template["id"] for template in templates}) == len(templates)
+    assert len({template["inputs"] for template in templates}) == len(templates)
+    assert all(template["inputs"].count("{dialogue}") == 1 for template in templates)
+    assert all(template["targets"] == "{summary}" for template in templates)
+    held_out = [template["id"] for template in templates if template.get("split") == "heldout"]
+    assert 2 <= len(held_out) <= len(templates) - 10
