@@ -1,0 +1,1 @@
+"""The evaluation binary: decode, score, report. `python -m eval --help`."""

@@ -1,0 +1,141 @@
+"""One decoder step with a key-value cache, for all beams of all examples: what greedy and beam search are built on.
+
+Layout, chosen so that a step moves as few bytes as it can:
+
+- The keys and values of the encoder's output are computed once an *example*: `[batch, heads, length, head_dim]`. The beams
+  of an example are the rows of one matrix product against them.
+- The decoder's own keys and values stay where they were written, `[batch, heads, max_tokens, beams, head_dim]`. When beams
+  are reordered nothing is copied: `ancestry[b, k, t]` says in which slot beam k finds its position t, and becomes the mask
+  of one matrix product of all beams against all slots. That computes `beams` times the attention logits, which are few;
+  gathering the cache by parent would read and write all of it at each step.
+- The layers are unrolled: a scan would copy each layer's weights and cache out of their stacks at each step.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from train.attention import MASKED
+from train.model import T5, DecoderBlock, Dropout
+from train.sharding import constrain
+
+PAD, EOS = 0, 1  # T5's ids; decoding starts with PAD
+CACHE_AXES = ("batch", "heads", None, None, None)
+NO_DROPOUT = Dropout(0.0, None)
+LayerCache = tuple[jax.Array, jax.Array]
+
+
+class Source(NamedTuple):
+    """What decoding reads of an encoded batch, for each layer keys and values, and which positions hold tokens."""
+
+    keys_values: list[LayerCache]  # each [batch, heads, length, head_dim]
+    mask: jax.Array  # bool [batch, 1, 1, length]
+
+
+class CachedDecoder:
+    """The decoder of a model, its layers apart and in the compute type, with the source that it reads.
+
+    Made and used inside one jitted function; holds no state: caches go in and come out.
+    """
+
+    def __init__(self, model: T5, inputs: jax.Array, *, beams: int, max_tokens: int):
+        """Encodes `inputs` `[batch, length]` (0 = padding) and prepares the weights for the loop."""
+        self.model, self.beams, self.max_tokens, self.batch = model, beams, max_tokens, inputs.shape[0]
+        self.layers = _unstack(model)
+        positions = jnp.arange(max_tokens)
+        self.bias = model.decoder_bias(positions, positions)[0]  # [heads, max_tokens (query), max_tokens (key)]
+        segment_ids = (inputs != PAD).astype(jnp.int32)
+        encoded = model.encode(inputs, segment_ids)
+        source = []
+        for layer in self.layers:
+            keys, values = layer.cross_attention.keys_values(encoded)  # [batch, length, heads, head_dim]
+            source.append((keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3)))
+        self.source = Source(source, (inputs != PAD)[:, None, None, :])
+
+    def empty_cache(self) -> list[LayerCache]:
+        """A cache without a position: for each layer keys and values `[batch, heads, max_tokens, beams, head_dim]`."""
+        config = self.model.config
+        shape = (self.batch, config.num_heads, self.max_tokens, self.beams, config.head_dim)
+        zeros = constrain(jnp.zeros(shape, config.compute_dtype), CACHE_AXES)
+        return [(zeros, zeros) for _ in self.layers]
+
+    def step(
+        self, cache: list[LayerCache], tokens: jax.Array, position: jax.Array, ancestry: jax.Array | None
+    ) -> tuple[list[LayerCache], jax.Array]:
+        """Runs the decoder on one token a beam.
+
+        Args:
+          cache: of the positions before `position`.
+          tokens: int32 `[batch, beams]`, the input at `position`.
+          position: int32 scalar.
+          ancestry: int32 `[batch, beams, max_tokens]`; None with one beam, which is its own ancestor.
+
+        Returns:
+          the cache with this position, and float32 logits `[batch, beams, vocab]`.
+        """
+        written = jnp.arange(self.max_tokens) <= position
+        if ancestry is None:
+            mask = written[None, None, :, None]
+        else:
+            mask = (ancestry[..., None] == jnp.arange(self.beams)) & written[:, None]  # [batch, beams, time, beams]
+        bias = jax.lax.dynamic_index_in_dim(self.bias, position, axis=1, keepdims=False)[None, :, None, :, None]
+        mask = mask[:, None]  # bias and mask: broadcastable to [batch, heads, beams, time, slots]
+        x = self.model.embed(tokens)  # [batch, beams, embed]
+        new_cache = []
+        for layer, (keys, values), (source_keys, source_values) in zip(
+            self.layers, cache, self.source.keys_values, strict=True
+        ):
+            y = layer.self_norm(x)
+            queries = layer.self_attention.queries(y)  # [batch, beams, heads, head_dim]
+            key, value = layer.self_attention.keys_values(y)
+            keys = constrain(_write(keys, key, position), CACHE_AXES)
+            values = constrain(_write(values, value, position), CACHE_AXES)
+            new_cache.append((keys, values))
+            x += layer.self_attention.project_out(_attend_slots(queries, keys, values, bias, mask))
+            queries = layer.cross_attention.queries(layer.cross_norm(x))
+            attended = _attend_source(queries, source_keys, source_values, self.source.mask)
+            x += layer.cross_attention.project_out(attended)
+            x += layer.mlp(layer.mlp_norm(x), NO_DROPOUT)
+        logits = self.model.logits(self.model.decoder_norm(x))
+        return new_cache, constrain(logits, ("batch", None, "vocab"))
+
+
+def _unstack(model: T5) -> list[DecoderBlock]:
+    """The stacked decoder block -> one block a layer; kernels in the compute type, so that the loop does not cast them."""
+    graphdef, stacked = nnx.split(model.decoder)
+
+    def layer(index: int) -> DecoderBlock:
+        def take(x: jax.Array) -> jax.Array:
+            kernel = x.ndim == 3  # norms' scales stay float32
+            return x[index].astype(model.config.compute_dtype) if kernel else x[index]
+
+        return nnx.merge(graphdef, jax.tree.map(take, nnx.to_pure_dict(stacked)))
+
+    return [layer(i) for i in range(model.config.num_decoder_layers)]
+
+
+def _write(cache: jax.Array, new: jax.Array, position: jax.Array) -> jax.Array:
+    """Puts `[batch, beams, heads, head_dim]` at a position of the cache, in place where the loop's buffers allow it."""
+    new = new.transpose(0, 2, 1, 3)[:, :, None]  # [batch, heads, 1, beams, head_dim]
+    return jax.lax.dynamic_update_slice_in_dim(cache, new, position, axis=2)
+
+
+def _attend_slots(
+    queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array, mask: jax.Array
+) -> jax.Array:
+    """`[batch, beams, heads, head_dim]` against the cache -> the same shape."""
+    batch, heads, time, beams, head_dim = keys.shape
+    keys, values = (x.reshape(batch, heads, time * beams, head_dim) for x in (keys, values))
+    logits = jnp.einsum("bkhd,bhsd->bhks", queries, keys, preferred_element_type=jnp.float32)
+    logits = logits.reshape(batch, heads, beams, time, beams) + bias
+    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED).reshape(batch, heads, beams, time * beams), axis=-1)
+    return jnp.einsum("bhks,bhsd->bkhd", weights.astype(values.dtype), values)
+
+
+def _attend_source(queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
+    """`[batch, beams, heads, head_dim]` against the encoder's output -> the same shape."""
+    logits = jnp.einsum("bkhd,bhsd->bhks", queries, keys, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
+    return jnp.einsum("bhks,bhsd->bkhd", weights.astype(values.dtype), values)

@@ -1,0 +1,160 @@
+"""Our decoding against `generate` of transformers' PyTorch T5, token for token, in float32."""
+
+import gzip
+import itertools
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from eval.decode import Decoder, until_end
+from train.config import PRESETS, BeamConfig, GreedyConfig, MeshConfig
+from train.model import T5Config, abstract_model
+from train.sharding import make_mesh
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def reference_model(sizes, vocab_size, seed=0):
+    """A T5ForConditionalGeneration with transformers' own random weights, and its shape in our words."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    emb_dim, mlp_dim, num_heads, head_dim, encoder_layers, decoder_layers = sizes
+    torch.manual_seed(seed)
+    reference = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            vocab_size=vocab_size, d_model=emb_dim, d_ff=mlp_dim, num_heads=num_heads, d_kv=head_dim,
+            num_layers=encoder_layers, num_decoder_layers=decoder_layers, feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+        )
+    ).eval()  # fmt: skip
+    # transformers 5 ties the head of a new model to the embedding, whatever the configuration says; FLAN-T5's is its own.
+    reference.lm_head.weight = torch.nn.Parameter(torch.randn(vocab_size, emb_dim))
+    config = T5Config(
+        vocab_size=vocab_size, emb_dim=emb_dim, mlp_dim=mlp_dim, num_heads=num_heads, head_dim=head_dim,
+        num_encoder_layers=encoder_layers, num_decoder_layers=decoder_layers,
+    )  # fmt: skip
+    return reference, config
+
+
+def converted(reference, config):
+    """Weights of the PyTorch model as our parameters."""
+    state = {name: tensor.detach().numpy() for name, tensor in reference.state_dict().items()}
+
+    def attention(stack, layers, index, name):
+        names = {"query": "q", "key": "k", "value": "v", "out": "o"}
+        return {
+            ours: np.stack([state[f"{stack}.block.{i}.layer.{index}.{name}.{n}.weight"].T for i in range(layers)])
+            for ours, n in names.items()
+        }
+
+    def mlp(stack, layers, index):
+        names = {"gate": "wi_0", "up": "wi_1", "down": "wo"}
+        return {
+            ours: np.stack(
+                [state[f"{stack}.block.{i}.layer.{index}.DenseReluDense.{n}.weight"].T for i in range(layers)]
+            )
+            for ours, n in names.items()
+        }
+
+    def norm(stack, layers, index):
+        return {"scale": np.stack([state[f"{stack}.block.{i}.layer.{index}.layer_norm.weight"] for i in range(layers)])}
+
+    def bias(stack):
+        return {"embedding": state[f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]}
+
+    encoder, decoder = config.num_encoder_layers, config.num_decoder_layers
+    return {
+        "embedding": state["shared.weight"],
+        "encoder_bias": bias("encoder"),
+        "encoder": {
+            "attention_norm": norm("encoder", encoder, 0),
+            "attention": attention("encoder", encoder, 0, "SelfAttention"),
+            "mlp_norm": norm("encoder", encoder, 1),
+            "mlp": mlp("encoder", encoder, 1),
+        },
+        "encoder_norm": {"scale": state["encoder.final_layer_norm.weight"]},
+        "decoder_bias": bias("decoder"),
+        "decoder": {
+            "self_norm": norm("decoder", decoder, 0),
+            "self_attention": attention("decoder", decoder, 0, "SelfAttention"),
+            "cross_norm": norm("decoder", decoder, 1),
+            "cross_attention": attention("decoder", decoder, 1, "EncDecAttention"),
+            "mlp_norm": norm("decoder", decoder, 2),
+            "mlp": mlp("decoder", decoder, 2),
+        },
+        "decoder_norm": {"scale": state["decoder.final_layer_norm.weight"]},
+        "head": state["lm_head.weight"].T,
+    }
+
+
+def generate(reference, inputs, batch_size, **settings):
+    """transformers' output for each example, up to and with the end-of-sequence token."""
+    import torch
+
+    outputs = []
+    for start in range(0, len(inputs), batch_size):
+        part = inputs[start : start + batch_size]
+        tokens = np.zeros((len(part), max(map(len, part))), np.int64)
+        for row, ids in zip(tokens, part, strict=True):
+            row[: len(ids)] = ids
+        batch = torch.from_numpy(tokens)
+        with torch.no_grad():
+            decoded = reference.generate(batch, attention_mask=(batch != 0).long(), do_sample=False, **settings)
+        outputs += [until_end(row[1:]) for row in decoded.numpy()]
+    return outputs
+
+
+def different(ours, theirs):
+    """Rows whose tokens differ."""
+    return [i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a.tolist() != b.tolist()]
+
+
+@pytest.mark.needs_torch
+@pytest.mark.needs_shared
+def test_decodes_32_dialogues_as_transformers_does_token_for_token():
+    sentencepiece = pytest.importorskip("sentencepiece")
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared/data")
+    vocabulary = sentencepiece.SentencePieceProcessor(model_file=str(SHARED / "t5_vocab" / "spiece.model"))
+    with gzip.open(SHARED / "dialogsum" / "test.jsonl.gz", "rt") as file:
+        dialogues = [json.loads(line)["dialogue"] for line in itertools.islice(file, 32)]
+    inputs = [np.array([*vocabulary.encode(f"Summarize.\n\n{d}")[:255], 1]) for d in dialogues]
+    reference, config = reference_model(PRESETS["flan-t5-small"], 32128)
+    graphdef, _, _ = abstract_model(config)
+    params = jax.tree.map(jax.numpy.asarray, converted(reference, config))
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+
+    for ours, theirs in (
+        (GreedyConfig(max_tokens=32), {"num_beams": 1}),
+        (BeamConfig(beams=4, max_tokens=32), {"num_beams": 4}),
+    ):
+        decoded = Decoder(graphdef, ours, mesh=mesh, batch_size=16)(params, inputs)
+        expected = generate(reference, inputs, 16, max_new_tokens=32, **theirs)
+        assert different(decoded, expected) == []
+        assert len({tuple(x) for x in decoded}) > 16  # the random model does not say one thing to everybody
+
+
+@pytest.mark.needs_torch
+def test_hypotheses_that_end_are_ranked_as_transformers_ranks_them():
+    reference, config = reference_model((32, 64, 2, 16, 2, 2), 32)
+    reference.lm_head.weight.data *= 0.2  # several tokens are likely at each step, the end among them
+    graphdef, _, _ = abstract_model(config)
+    params = jax.tree.map(jax.numpy.asarray, converted(reference, config))
+    rng = np.random.default_rng(1)
+    inputs = [np.array([*rng.integers(2, 32, rng.integers(1, 20)), 1]) for _ in range(24)]
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+
+    lengths = set()
+    for beams, length_penalty, early_stopping in (
+        (2, 1.0, True), (3, 0.0, False), (5, 1.0, False), (4, 2.0, True), (4, -1.0, False), (1, 1.0, False),
+    ):  # fmt: skip
+        settings = BeamConfig(beams=beams, max_tokens=20, length_penalty=length_penalty, early_stopping=early_stopping)
+        decoded = Decoder(graphdef, settings, mesh=mesh, batch_size=16)(params, inputs)
+        # num_beams=1 is greedy search there, which does not know these settings
+        theirs = {"length_penalty": length_penalty, "early_stopping": early_stopping} if beams > 1 else {}
+        expected = generate(reference, inputs, 16, num_beams=beams, max_new_tokens=20, **theirs)
+        assert different(decoded, expected) == [], settings
+        lengths |= {len(x) for x in decoded}
+    assert len(lengths) > 5  # hypotheses of many lengths ended and won
