@@ -225,10 +225,28 @@ def test_the_template_of_an_example_changes_over_the_epochs(sources):
     assert set(shares) == {0, 1, 2, 3} and min(shares.values()) > 0.15 * len(of_first_set)
 
 
-def test_the_template_of_an_example_hangs_on_nothing_else_in_the_mixture(sources):
+def test_the_template_of_an_example_hangs_on_nothing_else_in_the_mixture(sources, monkeypatch):
     mixed = template_of(opened(sources, epochs=1))
+    monkeypatch.setattr(stream_module, "MAX_BLOCK", 50)  # nor on where blocks end
     alone = template_of(opened(sources[:1], epochs=1, batch_size=3, row_lengths=(128, 32), pack=False))
     assert all(mixed[key] == template for key, template in alone.items())
+
+
+def test_the_template_of_an_example_goes_with_its_id_and_not_with_its_row(tmp_path: Path):
+    def source(name: str, ids: list[int]) -> Source:
+        given = [Example(f"id-{i}", np.array([100, 100, i + 100]), np.array([7])) for i in ids]
+        split = write_split(tmp_path / name / "train-0", given, {}, vocabulary_size=32_100)
+        return Source("set", [(f"t{t}", split) for t in range(5)])
+
+    def chosen(of: Source) -> dict[int, int]:
+        stream = Stream([of], row_lengths=ROW, seed=0)
+        splits, indices = stream.order(0)
+        ids = [int(tokens[0][2]) - 100 for tokens in of.templates[0][1].tokens(indices)]
+        return dict(zip(ids, splits.tolist(), strict=True))
+
+    complete = chosen(source("complete", list(range(100))))
+    reduced = chosen(source("reduced", list(range(90, 10, -1))))
+    assert len(reduced) == 80 and all(complete[i] == template for i, template in reduced.items())
 
 
 def test_a_cap_limits_each_data_set_and_still_serves_all_of_it_over_the_epochs(sources):

@@ -1,3 +1,5 @@
+import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from train.packing import auto_lengths, fill, plan
 
 ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 def dialogue_lengths(count: int, seed: int = 0) -> np.ndarray:
@@ -72,6 +75,24 @@ def test_rows_are_nearly_full():
     row_lengths = auto_lengths(lengths)
     _, _, both = fill(lengths, row_lengths, plan(lengths, row_lengths).num_rows)
     assert both > 0.94
+
+
+@pytest.mark.needs_shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_rows_of_dialogsum_are_as_full_as_promised():
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(SHARED / "t5_vocab" / "spiece.model"))
+    with gzip.open(SHARED / "dialogsum" / "train.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    prompts = [f"Summarize the following conversation.\n\n{row['dialogue']}\n\nSummary:" for row in rows]
+    sides = [processor.encode(texts, num_threads=2) for texts in (prompts, [row["summary"] for row in rows])]
+    lengths = np.array([[len(ids) + 1 for ids in side] for side in sides]).T
+    assert len(lengths) == 12_460
+    assert fill(lengths, (512, 128), plan(lengths, (512, 128)).num_rows)[0] >= 0.97
+    row_lengths = auto_lengths(lengths)
+    assert ((lengths > row_lengths).mean(0) <= 0.005).all()
+    assert fill(lengths, row_lengths, plan(lengths, row_lengths).num_rows)[2] >= 0.94
 
 
 def test_a_plan_depends_on_nothing_but_the_lengths():
