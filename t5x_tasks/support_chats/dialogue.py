@@ -2,9 +2,7 @@
 
 import random
 import string
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from t5x_tasks.support_chats import phrases
 from t5x_tasks.support_chats.facts import Facts, Kind, Value
@@ -43,7 +41,6 @@ class Chat:
     company: str
     lines: list[tuple[str, str]] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
-    withdrawn: list[str] = field(default_factory=list)
     extra_summary: str = ""
     greeting: str = ""
     introduced: bool = False
@@ -92,12 +89,12 @@ class Chat:
     def states(self, text: str, fixable: dict[str, Kind]) -> None:
         """The customer says facts, and now and then gets one of them wrong at first."""
         named = sorted((slots(text) & set(fixable)) - self.said)
-        if not named or self.withdrawn or not self.chance(0.3):
+        if not named or self.facts.withdrawn or not self.chance(0.3):
             self.by_customer(text)
             return
         slot = self.rng.choice(named)
         right, wrong = self.facts.values[slot], self.facts.another(fixable[slot], like=self.facts.values[slot])
-        self.withdrawn.append(wrong)
+        self.facts.withdrawn.append(wrong)
         same_month = right.day and wrong.day and right.day.month == wrong.day.month
         brief = {"right": right.short() if same_month and self.chance(0.6) else right, "wrong": _brief(wrong, right)}
         way = self.rng.choice(("tail", "next", "next", "heard", "check") if self.introduced else ("tail", "next"))
@@ -212,12 +209,12 @@ class Chat:
         text = self.pick(end.agent)
         if not self._lead and self.chance(0.3):
             self._lead.append(self.pick(phrases.FOUND_NO if end.customer == "no" else phrases.FOUND))
-        if end.offer and not self.withdrawn and self.chance(0.33):
+        if end.offer and not self.facts.withdrawn and self.chance(0.33):
             right, wrong = (
                 self.facts.values[end.offer],
                 self.facts.another(end.facts[end.offer], like=self.facts.values[end.offer]),
             )
-            self.withdrawn.append(wrong)
+            self.facts.withdrawn.append(wrong)
             self.by_agent(text, **{end.offer: wrong})
             self.by_customer(self.pick(phrases.TURN_DOWN), wrong=_brief(wrong, right))
             self.by_agent(self.pick(phrases.OFFER_AGAIN), right=right)
@@ -275,15 +272,13 @@ def converse(chat: Chat, intent: Intent, end: End, colleague: Person | None) -> 
     chat.problem(intent, fixable)
     if colleague is not None:
         chat.transfer(colleague)
-    moves: list[Callable[[], None]] = [partial(chat.asks, _ask(ask), fixable) for ask in intent.asks]
-    if rng.random() < 0.33:
-        moves.insert(rng.randrange(len(moves) + 1), chat.identity)
-    if rng.random() < 0.22:
-        moves.insert(rng.randrange(len(moves) + 1), chat.small_talk)
-    if rng.random() < 0.25:
-        moves.append(chat.hold)
-    for move in moves:
-        move()
+    for ask in intent.asks:
+        chat.asks(_ask(ask), fixable)
+    # After the questions: a bare "On which day?" must not follow small talk.
+    detours = ((chat.identity, 0.33), (chat.small_talk, 0.22), (chat.hold, 0.25))
+    for move, probability in rng.sample(detours, len(detours)):
+        if chat.chance(probability):
+            move()
     chat.decision(end)
     if rng.random() < 0.16:
         chat.extra()

@@ -28,12 +28,16 @@ class Value(str):
 
 @dataclass
 class Facts:
-    """The facts of one chat. `today` is the day of the chat; `day_first` writes "14 March" rather than "March 14"."""
+    """The facts of one chat. `today` is the day of the chat; `day_first` writes "14 March" rather than "March 14".
+
+    `withdrawn`: what somebody said and took back.
+    """
 
     rng: random.Random
     today: datetime.date
     day_first: bool
     values: dict[str, Value] = field(default_factory=dict)
+    withdrawn: list[Value] = field(default_factory=list)
 
     def add(self, kinds: Mapping[str, "Kind"]) -> None:
         for slot, kind in kinds.items():
@@ -47,7 +51,7 @@ class Facts:
         found: list[Value] = []
         for _ in range(200):
             value = kind(self)
-            if not any(_clash(value, known) for known in self.values.values()):
+            if not any(_clash(value, known) for known in [*self.values.values(), *self.withdrawn]):
                 found.append(value)
             if len(found) >= (1 if like is None else 12):
                 break

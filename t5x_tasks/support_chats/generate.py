@@ -60,7 +60,7 @@ def _chat(rng: random.Random, row_id: str) -> Row:
         domain=domain.name,
         topic=intent.name,
         speakers=(customer.label, chat.agent.label),
-        withdrawn=tuple(chat.withdrawn),
+        withdrawn=tuple(facts.withdrawn),
         values=tuple(chat.facts.values.values()),
     )
 

@@ -77,7 +77,7 @@ SORRY = (
 SURE = (
     "Of course, I can look into that.", "Sure, I'm happy to help.", "Certainly.", "No problem at all.",
     "Let me see what I can do.", "I'd be glad to help with that.", "Sure thing.", "All right, let's have a look.",
-    "Yes, you're in the right place.", "Okay, {c}, let me check that.",
+    "Let me have a look.", "Okay, {c}, let me check that.",
 )  # fmt: skip
 GOT_IT = ("Thank you.", "Thanks, {c}.", "Got it.", "Perfect, thanks.", "Okay.", "Great, thank you.", "Right.", "Noted.")
 GO_ON = ("I see.", "Okay, go on.", "Uh-huh.", "I'm listening.", "All right, and?", "Yes?", "Tell me more.")
@@ -164,8 +164,6 @@ PLEA = (
     "Thanks in advance.",
     "I hope that's no trouble.",
     "It's rather urgent.",
-    "What do you think?",
-    "That would be great to know.",
     "Please help.",
 )
 PLEA_TROUBLE = (
@@ -249,7 +247,7 @@ IDENTITY: tuple[tuple[Kind, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         code("AA99999"),
         ("May I have your customer number?", "Do you have a customer number?", "What's your customer number, please?"),
-        ("{fact}.", "Yes, {fact}.", "It's {fact}.", "I think it's {fact}."),
+        ("{fact}.", "Here it is: {fact}.", "It's {fact}.", "I think it's {fact}."),
     ),
     (
         code("9999"),
@@ -283,7 +281,7 @@ SHARED_ASKS: dict[str, Ask] = {
     "booking": Ask(
         "booking",
         ("What's the booking number?", "Do you have a booking reference?", "Could you give me the reference?"),
-        ("It's {booking}.", "{booking}.", "Yes, {booking}.", "The reference says {booking}."),
+        ("It's {booking}.", "{booking}.", "That's {booking}.", "The reference says {booking}."),
     ),
     "city": Ask(
         "city",

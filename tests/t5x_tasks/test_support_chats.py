@@ -136,7 +136,9 @@ def test_withdrawn_values_are_said_but_do_not_reach_the_summary(rows: list[Row])
 
 
 def test_small_talk_and_identity_do_not_reach_the_summary(rows: list[Row]) -> None:
-    private = re.compile(r"@example|postcode|(?:my|your) birthday|first pet|weather|battery|my kids|cousin", re.IGNORECASE)
+    private = re.compile(
+        r"@example|postcode|(?:my|your) birthday|first pet|weather|battery|my kids|cousin", re.IGNORECASE
+    )
     assert sum(bool(private.search(row.dialogue)) for row in rows) > 0.2 * len(rows)
     assert not any(private.search(row.summary) for row in rows)
 

@@ -61,8 +61,8 @@ APPLIANCES = Domain(
             (
                 Ask(
                     "age",
-                    ("How old is it?", "When did you buy it?"),
-                    ("It's {age} old.", "About {age} ago, so {age} old."),
+                    ("How old is the {machine}?", "For how long have you had the {machine}?"),
+                    ("{age}.", "{age} by now.", "I've had it for {age}."),
                 ),
             ),
             ("age",),

@@ -5,6 +5,8 @@ from t5x_tasks.support_chats.model import Ask, Domain, End, Intent
 from t5x_tasks.support_chats.names import CITIES
 
 CARS = ("small car", "family car", "van", "sports car", "electric car", "minibus", "convertible", "pickup truck")
+BIGGER = ("station wagon", "hybrid van", "large estate car", "luxury saloon", "jeep", "seven-seater", "small camper")
+
 CAR_RENTAL = Domain(
     "car_rental",
     ("EasyWheels", "Roadrunner Rentals", "Europa Cars", "Drive Away", "Blue Key Rentals"),
@@ -37,7 +39,7 @@ CAR_RENTAL = Domain(
                         "None left. You could have a {other}, same price.",
                     ),
                     ("None is left, so {C} takes a {other} for the same price.",),
-                    facts={"other": pick(CARS)},
+                    facts={"other": pick(BIGGER)},
                     customer=("That's okay too.", "Even better!", "Fine, we'll take that one."),
                 ),
             ),

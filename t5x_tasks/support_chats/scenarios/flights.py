@@ -132,7 +132,7 @@ FLIGHTS = Domain(
                     customer=("How long will that take? Well, okay.", "Okay, I'll wait for them.", "Thank you."),
                 ),
             ),
-            (CITY, "booking"),
+            (Ask("to", ("Where did you fly to?", "Which flight was it?"), ("To {to}.", "The one to {to}.")), "booking"),
             ("on", "late"),
             trouble=True,
         ),

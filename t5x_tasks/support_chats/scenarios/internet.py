@@ -144,7 +144,7 @@ INTERNET = Domain(
                 "I forgot my wifi password and have {devices} to connect.",
                 "How do I find my wifi password? I want to connect {devices}.",
                 ("I got {devices} to connect.", "But I don't know the wifi password."),
-                "None of my {devices} gets into the wifi, I lost the password.",
+                "None of my {devices} can get into the wifi, I lost the password.",
             ),
             (
                 "{C} lost the wifi password and wants to connect {devices}.",
