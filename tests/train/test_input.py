@@ -127,7 +127,7 @@ def test_resuming_from_any_state_gives_the_same_batches(sources, monkeypatch, pr
         states.append(json.loads(json.dumps(iterator.get_state())))
     assert len({state["block"] for state in states}) > 4
     used = iter(batches)
-    for start, state in enumerate(states):
+    for start, state in list(enumerate(states))[::3]:
         assert state.keys() == {"block", "row"}
         fresh = iter(opened(sources, epochs=2, prefetch=prefetch))
         for resumed in (fresh, used):  # `used` stands elsewhere, with batches of there prefetched
@@ -251,7 +251,7 @@ def test_the_template_of_an_example_goes_with_its_id_and_not_with_its_row(tmp_pa
 
 def test_a_cap_limits_each_data_set_and_still_serves_all_of_it_over_the_epochs(sources):
     capped = [sources[0], Source("set1", sources[1].templates, max_examples=35), sources[2]]
-    batches = opened(capped, epochs=23, rate_cap=60, pack=False, batch_size=106)
+    batches = opened(capped, epochs=23, rate_cap=60, pack=False, batch_size=106, prefetch=0)
     assert batches.examples_per_epoch == 60 + 35 + 11
     everything = served(batches)
     for epoch in range(23):
