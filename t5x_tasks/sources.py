@@ -156,8 +156,9 @@ def _read_hub(card: Card, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         loaded = datasets.load_dataset(path, source.name, split=split, revision=revision)
     except Exception as error:  # of many libraries: no network, no such data set, no such split, no access, bad files
         raise UserError(
-            f"{locate(card, split)}: split {split} cannot be read ({reason(error)}); put {card.name}/{split}.jsonl.gz into a folder "
-            f"and set data.root to it, or get online and log in if the data set asks for it"
+            f"{locate(card, split)}: split {split} cannot be read ({reason(error)}); "
+            f"put {card.name}/{split}.jsonl.gz into a folder and set data.root to it, "
+            f"or get online and log in if the data set asks for it"
         ) from error
     for number, row in enumerate(loaded):
         # Data sets that were CSV once have null for an empty text.

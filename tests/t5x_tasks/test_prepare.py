@@ -1,0 +1,197 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from t5x_tasks.cache import example_key
+from t5x_tasks.card import shipped_cards
+from t5x_tasks.configuration import DataConfig
+from t5x_tasks.errors import UserError
+from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.rendering import render
+from t5x_tasks.sources import read_rows
+from t5x_tasks.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def data(make_card, tmp_path):
+    return DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+
+
+def decoded(prepared, vocabulary):
+    split = prepared.open()
+    return [tuple(vocabulary.decode(ids) for ids in pair) for pair in split.tokens(range(len(split)))]
+
+
+def test_a_mixture_is_one_split_for_each_training_template(data, vocabulary):
+    prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+    assert [(p.task, p.dataset, p.template, p.split) for p in prepared] == [
+        ("tiny.t00", "tiny", "t00", "train"),
+        ("tiny.t01", "tiny", "t01", "train"),
+    ]
+    assert all(p.folder.parent == data.cache_folder() / p.task for p in prepared)
+    keys = [p.open().keys for p in prepared]
+    assert keys[0].tolist() == keys[1].tolist() == [example_key(i) for i in "abc"]
+
+
+def test_tokens_are_those_of_the_rendered_texts(data, vocabulary, tiny_rows):
+    (prepared,) = ensure_prepared("tiny.t01", "train", data=data, vocabulary=vocabulary)
+    split = prepared.open()
+    for row, (inputs, targets) in zip(tiny_rows, split.tokens(range(3)), strict=True):
+        expected = vocabulary.encode_batch([f"{row['dialogue']} In short:", row["summary"]])
+        assert inputs.tolist() == [*expected[0], vocabulary.eos_id]
+        assert targets.tolist() == [*expected[1], vocabulary.eos_id]
+
+
+def test_rows_with_an_empty_field_are_left_out_of_training_and_counted(
+    make_card, tmp_path, vocabulary, tiny_rows, capsys
+):
+    rows = [*tiny_rows, {"id": "d", "dialogue": " \u200b", "summary": "x"}, {"id": "e", "dialogue": "x", "summary": ""}]
+    card = make_card(rows=rows, test_rows=rows)
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    for prepared in ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary):
+        split = prepared.open()
+        assert len(split) == 3
+        expected = {"empty dialogue": {"rows": 1, "ids": ["d"]}, "empty summary": {"rows": 1, "ids": ["e"]}}
+        assert split.manifest["counts"]["skipped"] == expected
+    assert "left out 1 empty dialogue (d), 1 empty summary (e)" in capsys.readouterr().err
+    (prepared,) = ensure_prepared("tiny.t00", "test", data=data, vocabulary=vocabulary, text=True)
+    counts = prepared.open().manifest["counts"]
+    assert (counts["examples"], counts["skipped"], counts["empty_inputs"], counts["empty_targets"]) == (5, {}, 1, 1)
+
+
+def test_unknown_tokens_are_counted_and_reported(data, vocabulary, capsys):
+    (prepared,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    split = prepared.open()
+    unknown = sum(int((ids == vocabulary.unk_id).sum()) for pair in split.tokens(range(3)) for ids in pair)
+    assert unknown >= 1  # the emoji
+    assert sum(split.manifest["counts"]["unknown_tokens"].values()) == unknown
+    assert f"unknown tokens {unknown} " in capsys.readouterr().err
+
+
+def test_evaluation_splits_hold_texts_references_and_fields(make_card, tmp_path, vocabulary):
+    rows = [{"id": "a", "dialogue": "x y", "summaries": ["one", "two"], "topic": "t"}]
+    card = make_card(test_rows=rows, references="summaries")
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    (prepared,) = ensure_prepared("tiny.t02", "test", data=data, vocabulary=vocabulary, text=True)
+    assert prepared.folder.name.endswith("-text")
+    assert prepared.open().example(0) == {
+        "id": "a",
+        "template": "t02",
+        "inputs": "Tell me: x y",
+        "targets": "one",
+        "references": ["one", "two"],
+        "fields": {"dialogue": "x y", "summary": "one"},
+    }
+
+
+def folders(data, vocabulary, names="tiny", split="train"):
+    return [p.folder for p in ensure_prepared(names, split, data=data, vocabulary=vocabulary, progress=False)]
+
+
+def stamps(paths):
+    return [(path / "manifest.json").stat().st_mtime_ns for path in paths]
+
+
+def test_what_is_prepared_is_used_as_it_is(data, vocabulary, capsys):
+    before = folders(data, vocabulary)
+    stamp = stamps(before)
+    ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+    assert stamps(folders(data, vocabulary)) == stamp
+    assert capsys.readouterr().err == ""
+
+
+def test_a_changed_template_or_field_is_prepared_anew(data, make_card, vocabulary, tiny_rows):
+    before = folders(data, vocabulary)
+    card = make_card()
+    card.write_text(card.read_text().replace("In short:", "In brief:"))
+    after = folders(data, vocabulary)
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    rows = [{"id": row["id"], "text": row["dialogue"], "summary": row["summary"]} for row in tiny_rows]
+    make_card(rows=rows, fields={"dialogue": "text", "summary": "summary"})
+    assert not set(folders(data, vocabulary)) & {*before, *after}
+
+
+def test_another_vocabulary_is_prepared_anew(data, vocabulary, tmp_path):
+    import sentencepiece
+
+    texts = ["Ann: Where is my parcel? Bob: It comes on Monday. Summarize In short"] * 3
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_prefix=str(tmp_path / "v"), vocab_size=35, model_type="char", minloglevel=2,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False,
+    )  # fmt: skip
+    other = Vocabulary.load(tmp_path / "v.model")
+    assert not set(folders(data, vocabulary)) & set(folders(data, other))
+
+
+def test_changed_data_replace_the_old_tokens(data, vocabulary, write_jsonl, make_card, tiny_rows):
+    before = folders(data, vocabulary)
+    source = make_card().parent / "train.jsonl"
+    write_jsonl(source, tiny_rows[:2])
+    prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+    assert [p.folder for p in prepared] == before
+    assert [len(p.open()) for p in prepared] == [2, 2]
+    source.unlink()  # a machine that has only the cache
+    assert [len(p.open()) for p in ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)] == [2, 2]
+
+
+def test_a_broken_row_leaves_nothing_behind(make_card, tmp_path, vocabulary, tiny_rows):
+    rows = [*tiny_rows, {"id": "d", "dialogue": "x"}]
+    data = DataConfig(cards=(str(make_card(rows=rows)),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    with pytest.raises(UserError, match=r"train\.jsonl:4: no key 'summary'"):
+        ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_dir() and p.parent.name == "tiny.t00"] == []
+
+
+def test_held_out_phrasings_and_data_sets_are_refused_for_training(data, make_card, vocabulary):
+    with pytest.raises(UserError, match=r"tiny\.t02: a held-out phrasing is evaluated, never trained on"):
+        ensure_prepared("tiny.heldout", "train", data=data, vocabulary=vocabulary)
+    assert ensure_prepared("tiny.heldout", "test", data=data, vocabulary=vocabulary, text=True)
+    make_card(heldout=True)
+    with pytest.raises(UserError, match="holds it out of training"):
+        ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+
+
+def test_neither_tensorflow_nor_jax_is_imported_to_prepare(data, vocabulary_path):
+    code = f"""
+import sys
+from t5x_tasks.configuration import DataConfig
+from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.vocabulary import Vocabulary
+ensure_prepared("tiny", "train", data=DataConfig(**{data.model_dump()!r}), vocabulary=Vocabulary.load({str(vocabulary_path)!r}))
+print(sorted({{"tensorflow", "seqio", "jax", "torch", "datasets"}} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == []
+
+
+@pytest.mark.needs_shared
+def test_samsums_empty_dialogue_is_counted(shared_data, tmp_path, vocabulary):
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    (prepared,) = ensure_prepared("samsum.t00", "train", data=data, vocabulary=vocabulary)
+    assert len(prepared.open()) == 14731
+    assert prepared.open().manifest["counts"]["skipped"] == {"empty dialogue": {"rows": 1, "ids": ["13828807"]}}
+
+
+@pytest.mark.needs_shared
+def test_dialogsum_has_the_measured_lengths(shared_data, tmp_path):
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    vocabulary = Vocabulary.load(shared_data / "t5_vocab")
+    (prepared,) = ensure_prepared("dialogsum.t00", "train", data=data, vocabulary=vocabulary)
+    lengths = prepared.open().lengths
+    assert lengths.shape == (12460, 2)
+    assert lengths[:, 1].mean() == pytest.approx(41, abs=0.5)
+    assert np.percentile(lengths[:, 1], [95, 99]).tolist() == pytest.approx([73, 96], abs=1)
+    assert lengths[:, 1].max() == 277
+    prompt = len(vocabulary.encode_batch([render_prompt()])[0]) + 1
+    card = shipped_cards()["dialogsum"]
+    dialogues = vocabulary.encode_batch([row["dialogue"] for row in read_rows(card, "train", shared_data)])
+    assert np.array_equal(lengths[:, 0], np.array([len(ids) for ids in dialogues]) + prompt)
+
+
+def render_prompt():
+    card = shipped_cards()["dialogsum"]
+    return render(card, card.templates[0], {"id": "x", "dialogue": "", "summary": ""}).inputs
