@@ -16,6 +16,10 @@ MONTHS = (
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
+class NoValueLeft(Exception):
+    """A narrow kind of fact has only values that the chat already holds; the generator draws another chat."""
+
+
 class Value(str):
     """What is said for a fact; dates keep the day behind the words, so that others can lie before or after it."""
 
@@ -56,7 +60,7 @@ class Facts:
             if len(found) >= (1 if like is None else 12):
                 break
         if not found:
-            raise ValueError(f"no value left that differs from {sorted(self.values.values())}; widen the kind")
+            raise NoValueLeft(f"every value drawn looks like one of {sorted(self.values.values())}")
         return found[0] if like is None else max(found, key=lambda value: _likeness(value, like))
 
     def date(self, day: datetime.date) -> Value:
@@ -72,7 +76,9 @@ Kind = Callable[[Facts], Value]
 def _clash(one: str, other: str) -> bool:
     """Whether one of the two could be taken for the other, or holds one of its numbers."""
     words, others = set(one.split()), set(other.split())
-    return words <= others or others <= words or any(word[0].isdigit() for word in words & others)
+    if any(word.strip("$")[0].isdigit() for word in words | others):
+        return any(word.strip("$")[0].isdigit() for word in words & others)
+    return words <= others or others <= words
 
 
 def _likeness(one: str, other: str) -> int:

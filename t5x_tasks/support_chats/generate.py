@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 
 from t5x_tasks.support_chats.dialogue import MIN_TURNS, Chat, Person, TooLong, converse
-from t5x_tasks.support_chats.facts import Facts
+from t5x_tasks.support_chats.facts import Facts, NoValueLeft
 from t5x_tasks.support_chats.names import FIRST_NAMES, LAST_NAMES
 from t5x_tasks.support_chats.scenarios import DOMAINS
 from t5x_tasks.support_chats.summary import summarise
@@ -75,7 +75,7 @@ def generate(seed: int = DEFAULT_SEED) -> dict[str, list[Row]]:
         while len(rows) < size:
             try:
                 row = _chat(rng, f"{split}-{len(rows):05d}")
-            except TooLong:
+            except (TooLong, NoValueLeft):
                 continue
             if row.dialogue.count("\n") + 1 < MIN_TURNS or row.dialogue in seen or row.summary in seen:
                 continue

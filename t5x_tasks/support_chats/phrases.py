@@ -91,11 +91,31 @@ HOLD_REPLY = (
     "Yes, but I have to leave soon.", "Go ahead.",
 )  # fmt: skip
 BACK = ("Thanks for waiting.", "I'm back.", "Thank you for your patience.", "Sorry for the wait.", "Here we are.")
+# To good news, and to a question or an offer.
 YES = (
-    "Great, thank you.", "Perfect.", "That works for me.", "Yes, please.", "Okay, let's do that.", "Sounds good.",
-    "Wonderful, thanks!", "That's fine with me.", "Yes, that would be great.", "Good, I agree.", "Fair enough, thanks.",
-    "Excellent.", "I'm happy with that.",
-)  # fmt: skip
+    "Great, thank you.",
+    "Perfect.",
+    "Wonderful, thanks!",
+    "That's fine with me.",
+    "Fair enough, thanks.",
+    "Excellent.",
+    "I'm happy with that.",
+    "Okay, thank you.",
+    "Good to hear.",
+    "Thanks, that helps.",
+    "Sounds good.",
+    "Lovely, thanks.",
+)
+YES_OFFER = (
+    "That works for me.",
+    "Yes, please.",
+    "Okay, let's do that.",
+    "Yes, that would be great.",
+    "Good, I agree.",
+    "Sounds good.",
+    "Yes, that's perfect.",
+    "That suits me, thank you.",
+)
 NO = (
     "That's a pity.", "Hmm, not what I hoped for.", "I'm not happy about it, but okay.", "Really? Well, fine.",
     "I see. That's disappointing.", "Okay, nothing to be done then.", "Too bad, but I understand.", "If you say so.",

@@ -103,7 +103,7 @@ EVENTS = Domain(
         ),
         Intent(
             "wheelchair_seat",
-            {"show": pick(SHOWS), "on": day(3, 40), "row": number(2, 30)},
+            {"show": pick(SHOWS), "on": day(8, 40), "row": number(2, 30)},
             (
                 "My mother uses a wheelchair. Can she see the {show} on {on}?",
                 "I need a wheelchair space for the {show} on {on}.",
@@ -126,7 +126,7 @@ EVENTS = Domain(
                         "None left. If one is given back, I'll call by {by}.",
                     ),
                     ("None is left, and {A} will call by {by} if one is free.",),
-                    facts={"by": day(1, 2)},
+                    facts={"by": day(1, 6)},
                     customer=("Please do.", "I hope so. Thank you.", "Okay, I'll keep my phone near."),
                 ),
             ),
