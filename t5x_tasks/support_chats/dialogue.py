@@ -4,7 +4,7 @@ import random
 import string
 from dataclasses import dataclass, field
 
-from t5x_tasks.support_chats import phrases
+from t5x_tasks.support_chats import detours, phrases
 from t5x_tasks.support_chats.facts import Facts, Kind, Value
 from t5x_tasks.support_chats.model import Ask, Domain, End, Intent
 from t5x_tasks.support_chats.style import repair, write
@@ -60,11 +60,11 @@ class Chat:
 
     def by_customer(self, text: str, **over: str) -> None:
         self._flush(0.0)
-        self.said |= slots(text)
+        self.said |= slots(text) - set(over)
         self._add(self.customer, self.fill(text, **over))
 
     def by_agent(self, text: str, **over: str) -> None:
-        self.said |= slots(text)
+        self.said |= slots(text) - set(over)
         self._add(self.agent, " ".join([*self._lead, self.fill(text, **over)]))
         self._lead.clear()
 
@@ -95,6 +95,7 @@ class Chat:
         slot = self.rng.choice(named)
         right, wrong = self.facts.values[slot], self.facts.another(fixable[slot], like=self.facts.values[slot])
         self.facts.withdrawn.append(wrong)
+        self.said.add(slot)
         same_month = right.day and wrong.day and right.day.month == wrong.day.month
         brief = {"right": right.short() if same_month and self.chance(0.6) else right, "wrong": _brief(wrong, right)}
         way = self.rng.choice(("tail", "next", "next", "heard", "check") if self.introduced else ("tail", "next"))
@@ -125,7 +126,7 @@ class Chat:
             self.lead(phrases.GOT_IT)
 
     def identity(self) -> None:
-        kind, questions, answers = self.rng.choice(phrases.IDENTITY)
+        kind, questions, answers = self.rng.choice(detours.IDENTITY)
         fact = self.facts.another(kind)
         self.by_agent(self.pick(questions))
         self.by_customer(self.pick(answers), fact=fact)
@@ -143,8 +144,8 @@ class Chat:
         if self.talked:
             return
         self.talked = True
-        who, turns = self.rng.choice(phrases.SMALL_TALK)
-        drawn = {slot: self.facts.another(kind) for slot, kind in phrases.SMALL_FACTS.items()}
+        who, turns = self.rng.choice(detours.SMALL_TALK)
+        drawn = {slot: self.facts.another(kind) for slot, kind in detours.SMALL_FACTS.items()}
         for turn in turns:
             if who == "a":
                 self.by_agent(turn, **drawn)
@@ -215,21 +216,22 @@ class Chat:
                 self.facts.another(end.facts[end.offer], like=self.facts.values[end.offer]),
             )
             self.facts.withdrawn.append(wrong)
+            self.said.add(end.offer)
             self.by_agent(text, **{end.offer: wrong})
             self.by_customer(self.pick(phrases.TURN_DOWN), wrong=_brief(wrong, right))
             self.by_agent(self.pick(phrases.OFFER_AGAIN), right=right)
             self.by_customer(self.pick(phrases.TAKE_OFFER), right=right)
         else:
             self.by_agent(text)
-            reply = (
-                {"yes": phrases.YES, "no": phrases.NO}[end.customer] if isinstance(end.customer, str) else end.customer
-            )
+            yes = phrases.YES_OFFER if end.offer or text.endswith("?") else phrases.YES
+            pools = {"yes": yes, "no": phrases.NO}
+            reply = pools[end.customer] if isinstance(end.customer, str) else end.customer
             self.by_customer(self.pick(reply))
         if end.confirm:
             self.by_agent(self.pick(end.confirm))
 
     def extra(self) -> None:
-        kinds, customer, agent, summary = self.rng.choice(phrases.EXTRAS)
+        kinds, customer, agent, summary = self.rng.choice(detours.EXTRAS)
         drawn = {slot: self.facts.another(kind) for slot, kind in kinds.items()}
         self.by_customer(self.pick(customer), **drawn)
         self.by_agent(self.pick(agent), **drawn)

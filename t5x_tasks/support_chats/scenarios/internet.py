@@ -172,7 +172,7 @@ INTERNET = Domain(
                 Ask(
                     "model",
                     ("Which router do you have?", "What does it say on the router?"),
-                    ("{model}.", "A {model}."),
+                    ("{model}.", "The {model}."),
                 ),
             ),
             ("model", "devices"),
