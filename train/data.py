@@ -99,7 +99,10 @@ def sources(prepared: Sequence[Prepared]) -> list[Source]:
     by_dataset: dict[str, list[Prepared]] = {}
     for task in prepared:
         by_dataset.setdefault(task.dataset, []).append(task)
-    return [Source(name, [(task.template, task.open()) for task in tasks]) for name, tasks in by_dataset.items()]
+    return [
+        Source(name, [(task.template, task.open()) for task in tasks], tasks[0].max_examples)
+        for name, tasks in by_dataset.items()
+    ]
 
 
 def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths) -> None:

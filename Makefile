@@ -1,0 +1,48 @@
+# Each target sets up what it needs in .venv on a machine that has only Python, pip and make.
+PYTHON ?= python3
+EXTRA ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: help install quickstart test lint lock bench
+
+help:
+	@echo "make install      set up $(VENV) from the lock file (EXTRA=cuda or EXTRA=tpu for accelerators)"
+	@echo "make quickstart   train, evaluate before and after, show what came out"
+	@echo "make test         run the tests"
+	@echo "make lint         ruff and pyright"
+	@echo "make bench        speed of the input, as ratios inside one run"
+
+install: $(VENV)/installed
+
+# uv installs the locked versions in seconds; pip would take minutes. Hashes are checked.
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
+	  { echo "error: Python 3.11 to 3.13 is needed; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip --quiet --disable-pip-version-check install uv==0.13.8
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes --requirements requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	$(if $(EXTRA),$(VENV)/bin/uv pip install --quiet --python $(PY) --constraints requirements.lock --editable ".[$(EXTRA)]")
+	touch $@
+
+quickstart: install
+	$(PY) -m train configs/quickstart.yaml
+	$(PY) -m eval configs/quickstart.yaml
+	$(PY) -m eval.summary runs/quickstart
+
+test: install
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright
+
+bench: install
+	$(PY) -m bench.input
+
+# Newest versions that pyproject.toml allows, for all its Python versions, with hashes and without an index's address.
+lock: install
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --extra dev --upgrade --output-file requirements.lock pyproject.toml
