@@ -113,6 +113,7 @@ def different(ours, theirs):
 
 @pytest.mark.needs_torch
 @pytest.mark.needs_shared
+@pytest.mark.timeout(1800)
 def test_decodes_32_dialogues_as_transformers_does_token_for_token():
     sentencepiece = pytest.importorskip("sentencepiece")
     if not SHARED.is_dir():

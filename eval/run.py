@@ -1,0 +1,201 @@
+"""Decodes and scores checkpoints, task by task. Imports JAX, and no TensorFlow.
+
+What the user got wrong is found before the first weights are loaded. From then on no failure stops the rest: it is
+reported, and the exit code is 1 at the end.
+"""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from eval.cached import EOS
+from eval.decode import Decoder
+from eval.examples import Questions, prepare_questions
+from eval.plan import Plan
+from eval.scoring import score_task, write_metrics, write_predictions
+from eval.summary import print_scores
+from t5x_tasks.vocabulary import Vocabulary
+from train import sharding, state
+from train.checkpoints import Checkpoints
+from train.config import Config
+from train.log import duration, say
+from train.model import Params
+
+_REPORT_EVERY_S = 10
+
+
+def evaluate(plan: Plan) -> int:
+    """Runs a plan. Returns the exit code: 0, or 1 if a task or a checkpoint failed.
+
+    Raises:
+      UserError: the data, the vocabulary or the mesh do not fit; nothing has been decoded or written then.
+    """
+    config = plan.config
+    mesh = sharding.make_mesh(config.mesh)
+    vocabulary = Vocabulary.load(config.model.vocabulary)
+    model_config = state.model_config(config, vocabulary.size)
+    sharding.check_fit(_any_batch(config, mesh), mesh, model_config)
+    questions = {
+        task: prepare_questions(
+            task, config.eval.split, data=config.data, vocabulary=vocabulary, limit=config.eval.limit
+        )
+        for task in plan.tasks
+    }
+    counts = {task: _count(asked, config, vocabulary) for task, asked in questions.items()}
+
+    failed: list[str] = []
+    results: dict[int, dict[str, Any]] = {}
+    with jax.set_mesh(mesh):
+        model = state.Model.on(mesh, model_config)
+        decoder = Decoder(model.graphdef, config.eval.decode, mesh=mesh, batch_size=config.eval.batch_size)
+        for step in plan.steps:
+            results[step] = {}
+            try:
+                params = _params(plan, model, step)
+            except Exception:
+                failed.append(f"step {step}: {_reason()}")
+                continue
+            for task in plan.tasks:
+                try:
+                    predictions = _answer(decoder, params, questions[task], config, vocabulary, f"step {step}, {task}")
+                    results[step][task] = _score(plan, step, questions[task], predictions, counts[task])
+                except Exception:
+                    failed.append(f"step {step}, {task}: {_reason()}")
+            del params  # before those of the next step are loaded
+    if jax.process_index() == 0:
+        _show(plan, results)
+    for failure in failed:
+        say(f"failed: {failure}")
+    return 1 if failed else 0
+
+
+def _any_batch(config: Config, mesh: jax.sharding.Mesh) -> Config:
+    """The configuration with a training batch that fits the mesh: here only the model has to fit it."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    train = config.train.model_copy(update={"batch_size": rows, "grad_accumulation": 1})
+    return config.model_copy(update={"train": train})
+
+
+def _params(plan: Plan, model: state.Model, step: int) -> Params:
+    if step == 0:
+        return state.load_params(plan.config, model)
+    with Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.restore_params(step, model.shapes)
+
+
+def _count(questions: Questions, config: Config, vocabulary: Vocabulary) -> dict[str, int | None]:
+    """Counts what is cut, and says so before the time is spent."""
+    limit, max_tokens = _input_limit(config, questions), config.eval.decode.max_tokens
+    n = len(questions.examples)
+    cut_inputs = sum(len(tokens) > limit for tokens in questions.tokens)
+    if cut_inputs:
+        say(
+            f"{questions.task}: {cut_inputs} of {n} inputs ({cut_inputs / n:.1%}) are cut to data.lengths.inputs={limit}"
+        )
+    references = [reference for example in questions.examples for reference in example.references]
+    longer = np.array([len(ids) + 1 > max_tokens for ids in vocabulary.encode_batch(references)])
+    if longer.any():
+        say(
+            f"{questions.task}: {longer.mean():.0%} of the references are longer than max_tokens={max_tokens}, so no "
+            "prediction can reach their length; eval.decode.max_tokens sets it"
+        )
+    rows = np.repeat(np.arange(n), [len(example.references) for example in questions.examples])
+    return {
+        "truncated_inputs": cut_inputs,
+        "truncated_references": len(np.unique(rows[longer])),
+        "unknown_tokens": questions.unknown_tokens,
+    }
+
+
+def _input_limit(config: Config, questions: Questions) -> int:
+    lengths = config.data.lengths
+    if lengths == "auto":  # no run has resolved it: nothing is cut
+        return max(map(len, questions.tokens), default=1)
+    return lengths.inputs
+
+
+def _answer(
+    decoder: Decoder, params: Params, questions: Questions, config: Config, vocabulary: Vocabulary, label: str
+) -> list[str]:
+    limit = _input_limit(config, questions)
+    # as in training, what is cut keeps its end of sequence
+    inputs = [ids if len(ids) <= limit else np.append(ids[: limit - 1], EOS) for ids in questions.tokens]
+    tokens = decoder(params, inputs, report=_reporter(label, len(inputs)))
+    endless = sum(len(ids) == 0 or ids[-1] != EOS for ids in tokens)
+    if endless:
+        say(
+            f"{label}: {endless} of {len(tokens)} predictions did not end within {config.eval.decode.max_tokens} tokens"
+        )
+    return [vocabulary.decode(ids) for ids in tokens]
+
+
+def _score(
+    plan: Plan, step: int, questions: Questions, predictions: list[str], counts: dict[str, int | None]
+) -> dict[str, Any]:
+    settings = plan.config.eval
+    scores = score_task(questions, predictions, counts=counts, bootstrap_samples=settings.bootstrap_samples)
+    head = {
+        "step": step,
+        "split": settings.split,
+        "weights": plan.weights(step),
+        "decode": settings.decode.model_dump(mode="json"),
+    }
+    if jax.process_index() == 0:
+        folder = plan.output / str(step)
+        write_predictions(folder, questions.task, scores)
+        tasks = {**_tasks_beside(folder / "metrics.json", head), questions.task: scores.summary}
+        write_metrics(folder, head, tasks)
+    return scores.summary
+
+
+def _tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """Tasks that were scored before, in the same way; of another split or another decoding they make way."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    tasks = before.pop("tasks", {})
+    return tasks if before == head else {}
+
+
+def _show(plan: Plan, results: dict[int, dict[str, Any]]) -> None:
+    for task in plan.tasks:
+        columns = {
+            f"step {step}" if step else "before training": results[step][task]
+            for step in plan.steps
+            if task in results[step]
+        }
+        if columns:
+            print_scores(task, columns, split=plan.config.eval.split)
+    print("\n".join(f"written to {plan.output / str(step)}" for step in plan.steps if results[step]))
+
+
+def _reporter(label: str, total: int) -> Callable[[int], None]:
+    """A line every ten seconds or so, and one at the end."""
+    start = last = time.perf_counter()
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if done < total and now - last < _REPORT_EVERY_S:
+            return
+        last = now
+        rate = done / (now - start)
+        left = f", {duration((total - done) / rate)} left" if done < total else ""
+        say(f"{label}: {done}/{total} decoded, {rate:.1f} examples/s{left}")
+
+    return report
+
+
+def _reason() -> str:
+    """The error being handled, as one line; its traceback goes to standard error for whoever must mend it."""
+    traceback.print_exc()
+    error = sys.exc_info()[1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

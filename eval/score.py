@@ -1,0 +1,112 @@
+"""`python -m eval score`: scores anybody's predictions. Needs no JAX, no TensorFlow, no model and no vocabulary."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from t5x_tasks.errors import UserError
+
+_SHOWN = 3  # ids named in a message
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval score",
+        description="Scores predictions with the metrics of a task and writes metrics.json and <task>/predictions.jsonl, as "
+        "`python -m eval` does for its own.",
+    )
+    parser.add_argument("--task", required=True, help="a task or mixture, for example dialogsum")
+    parser.add_argument("--predictions", required=True, type=Path, help='JSON lines {"id": ..., "prediction": ...}')
+    parser.add_argument("--root", help="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]")
+    parser.add_argument("--output", type=Path, help="folder of the results (default: PREDICTIONS without its ending)")
+    parser.add_argument("--split", default="test", help="the split that was answered (default: test)")
+    parser.add_argument("--cards", nargs="*", default=(), help="more cards: files or folders")
+    parser.add_argument("--bootstrap-samples", type=_positive, default=1000, metavar="N")
+    options = parser.parse_args(arguments)
+
+    from eval.examples import read_questions
+    from eval.scoring import score_task, write_metrics, write_predictions
+    from eval.summary import print_scores
+
+    answers = read_predictions(options.predictions)
+    questions = read_questions(options.task, options.split, cards=options.cards, root=options.root)
+    predictions = match(answers, [example.id for example in questions.examples], options)
+    output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
+    if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():
+        raise UserError(f"{output}: the results would take the place of {options.predictions}; choose another --output")
+    unknown = dict.fromkeys(("truncated_inputs", "truncated_references", "unknown_tokens"))  # of a model we did not see
+    scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)
+    write_predictions(output, options.task, scores)
+    head = {"step": None, "split": options.split, "weights": str(options.predictions), "decode": None}
+    written = write_metrics(output, head, {options.task: scores.summary})
+    print_scores(options.task, {"predictions": scores.summary}, split=options.split)
+    print(f"written to {written}")
+    return 0
+
+
+def read_predictions(path: Path) -> dict[str, tuple[int, str]]:
+    """Reads id -> (line number from 1, prediction).
+
+    Raises:
+      UserError: no such file, a line that is no object with `id` and a text `prediction`, or an id that stands twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; --predictions names a file of JSON lines") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); it must be a file of JSON lines in UTF-8") from None
+    answers: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        row = _row(path, number, line)
+        if row["id"] in answers:
+            raise UserError(
+                f"{path}:{number}: id {row['id']!r} stands in line {answers[row['id']][0]}, too; give each row one prediction"
+            )
+        answers[row["id"]] = number, row["prediction"]
+    return answers
+
+
+def match(answers: dict[str, tuple[int, str]], ids: list[str], options: argparse.Namespace) -> list[str]:
+    """Puts predictions into the order of the task's rows.
+
+    Raises:
+      UserError: a row has no prediction, or a prediction no row.
+    """
+    known = set(ids)
+    where = f"the {options.split} split of {options.task}"
+    for id, (number, _) in answers.items():
+        if id not in known:
+            raise UserError(
+                f"{options.predictions}:{number}: id {id!r} is not in {where}; its ids look like {', '.join(ids[:_SHOWN])}"
+            )
+    if missing := [id for id in ids if id not in answers]:
+        raise UserError(
+            f"{options.predictions}: no prediction for {len(missing)} of the {len(ids)} rows of {where} "
+            f"({', '.join(missing[:_SHOWN])}{' ...' if len(missing) > _SHOWN else ''}); each row needs one"
+        )
+    return [answers[id][1] for id in ids]
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path}:{number}: not JSON ({error}); write one object a line") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{path}:{number}: must be an object {{...}}, not a {type(row).__name__}")
+    for key in ("id", "prediction"):
+        if key not in row:
+            raise UserError(f'{path}:{number}: no key "{key}"; write {{"id": ..., "prediction": ...}}')
+    if not isinstance(row["prediction"], str):
+        raise UserError(f'{path}:{number}: "prediction" must be a text, not {row["prediction"]!r:.60}')
+    return {"id": str(row["id"]), "prediction": row["prediction"]}
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)

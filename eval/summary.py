@@ -1,0 +1,182 @@
+"""What a person wants to see of a run: scores before and after against the floor, three examples, the loss curve.
+
+`python -m eval.summary RUN_DIR` reads what `python -m train` and `python -m eval` wrote. Imports no JAX.
+"""
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from t5x_tasks.errors import UserError, run_cli
+
+WIDTH = 100  # of text in plain output
+_QUANTILES = ((0.25, "a weaker one"), (0.5, "a middling one"), (0.75, "a better one"))
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.summary",
+        description="Shows an evaluated run: scores of its checkpoints beside LEAD-3, three examples, and the loss as a picture.",
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path)
+    options = parser.parse_args(arguments)
+    summarize(options.run_dir)
+    return 0
+
+
+def summarize(run_dir: Path) -> None:
+    """Prints the summary of a run and writes RUN_DIR/loss.png.
+
+    Raises:
+      UserError: the folder holds no evaluation.
+    """
+    results = load_results(run_dir / "eval")
+    if not results:
+        raise UserError(f"{run_dir / 'eval'}: holds no <step>/metrics.json; run `python -m eval {run_dir}` first")
+    tasks = list(dict.fromkeys(task for result in results.values() for task in result["tasks"]))
+    for task in tasks:
+        columns = {_column(step): result["tasks"][task] for step, result in results.items() if task in result["tasks"]}
+        print_scores(task, columns, split=next(iter(results.values()))["split"])
+        print_examples(run_dir / "eval", task, [step for step in results if task in results[step]["tasks"]])
+    picture = draw_loss(run_dir)
+    print("Where everything lies:")
+    for path, what in (
+        (run_dir / "config.yaml", "the resolved configuration"),
+        (run_dir / "metrics.jsonl", "loss, speed and more of each logged step"),
+        (picture, "the loss curve"),
+        (run_dir / "checkpoints", "checkpoints"),
+        *((run_dir / "eval" / str(step), f"scores and predictions, {_column(step)}") for step in results),
+    ):
+        if path is not None and path.exists():
+            print(f"  {path}  {what}")
+
+
+def load_results(folder: Path) -> dict[int, dict[str, Any]]:
+    """Reads FOLDER/<step>/metrics.json, by step, ascending."""
+    found = [path for path in folder.glob("*/metrics.json") if path.parent.name.isdecimal()]
+    return {
+        int(path.parent.name): json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(found, key=lambda path: int(path.parent.name))
+    }
+
+
+def print_scores(task: str, columns: Mapping[str, dict[str, Any]], *, split: str) -> None:
+    """Prints the scores of one task: a row a metric, the floor first, then a column for each of `columns`.
+
+    Args:
+      columns: title -> what metrics.json says of the task.
+    """
+    first = next(iter(columns.values()))
+    lead = first["baselines"].get("lead_3", {})
+    header = ["", *(["LEAD-3"] if lead else []), *columns]
+    rows = []
+    for name in first["metrics"]:
+        cells = [name, *([f"{lead[name]['value']:.1f}"] if lead else [])]
+        rows.append(cells + [_cell(column["metrics"][name]) for column in columns.values()])
+    title = f"{task}, {first['n']} rows of {split}"
+    print_table(title, header, rows)
+    print("(with 95% bootstrap interval)")
+    for column, result in columns.items():
+        counts = ", ".join(
+            f"{value} {name.replace('_', ' ')}" for name, value in result["counts"].items() if value is not None
+        )
+        print(f"{column}: {counts}")
+    print()
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A rich table on a terminal, aligned plain text elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left")
+        for i, name in enumerate(header):
+            table.add_column(name, justify="right" if i else "left")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    print(title)
+    for row in (header, *rows):
+        cells = [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def print_examples(folder: Path, task: str, steps: Sequence[int]) -> None:
+    """Prints three examples at the quartiles of the last step's scores: what is typical, not what looks best."""
+    answers = {step: _by_id(folder / str(step) / task / "predictions.jsonl") for step in steps}
+    last = answers[steps[-1]]
+    metric = "rougeL" if all("rougeL" in row["scores"] for row in last.values()) else None
+    ranked = sorted(last.values(), key=lambda row: row["scores"][metric] if metric else 0.0)
+    for quantile, label in _QUANTILES:
+        row = ranked[int(quantile * (len(ranked) - 1))]
+        score = f", rougeL {row['scores'][metric]:.1f}" if metric else ""
+        print(f"--- {task} {row['id']}: {label}{score}")
+        _print_text("", row.get("dialogue", row["inputs"]))
+        for reference in row["references"]:
+            _print_text("reference: ", reference)
+        for step in steps:
+            if row["id"] in answers[step]:
+                _print_text(f"{_column(step)}: ", answers[step][row["id"]]["prediction"] or "(nothing)")
+        print()
+
+
+def draw_loss(run_dir: Path) -> Path | None:
+    """Draws RUN_DIR/loss.png from metrics.jsonl; None if nothing was logged."""
+    path = run_dir / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8") as file:
+        logged = [json.loads(line) for line in file if line.strip()]
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for key, label in (("loss", "training"), ("validation_loss", "validation")):
+        points = [(row["step"], row[key]) for row in logged if row.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "validation_loss" else None)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss a target token (nats)")
+    axes.set_title(str(run_dir))
+    axes.grid(alpha=0.3)
+    if axes.has_data():
+        axes.legend()
+    picture = run_dir / "loss.png"
+    temporary = picture.with_name("loss.tmp.png")
+    figure.savefig(temporary, dpi=150)
+    temporary.replace(picture)
+    return picture
+
+
+def _column(step: int) -> str:
+    return f"step {step}" if step else "before training"
+
+
+def _cell(score: dict[str, float]) -> str:
+    return f"{score['value']:.1f} [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
+
+
+def _by_id(path: Path) -> dict[str, dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return {row["id"]: row for row in rows}
+
+
+def _print_text(label: str, text: str) -> None:
+    for line in text.split("\n"):
+        print(textwrap.fill(f"{label}{line}", WIDTH, initial_indent="  ", subsequent_indent="    "))
+        label = "  " if label else ""
+
+
+if __name__ == "__main__":
+    run_cli(main)
