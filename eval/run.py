@@ -5,7 +5,6 @@ reported, and the exit code is 1 at the end.
 """
 
 import json
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from eval.examples import Questions, prepare_questions
 from eval.plan import Plan
 from eval.scoring import score_task, write_metrics, write_predictions
 from eval.summary import print_scores
+from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import sharding, state
 from train.checkpoints import Checkpoints
@@ -35,7 +35,7 @@ def evaluate(plan: Plan) -> int:
     """Runs a plan. Returns the exit code: 0, or 1 if a task or a checkpoint failed.
 
     Raises:
-      UserError: the data, the vocabulary or the mesh do not fit; nothing has been decoded or written then.
+      UserError: the data, the vocabulary, the mesh or (all) the weights do not fit; nothing has been written then.
     """
     config = plan.config
     mesh = sharding.make_mesh(config.mesh)
@@ -50,7 +50,7 @@ def evaluate(plan: Plan) -> int:
     }
     counts = {task: _count(asked, config, vocabulary) for task, asked in questions.items()}
 
-    failed: list[str] = []
+    failed: dict[str, Exception] = {}
     results: dict[int, dict[str, Any]] = {}
     with jax.set_mesh(mesh):
         model = state.Model.on(mesh, model_config)
@@ -59,20 +59,24 @@ def evaluate(plan: Plan) -> int:
             results[step] = {}
             try:
                 params = _params(plan, model, step)
-            except Exception:
-                failed.append(f"step {step}: {_reason()}")
+            except Exception as error:
+                failed[f"step {step}"] = error
                 continue
             for task in plan.tasks:
                 try:
                     predictions = _answer(decoder, params, questions[task], config, vocabulary, f"step {step}, {task}")
                     results[step][task] = _score(plan, step, questions[task], predictions, counts[task])
-                except Exception:
-                    failed.append(f"step {step}, {task}: {_reason()}")
+                except Exception as error:
+                    failed[f"step {step}, {task}"] = error
             del params  # before those of the next step are loaded
+    if not any(results.values()) and isinstance(first := next(iter(failed.values())), UserError):
+        raise first
     if jax.process_index() == 0:
         _show(plan, results)
-    for failure in failed:
-        say(f"failed: {failure}")
+    for what, error in failed.items():
+        if not isinstance(error, UserError):
+            traceback.print_exception(error)
+        say(f"failed: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
     return 1 if failed else 0
 
 
@@ -192,10 +196,3 @@ def _reporter(label: str, total: int) -> Callable[[int], None]:
         say(f"{label}: {done}/{total} decoded, {rate:.1f} examples/s{left}")
 
     return report
-
-
-def _reason() -> str:
-    """The error being handled, as one line; its traceback goes to standard error for whoever must mend it."""
-    traceback.print_exc()
-    error = sys.exc_info()[1]
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
     if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():
         raise UserError(f"{output}: the results would take the place of {options.predictions}; choose another --output")
-    unknown = dict.fromkeys(("truncated_inputs", "truncated_references", "unknown_tokens"))  # of a model we did not see
+    # of a model and a vocabulary that we did not see
+    unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
     scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)
     write_predictions(output, options.task, scores)
     head = {"step": None, "split": options.split, "weights": str(options.predictions), "decode": None}

@@ -91,8 +91,7 @@ def converted(reference, config):
 
 def generate(reference, inputs, batch_size, **settings):
     """transformers' output for each example, up to and with the end-of-sequence token."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     outputs = []
     for start in range(0, len(inputs), batch_size):
         part = inputs[start : start + batch_size]
@@ -125,11 +124,11 @@ def test_decodes_32_dialogues_as_transformers_does_token_for_token():
     reference, config = reference_model(PRESETS["flan-t5-small"], 32128)
     graphdef, _, _ = abstract_model(config)
     params = jax.tree.map(jax.numpy.asarray, converted(reference, config))
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
 
     for ours, theirs in (
         (GreedyConfig(max_tokens=32), {"num_beams": 1}),
-        (BeamConfig(beams=4, max_tokens=32), {"num_beams": 4}),
+        (BeamConfig(beams=4, max_tokens=32, length_penalty=1.0, early_stopping=False), {"num_beams": 4}),
     ):
         decoded = Decoder(graphdef, ours, mesh=mesh, batch_size=16)(params, inputs)
         expected = generate(reference, inputs, 16, max_new_tokens=32, **theirs)
@@ -145,7 +144,7 @@ def test_hypotheses_that_end_are_ranked_as_transformers_ranks_them():
     params = jax.tree.map(jax.numpy.asarray, converted(reference, config))
     rng = np.random.default_rng(1)
     inputs = [np.array([*rng.integers(2, 32, rng.integers(1, 20)), 1]) for _ in range(24)]
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
 
     lengths = set()
     for beams, length_penalty, early_stopping in (

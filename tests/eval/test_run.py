@@ -1,0 +1,137 @@
+"""`python -m eval` from end to end on a tiny model: checkpoints, files, table, summary."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+import yaml
+
+from eval.plan import load_config, make_plan
+from eval.run import evaluate
+from eval.summary import summarize
+from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
+from train.checkpoints import Checkpoints
+from train.config import MeshConfig
+from train.model import init_params
+from train.sharding import make_mesh
+from train.state import Model, model_config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_dir(make_card, tmp_path, vocabulary_path) -> Path:
+    """A run of a tiny model on the card `tiny`, without checkpoints yet."""
+    rows = [
+        {"id": f"r{i}", "dialogue": f"Ann: Is it {i}?\nBob: Yes, it is {i}.", "summary": f"It is {i}."}
+        for i in range(6)
+    ]
+    config = {
+        "run_dir": str(tmp_path / "run"),
+        "model": {
+            "preset": "t5-tiny", "vocabulary": str(vocabulary_path), "emb_dim": 16, "mlp_dim": 16,
+            "num_heads": 2, "head_dim": 8, "num_encoder_layers": 1, "num_decoder_layers": 1,
+        },
+        "data": {"mixture": "tiny", "cards": [str(make_card(test_rows=rows))], "lengths": {"inputs": 24, "targets": 16}},
+        "mesh": {"data": 1},
+        "eval": {"split": "test", "decode": {"type": "greedy", "max_tokens": 4}},
+    }  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path / "run"
+
+
+def save_checkpoint(run_dir: Path, step: int, seed: int) -> None:
+    config, _ = load_config(str(run_dir), [])
+    vocabulary_size = Vocabulary.load(config.model.vocabulary).size
+    model = Model.on(
+        make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), model_config(config, vocabulary_size)
+    )
+    params = jax.device_put(init_params(model.config, seed), model.shardings)
+    with Checkpoints(run_dir / "checkpoints", keep_latest=5) as checkpoints:
+        checkpoints.save(step, {"params": params, "step": jax.numpy.int32(step)}, position={}, metadata={})
+
+
+def run(run_dir: Path, *overrides: str) -> int:
+    return evaluate(make_plan(*load_config(str(run_dir), list(overrides))))
+
+
+def predictions(run_dir: Path, step: int) -> list[dict]:
+    lines = (run_dir / "eval" / str(step) / "tiny" / "predictions.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_run_is_scored_before_and_after_training(run_dir, capsys):
+    save_checkpoint(run_dir, 3, seed=7)
+    assert run(run_dir, "mesh.data=1") == 0
+    before, after = (json.loads((run_dir / "eval" / str(step) / "metrics.json").read_text()) for step in (0, 3))
+    assert before["weights"] == "random (seed 0)" and after["weights"] == str(run_dir / "checkpoints" / "3")
+    assert after["step"] == 3 and after["split"] == "test" and after["decode"] == {"type": "greedy", "max_tokens": 4}
+    assert after["tasks"]["tiny"]["n"] == 6
+    # "It is 0." is 3 words and an end, so tokens of every reference fill more than 4; the inputs more than 24
+    assert after["tasks"]["tiny"]["counts"]["truncated_references"] == 6
+    assert after["tasks"]["tiny"]["counts"]["truncated_inputs"] > 0
+    assert [row["id"] for row in predictions(run_dir, 3)] == [f"r{i}" for i in range(6)]
+    said = [[row["prediction"] for row in predictions(run_dir, step)] for step in (0, 3)]
+    assert said[0] != said[1]  # the checkpoint's weights, not those before
+    output = capsys.readouterr()
+    assert "LEAD-3" in output.out and "before training" in output.out and "step 3" in output.out
+    assert "references are longer than max_tokens=4" in output.err
+
+    (run_dir / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 7.5}\n{"step": 3, "loss": 7.0, "validation_loss": 7.2}\n'
+    )
+    summarize(run_dir)
+    shown = capsys.readouterr().out
+    assert shown.count("reference: ") == 3 and shown.count("before training: ") >= 3
+    assert (run_dir / "loss.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_broken_checkpoint_does_not_stop_the_others(run_dir, capsys):
+    save_checkpoint(run_dir, 3, seed=7)
+    for file in (run_dir / "checkpoints" / "3" / "params").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    assert run(run_dir, "eval.steps=[3, 0]") == 1
+    assert (run_dir / "eval" / "0" / "metrics.json").is_file()
+    assert not (run_dir / "eval" / "3").exists()
+    assert "failed: step 3" in capsys.readouterr().err
+
+
+def test_weights_that_do_not_fit_are_the_users_mistake(run_dir):
+    save_checkpoint(run_dir, 3, seed=7)
+    with pytest.raises(UserError, match="checkpoints/3: params/"):
+        run(run_dir, "eval.steps=[3]", "model.emb_dim=32")
+    assert not (run_dir / "eval").exists()
+
+
+def test_tasks_scored_one_after_the_other_share_a_file_and_other_settings_take_its_place(run_dir):
+    def tasks():
+        return set(json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"])
+
+    assert run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
+    assert run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.tasks=[tiny.heldout]") == 0
+    assert tasks() == {"tiny", "tiny.heldout"}
+    assert run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.decode.max_tokens=3") == 0
+    assert tasks() == {"tiny"}
+
+
+def test_bare_weights_are_scored_without_tensorflow(run_dir, tmp_path):
+    code = """
+import sys
+from eval.__main__ import main
+assert main(sys.argv[1:]) == 0
+assert "tensorflow" not in sys.modules and "seqio" not in sys.modules
+"""
+    output = tmp_path / "elsewhere"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(run_dir), f"eval.output={output}", "eval.decode={type: beam, beams: 2, max_tokens: 3}"],
+        cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads((output / "0" / "metrics.json").read_text())["decode"]["beams"] == 2
+    assert not (run_dir / "eval").exists()
