@@ -1,6 +1,7 @@
 # Each target sets up what it needs in .venv on a machine that has only Python, pip and make.
 PYTHON ?= python3
 EXTRA ?=
+LOCK := requirements$(if $(EXTRA),-$(EXTRA)).lock
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -16,14 +17,13 @@ help:
 install: $(VENV)/installed
 
 # uv installs the locked versions in seconds; pip would take minutes. Hashes are checked.
-$(VENV)/installed: requirements.lock pyproject.toml
+$(VENV)/installed: $(LOCK) pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
 	  { echo "error: Python 3.11 to 3.13 is needed; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip --quiet --disable-pip-version-check install uv==0.13.8
-	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes --requirements requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes --requirements $(LOCK)
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
-	$(if $(EXTRA),$(VENV)/bin/uv pip install --quiet --python $(PY) --constraints requirements.lock --editable ".[$(EXTRA)]")
 	touch $@
 
 quickstart: install
@@ -43,6 +43,9 @@ bench: install
 	$(PY) -m bench.input
 
 # Newest versions that pyproject.toml allows, for all its Python versions, with hashes and without an index's address.
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url pyproject.toml
 lock: install
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --extra dev --output-file requirements.lock
+	$(COMPILE) --extra dev --extra cuda --constraints requirements.lock --output-file requirements-cuda.lock
+	$(COMPILE) --extra dev --extra tpu --constraints requirements.lock --output-file requirements-tpu.lock

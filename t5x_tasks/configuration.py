@@ -58,11 +58,12 @@ def load(path: str | Path, overrides: list[str], schema: type[Schema]) -> Schema
         the file (or `command line`) and the dotted key.
     """
     values = read_tree(Path(path))
-    origin: dict[str, str] = {}
+    given: dict[str, Any] = {}
     for override in overrides:
         key, value = parse_override(override)
-        _assign(values, key.split("."), value, key)
-        origin[key] = "command line"
+        _assign(given, key.split("."), value, key)
+    values = merge(values, given)
+    origin = {override.partition("=")[0]: "command line" for override in overrides}
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -133,12 +134,11 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
     for depth, part in enumerate(path[:-1]):
-        below = tree.setdefault(part, {})
-        if not isinstance(below, dict):
-            if not isinstance(below, str | type(None)):
-                raise UserError(f"command line: {key}: {'.'.join(path[: depth + 1])} is a value, not a section")
-            below = tree[part] = {}  # `data.lengths.inputs=256` over `data.lengths: auto`
-        tree = below
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UserError(
+                f"command line: {key}: {'.'.join(path[: depth + 1])} was given a value before; give one of the two"
+            )
     tree[path[-1]] = value
 
 
@@ -147,20 +147,18 @@ def _describe(error: ValidationError, file: str, origin: dict[str, str], schema:
     problems = error.errors(include_url=False)
     problem = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
     model: Any = schema
+    parent: Any = schema
     keys: list[str] = []
     for part in problem["loc"]:
-        if isinstance(part, int):
-            keys.append(str(part))
-        elif model is None or _fields(model).get(part) is not None or problem["type"] == "extra_forbidden":
-            if model is not None and part in _fields(model):
-                model = _fields(model)[part]
-                keys.append(part)
-            elif model is not None and not _is_tag(model, part):
-                keys.append(part)
+        if isinstance(part, str) and (member := _member(model, part)) is not None:
+            model = member  # the tag of a union's member, which the user did not write as a key
+            continue
+        keys.append(str(part))
+        parent, model = model, _fields(model).get(part) if isinstance(part, str) else model
     key = ".".join(keys) or "(top)"
     where = next((o for k, o in origin.items() if key == k or key.startswith(k + ".") or k.startswith(key + ".")), file)
     if problem["type"] == "extra_forbidden":
-        siblings = _siblings(schema, keys[:-1])
+        siblings = set(_fields(parent))
         prefix = "".join(f"{k}." for k in keys[:-1])
         hint = suggest(keys[-1], siblings).replace("did you mean ", f"did you mean {prefix}")
         known = "" if hint or not siblings else f"; known are {', '.join(sorted(siblings))}"
@@ -186,14 +184,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for arg in getattr(annotation, "__args__", ()) for m in _models(arg)]
 
 
-def _is_tag(annotation: Any, part: str) -> bool:
-    """Whether a part of an error's place is the tag or class name of a union's member, which the user did not write."""
-    names = {m.__name__ for m in _models(annotation)}
-    tags = {str(m.model_fields["type"].default) for m in _models(annotation) if "type" in m.model_fields}
-    return part in names | tags
-
-
-def _siblings(schema: Any, keys: list[str]) -> set[str]:
-    for key in keys:
-        schema = _fields(schema).get(key)
-    return set(_fields(schema)) if schema is not None else set()
+def _member(annotation: Any, part: str) -> type[BaseModel] | None:
+    """The member of a union that pydantic names by its tag or its class in an error's place."""
+    if isinstance(annotation, type):
+        return None
+    for model in _models(annotation):
+        tag = model.model_fields["type"].default if "type" in model.model_fields else None
+        if part in (tag, model.__name__):
+            return model
+    return None

@@ -85,7 +85,7 @@ def ensure_prepared(
     Args:
       names: tasks (`dialogsum.t00`) or mixtures (`dialogsum`, `dialogsum.heldout`).
       data: cards, root and cache folder.
-      progress: one line on stderr for every split written.
+      progress: one line on stderr for every data set and split written.
 
     Raises:
       UserError: see `resolve`, `read_rows` and `write_split`; or held-out data or phrasings were asked for as training data.
@@ -96,7 +96,7 @@ def ensure_prepared(
     prepared: list[Prepared] = []
     for card in {card.name: card for card, _ in pairs}.values():
         templates = [template for other, template in pairs if other.name == card.name]
-        work = _DatasetSplit(card, split, data, vocabulary, text, progress)
+        work = _DatasetSplit(card, split, data, vocabulary, text)
         for template in templates:
             folder = work.prepare(template)
             prepared.append(
@@ -119,14 +119,15 @@ def _refuse_heldout(pairs: list[tuple[Card, Template]]) -> None:
 class _DatasetSplit:
     """Prepares the templates of one data set and split; what they share is read and tokenised once."""
 
-    def __init__(self, card: Card, split: str, data: Data, vocabulary: Vocabulary, text: bool, progress: bool):
+    def __init__(self, card: Card, split: str, data: Data, vocabulary: Vocabulary, text: bool):
         self.card = card
         self.split = split
         self.data = data
         self.vocabulary = vocabulary
         self.text = text
-        self.progress = progress
         self.digest = source_digest(card, split, data.root)
+        self.written: list[CachedSplit] = []  # by this process; what was there already is not in it
+        self.seconds = 0.0
         self._targets: dict[str, list[Ids]] = {}  # template's targets -> ids of all rows
 
     def prepare(self, template: Template) -> Path:
@@ -159,8 +160,8 @@ class _DatasetSplit:
                 eos_id=self.vocabulary.eos_id,
                 unk_id=self.vocabulary.unk_id,
             )
-            if self.progress:
-                print(_report(written, name, self.split, time.perf_counter() - start), file=sys.stderr, flush=True)
+            self.written.append(written)
+            self.seconds += time.perf_counter() - start
         return folder
 
     def _is_current(self, folder: Path) -> bool:
@@ -168,6 +169,21 @@ class _DatasetSplit:
             return False
         stored = json.loads((folder / "manifest.json").read_text()).get("source_digest")
         return self.digest is None or stored == self.digest
+
+    def report(self) -> str:
+        """Says in one line what was written and what became of the rows."""
+        counts = [split.manifest["counts"] for split in self.written]
+        unknown = sum(sum(c["unknown_tokens"].values()) for c in counts)
+        tokens = sum(int(split.lengths.sum()) for split in self.written)
+        examples = sum(len(split) for split in self.written)
+        skipped = counts[0]["skipped"].items()
+        left_out = ", ".join(f"{e['rows']} {reason} ({', '.join(e['ids'][:3])})" for reason, e in skipped) or "none"
+        empty = f", empty inputs {counts[0]['empty_inputs']:,}" if counts[0]["empty_inputs"] else ""
+        return (
+            f"prepared {self.card.name} {self.split}: {len(self.written)} phrasings x {len(self.written[0]):,} examples in "
+            f"{self.seconds:.1f} s ({examples / max(self.seconds, 1e-9):,.0f}/s), unknown tokens {unknown:,} "
+            f"({100 * unknown / max(1, tokens):.3f}%), rows left out: {left_out}{empty}"
+        )
 
     @functools.cached_property
     def _rows_and_empty(self) -> tuple[list[Row], dict[str, list[str]]]:
@@ -254,19 +270,3 @@ def _code_digest() -> str:
     here = Path(__file__).parent
     names = ("rendering.py", "sources.py", "vocabulary.py", "prepare.py")
     return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in names)).hexdigest()
-
-
-def _report(written: CachedSplit, name: str, split: str, seconds: float) -> str:
-    counts = written.manifest["counts"]
-    unknown = counts["unknown_tokens"]
-    unknown = sum(unknown.values()) if isinstance(unknown, dict) else unknown
-    share = 100 * unknown / max(1, int(written.lengths.sum()))
-    skipped = counts["skipped"]
-    left_out = ", ".join(
-        f"{entry['rows']} {reason} ({', '.join(entry['ids'][:3])})" for reason, entry in skipped.items()
-    )
-    rate = len(written) / max(seconds, 1e-9)
-    return (
-        f"prepared {name} {split}: {len(written):,} examples in {seconds:.2f} s ({rate:,.0f}/s), "
-        f"unknown tokens {unknown:,} ({share:.3f}%), left out {left_out or 'none'}"
-    )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {
         "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
         "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",
+        "needs_accelerator": None if _has_accelerator(items) else "no GPU or TPU here",
     }
     for item in items:
         for marker, reason in missing.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_accelerator(items: list[pytest.Item]) -> bool:
+    if not any(item.get_closest_marker("needs_accelerator") for item in items):
+        return False
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """In CI a skipped test is a failure, except those that need an accelerator."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords]
+    if os.environ.get("CI") and skipped:
+        terminalreporter.write_line(f"CI: {len(skipped)} skipped test(s) count as failures", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [r for r in reporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords] if reporter else []
+    if os.environ.get("CI") and skipped and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)

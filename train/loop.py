@@ -16,9 +16,8 @@ from typing import Any
 
 import jax
 
-from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import data, provenance, sharding, state
+from train import data, provenance, runtime, sharding, state
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.flops import peak_flops, train_flops
@@ -35,6 +34,7 @@ def train(config: Config) -> int:
         written into the run directory then.
     """
     start = time.perf_counter()
+    runtime.set_up(config.data.cache_folder())
     run_dir = Path(config.run_dir)
     config = provenance.check_run_dir(config, run_dir)
 
@@ -198,6 +198,3 @@ def _stop_signals() -> Iterator[list[signal.Signals]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-__all__ = ["UserError", "train"]

@@ -1,0 +1,89 @@
+"""Configuration errors name the file and the key and say what to do; every shipped configuration is valid."""
+
+from pathlib import Path
+
+import pytest
+
+from t5x_tasks.errors import UserError
+from train import config as configuration
+
+REPOSITORY = Path(__file__).parent.parent.parent
+MINIMAL = "run_dir: runs/x\ntrain: {steps: 10}\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str, name: str = "c.yaml") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def error_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        configuration.load(path, list(overrides))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_configuration_is_valid_and_says_what_to_expect(path):
+    configuration.load(path, [])
+    assert path.read_text().startswith("#"), "the command, the hardware and what to expect stand at the top"
+
+
+def test_overrides_win_over_the_file_and_the_file_over_its_base(write):
+    write("train: {steps: 10, seed: 3, batch_size: 8}\ndata: {mixture: samsum}\n", "base.yaml")
+    path = write("base: base.yaml\nrun_dir: runs/x\ntrain: {seed: 4, batch_size: 16}\n")
+    config = configuration.load(path, ["train.batch_size=32", "optimizer.learning_rate=1e-3"])
+    assert (config.train.steps, config.train.seed, config.train.batch_size) == (10, 4, 32)
+    assert (config.data.mixture, config.optimizer.learning_rate) == ("samsum", 1e-3)
+
+
+def test_the_written_configuration_loads_as_the_same(write):
+    config = configuration.load(write(MINIMAL), ["data.lengths=auto", "eval.steps=[0, best]"])
+    assert configuration.load(write(configuration.dump(config), "again.yaml"), []) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.stpes=3", "command line: train.stpes: unknown key, did you mean train.steps?"),
+        ("trian.steps=3", "command line: trian: unknown key, did you mean train?"),
+        ("train.steps=many", "command line: train.steps: input should be a valid integer"),
+        ("eval.decode.beems=3", "command line: eval.decode.beems: unknown key, did you mean eval.decode.beams?"),
+        ("data.lengths.inputs=9000", "command line: data.lengths.inputs: input should be less than or equal to 4096"),
+        ("model.preset=flan-t5-hug", "command line: model.preset: input should be 't5-tiny'"),
+        ("train.epochs=2", "give exactly one of steps and epochs"),
+        ("mesh.tensor=0", "each axis is a number of devices"),
+        ("train.grad_accumulation=7", "train.batch_size=64 is no multiple of train.grad_accumulation=7"),
+        ("train.steps", "write key=value"),
+        ("train.steps.more=1", "command line: train.steps: input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said_in_one_line(write, override, expected):
+    assert expected in error_of(write(MINIMAL), override)
+
+
+def test_what_is_wrong_in_the_file_names_the_file(write):
+    path = write(MINIMAL + "optimizer: {type: adamw, learning_rat: 1e-3}\n")
+    assert error_of(path) == f"{path}: optimizer.learning_rat: unknown key, did you mean optimizer.learning_rate?"
+    broken = write("train: {steps: 3\nmodel: x\n", "broken.yaml")
+    assert error_of(broken).startswith(f"{broken}:2: not valid YAML")
+    assert "no such file" in error_of(broken.with_name("absent.yaml"))
+    assert "must hold keys and values" in error_of(write("- a\n- b\n", "list.yaml"))
+
+
+def test_bases_that_build_on_each_other_are_an_error(write):
+    write("base: b.yaml\n", "a.yaml")
+    assert "builds on itself" in error_of(write("base: a.yaml\n", "b.yaml"))
+
+
+def test_only_what_a_run_computes_must_stay_the_same(write):
+    first = configuration.load(write(MINIMAL), [])
+    longer = configuration.load(write(MINIMAL), ["train.steps=99", "mesh.fsdp=2", "eval.limit=3", "data.root=/elsewhere"])
+    other = configuration.load(write(MINIMAL), ["train.seed=1"])
+    assert configuration.differences(longer, first) == []
+    assert configuration.differences(other, first) == ["train.seed: 0 -> 1"]

@@ -1,0 +1,185 @@
+"""Whole runs in processes of their own: killed and resumed to the bit, on one device and on eight; free of TensorFlow."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent.parent
+STEPS = 24
+EIGHT = ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")
+NAMES = ("Ana", "Ben", "Chloe", "Dev", "Esi", "Finn")
+THINGS = ("a refund", "a new card", "the invoice", "a late parcel", "two tickets", "a quiet room")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, vocabulary_path: Path) -> Path:
+    """A folder with a card, its 60 dialogues and a configuration of a very small model."""
+    folder = tmp_path_factory.mktemp("loop")
+    draw = random.Random(0)
+    rows = []
+    for number in range(60):
+        one, other, thing = draw.choice(NAMES), draw.choice(NAMES), draw.choice(THINGS)
+        turns = "\n".join(f"{other}: Note {draw.randrange(100)}." for _ in range(draw.randrange(1, 6)))
+        rows.append({"id": f"r{number}", "chat": f"{one}: I need {thing}.\n{turns}", "recap": f"{one} asks {other} for {thing}."})
+    for split, part in (("train", rows[:48]), ("validation", rows[48:])):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    card = {
+        "name": "notes",
+        "source": {"type": "jsonl", "train": "train.jsonl", "validation": "validation.jsonl"},
+        "fields": {"dialogue": "chat", "summary": "recap"},
+        "templates": [
+            {"id": "t00", "inputs": "Sum up: {dialogue}", "targets": "{summary}"},
+            {"id": "t01", "inputs": "{dialogue} Who wants what?", "targets": "{summary}"},
+        ],
+        "metrics": ["rouge"],
+    }
+    (folder / "notes.yaml").write_text(yaml.safe_dump(card))
+    sizes = {"emb_dim": 32, "mlp_dim": 32, "num_heads": 2, "head_dim": 8, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    config = {
+        "run_dir": "set by each test",
+        "model": {"preset": "t5-tiny", "vocabulary": str(vocabulary_path), **sizes},
+        "data": {"mixture": "notes", "cards": [str(folder / "notes.yaml")], "lengths": {"inputs": 96, "targets": 32}},
+        "optimizer": {"type": "adafactor", "learning_rate": 0.05},
+        "train": {"steps": STEPS, "batch_size": 8, "dropout": 0.1, "validation_examples": 12},
+        "checkpoint": {"every_steps": 5},
+        "logging": {"every_steps": 1, "tensorboard": False},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def start(workplace: Path, run: str, *overrides: str, devices: int = 1) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "train", str(workplace / "config.yaml"), f"run_dir={workplace / run}", *overrides]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    return subprocess.Popen(command, cwd=REPOSITORY, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == code, errors
+    return errors
+
+
+def read(workplace: Path, run: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (workplace / run / "metrics.jsonl").read_text().splitlines()]
+
+
+def learned(rows: list[dict[str, float]]) -> list[tuple[float, ...]]:
+    """What a run computed, without how long it took."""
+    names = ("step", "loss", "accuracy", "grad_norm", "learning_rate", "tokens", "examples", "validation_loss")
+    return [tuple(row.get(name, -1.0) for name in names) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(workplace: Path) -> Callable[[int], list[dict[str, float]]]:
+    """Metrics of a run that nobody disturbs, on one device or eight."""
+    found: dict[int, list[dict[str, float]]] = {}
+
+    def run(devices: int) -> list[dict[str, float]]:
+        if devices not in found:
+            finish(start(workplace, f"whole{devices}", *(EIGHT if devices == 8 else ()), devices=devices))
+            found[devices] = read(workplace, f"whole{devices}")
+        return found[devices]
+
+    return run
+
+
+def test_a_run_learns_and_logs_what_the_contract_says(whole):
+    rows = whole(1)
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    wanted = {"loss", "accuracy", "learning_rate", "grad_norm", "tokens", "tokens_per_s", "examples_per_s"}
+    assert wanted | {"mfu", "step_time_s", "data_wait_s"} <= rows[0].keys()
+    assert rows[-1]["loss"] < rows[0]["loss"] - 1
+    assert [row["step"] for row in rows if "validation_loss" in row] == [5, 10, 15, 20, STEPS]
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_killed_at_random_steps_and_started_again_it_computes_the_same_to_the_bit(workplace, whole, devices):
+    undisturbed = whole(devices)
+    mesh = EIGHT if devices == 8 else ()
+    run = f"killed{devices}"
+    draw = random.Random(devices)
+    for least in (draw.randrange(1, 9), draw.randrange(11, 20)):
+        process = start(workplace, run, *mesh, devices=devices)
+        log = workplace / run / "metrics.jsonl"
+        deadline = time.monotonic() + 240
+        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < least):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    errors = finish(start(workplace, run, *mesh, devices=devices))
+    assert "goes on after step" in errors
+    assert learned(read(workplace, run)) == learned(undisturbed)
+
+
+def test_eight_devices_compute_the_losses_of_one(whole):
+    one, eight = whole(1), whole(8)
+    for a, b in zip(one, eight, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        assert (a["tokens"], a["examples"]) == (b["tokens"], b["examples"])
+
+
+def test_a_run_goes_on_with_another_number_of_devices(workplace, whole):
+    undisturbed = whole(1)
+    finish(start(workplace, "moved", "train.steps=10"))
+    finish(start(workplace, "moved", *EIGHT, devices=8))
+    for a, b in zip(undisturbed, read(workplace, "moved"), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+
+
+def test_sigterm_saves_the_step_and_says_how_to_go_on(workplace, whole):
+    process = start(workplace, "stopped")
+    log = workplace / "stopped" / "metrics.jsonl"
+    while not log.exists() or log.read_text().count("\n") < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert "start again to go on" in finish(process, code=143)
+    saved = read(workplace, "stopped")[-1]["step"]
+    assert (workplace / "stopped" / "checkpoints" / str(int(saved))).is_dir()
+    finish(start(workplace, "stopped"))
+    losses = [row["loss"] for row in read(workplace, "stopped")]
+    assert losses == [row["loss"] for row in whole(1)]
+
+
+def test_a_finished_run_started_again_changes_nothing(workplace, whole):
+    whole(1)
+    before = (workplace / "whole1" / "metrics.jsonl").read_bytes()
+    assert "already" in finish(start(workplace, "whole1"))
+    assert (workplace / "whole1" / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_refused_and_nothing_is_touched(workplace, whole):
+    whole(1)
+    before = {p: p.read_bytes() for p in (workplace / "whole1").rglob("*") if p.is_file()}
+    errors = finish(start(workplace, "whole1", "train.seed=1", "optimizer.learning_rate=0.1"), code=2)
+    assert "optimizer.learning_rate: 0.05 -> 0.1; train.seed: 0 -> 1" in errors
+    assert {p: p.read_bytes() for p in (workplace / "whole1").rglob("*") if p.is_file()} == before
+
+
+def test_epochs_end_where_the_data_end(workplace):
+    finish(start(workplace, "epochs", "train.steps=null", "train.epochs=3"))
+    assert sum(row["examples"] for row in read(workplace, "epochs")) == 3 * 48
+
+
+def test_a_training_process_with_a_prepared_cache_imports_no_tensorflow(workplace, whole):
+    whole(1)  # prepares
+    program = (
+        "import sys\n"
+        "from train import __main__ as command\n"
+        "assert command.main(sys.argv[1:]) == 0\n"
+        "heavy = {'tensorflow', 'seqio', 'tensorflow_text', 'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    arguments = [str(workplace / "config.yaml"), f"run_dir={workplace / 'lean'}", "train.steps=2"]
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=REPOSITORY, check=True, timeout=300)

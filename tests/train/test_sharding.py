@@ -1,0 +1,78 @@
+"""The table of rules on eight simulated devices (a process of its own: the number of devices is fixed at its start)."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import pytest
+
+from t5x_tasks.errors import UserError
+from train.config import Config, MeshConfig, TrainConfig
+from train.model import T5Config
+from train.sharding import check_fit, make_mesh
+
+REPOSITORY = Path(__file__).parent.parent.parent
+SMALL = T5Config(
+    vocab_size=128, emb_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=2, num_decoder_layers=2
+)
+
+ON_EIGHT = """
+import jax, optax
+from tests_support import SMALL
+from train.config import AdafactorConfig, MeshConfig
+from train.optimizer import make_optimizer, make_schedule
+from train.sharding import make_mesh
+from train.state import Model, state_shapes
+from train.config import AdamWConfig
+
+mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+model = Model.on(mesh, SMALL)
+for config in (AdamWConfig(), AdafactorConfig()):
+    shapes = state_shapes(model, make_optimizer(config, make_schedule(config, 10), model.axes))
+    shares = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path((shapes["params"], shapes["opt_state"]))[0]:
+        part = leaf.sharding.shard_shape(leaf.shape)
+        shares[jax.tree_util.keystr(path)] = (leaf.size, leaf.size // max(1, __import__("math").prod(part)))
+    kernels = {name: share for name, (size, share) in shares.items() if size >= 16 * 16}
+    assert kernels and all(share == 4 for share in kernels.values()), kernels
+print("ok")
+"""
+
+
+def test_parameters_and_optimizer_state_are_cut_by_fsdp_and_tensor(tmp_path):
+    (tmp_path / "tests_support.py").write_text(
+        textwrap.dedent(f"""
+        from train.model import T5Config
+        SMALL = T5Config(**{ {k: v for k, v in SMALL.__dict__.items() if isinstance(v, int) and not isinstance(v, bool)} })
+        """)
+    )
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": f"{REPOSITORY}:{tmp_path}"}
+    done = subprocess.run([sys.executable, "-c", ON_EIGHT], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "ok", done.stderr
+
+
+def test_a_mesh_that_does_not_fit_the_devices_is_an_error_that_counts_them():
+    with pytest.raises(UserError, match=r"mesh: data 3 x fsdp 1 x tensor 1 does not fit the 2 device"):
+        make_mesh(MeshConfig(data=3), [*jax.devices()[:1]] * 2)
+    with pytest.raises(UserError, match=r"data -1 x fsdp 3 x tensor 1 does not fit the 2"):
+        make_mesh(MeshConfig(fsdp=3), [*jax.devices()[:1]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("axes", "batch", "message"),
+    [
+        ({"tensor": 4}, 8, r"mesh\.tensor=4: does not divide the model's num_heads=2"),
+        ({"fsdp": 3}, 9, r"mesh\.fsdp=3: does not divide the model's emb_dim=16"),
+        ({"data": 4}, 6, r"train\.batch_size: 6 rows in 1 part\(s\) give 6 rows a part, no multiple of mesh data x fsdp = 4"),
+    ],
+)
+def test_sizes_that_the_mesh_cannot_divide_are_named(axes, batch, message):
+    class Mesh:
+        shape = {"data": 1, "fsdp": 1, "tensor": 1} | axes
+
+    config = Config(run_dir="x", train=TrainConfig(steps=1, batch_size=batch))
+    with pytest.raises(UserError, match=message):
+        check_fit(config, Mesh(), SMALL)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,15 @@
+"""What is set once in a process before JAX computes anything."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def set_up(cache: Path) -> None:
+    """Call it first. `cache` is the folder of caches; JAX keeps its compiled programs in its `xla`.
+
+    A second start then reads its programs instead of compiling them (JAX_COMPILATION_CACHE_DIR overrides the place).
+    """
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
