@@ -2,12 +2,14 @@
 
 Layout, chosen so that a step moves as few bytes as it can:
 
-- The keys and values of the encoder's output are computed once an *example*: `[batch, heads, length, head_dim]`. The beams
-  of an example are the rows of one matrix product against them.
-- The decoder's own keys and values stay where they were written, `[batch, heads, max_tokens, beams, head_dim]`. When beams
-  are reordered nothing is copied: `ancestry[b, k, t]` says in which slot beam k finds its position t, and becomes the mask
-  of one matrix product of all beams against all slots. That computes `beams` times the attention logits, which are few;
-  gathering the cache by parent would read and write all of it at each step.
+- The keys and values of the encoder's output are computed once an *example*. The beams of an example are the rows of one
+  matrix product against them.
+- All keys lie as `[batch, heads, head_dim, slots]` and all values as `[batch, heads, slots, head_dim]`, as they are multiplied:
+  from any other layout the compiler copies them at each step.
+- The decoder's own keys and values stay in the slot where they were written, number `position x beams + beam`. When beams
+  are reordered nothing is copied either: `ancestry[b, k, t]` says in which slot beam k finds its position t, and becomes
+  the mask of one matrix product of all beams against all slots. That computes `beams` times the attention logits, which
+  are few; gathering the cache by parent would read and write all of it at each step.
 - The layers are unrolled: a scan would copy each layer's weights and cache out of their stacks at each step.
 """
 
@@ -22,16 +24,16 @@ from train.model import T5, DecoderBlock, Dropout
 from train.sharding import constrain
 
 PAD, EOS = 0, 1  # T5's ids; decoding starts with PAD
-CACHE_AXES = ("batch", "heads", None, None, None)
+CACHE_AXES = ("batch", "heads", None, None)
 NO_DROPOUT = Dropout(0.0, None)
 LayerCache = tuple[jax.Array, jax.Array]
 
 
 class Source(NamedTuple):
-    """What decoding reads of an encoded batch, for each layer keys and values, and which positions hold tokens."""
+    """What decoding reads of an encoded batch: keys and values for each layer, and which positions hold tokens."""
 
-    keys_values: list[LayerCache]  # each [batch, heads, length, head_dim]
-    mask: jax.Array  # bool [batch, 1, 1, length]
+    keys_values: list[LayerCache]  # [batch, heads, head_dim, length], [batch, heads, length, head_dim]
+    bias: jax.Array  # float32 [batch, 1, 1, length]: MASKED where there is padding, else 0
 
 
 class CachedDecoder:
@@ -51,15 +53,17 @@ class CachedDecoder:
         source = []
         for layer in self.layers:
             keys, values = layer.cross_attention.keys_values(encoded)  # [batch, length, heads, head_dim]
-            source.append((keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3)))
-        self.source = Source(source, (inputs != PAD)[:, None, None, :])
+            source.append((keys.transpose(0, 2, 3, 1), values.transpose(0, 2, 1, 3)))
+        self.source = Source(source, jnp.where(inputs != PAD, 0.0, MASKED)[:, None, None, :])
 
     def empty_cache(self) -> list[LayerCache]:
-        """A cache without a position: for each layer keys and values `[batch, heads, max_tokens, beams, head_dim]`."""
-        config = self.model.config
-        shape = (self.batch, config.num_heads, self.max_tokens, self.beams, config.head_dim)
-        zeros = constrain(jnp.zeros(shape, config.compute_dtype), CACHE_AXES)
-        return [(zeros, zeros) for _ in self.layers]
+        """A cache without a position: for each layer keys and values of `max_tokens x beams` slots."""
+        config, slots = self.model.config, self.max_tokens * self.beams
+
+        def zeros(*shape: int) -> jax.Array:
+            return constrain(jnp.zeros((self.batch, config.num_heads, *shape), config.compute_dtype), CACHE_AXES)
+
+        return [(zeros(config.head_dim, slots), zeros(slots, config.head_dim)) for _ in self.layers]
 
     def step(
         self, cache: list[LayerCache], tokens: jax.Array, position: jax.Array, ancestry: jax.Array | None
@@ -81,7 +85,9 @@ class CachedDecoder:
         else:
             mask = (ancestry[..., None] == jnp.arange(self.beams)) & written[:, None]  # [batch, beams, time, beams]
         bias = jax.lax.dynamic_index_in_dim(self.bias, position, axis=1, keepdims=False)[None, :, None, :, None]
-        mask = mask[:, None]  # bias and mask: broadcastable to [batch, heads, beams, time, slots]
+        bias = jnp.where(mask[:, None], bias, MASKED)  # [batch or 1, heads, beams, time, beams]
+        bias = bias.reshape(*bias.shape[:3], -1)
+        slot = position * self.beams
         x = self.model.embed(tokens)  # [batch, beams, embed]
         new_cache = []
         for layer, (keys, values), (source_keys, source_values) in zip(
@@ -90,13 +96,13 @@ class CachedDecoder:
             y = layer.self_norm(x)
             queries = layer.self_attention.queries(y)  # [batch, beams, heads, head_dim]
             key, value = layer.self_attention.keys_values(y)
-            keys = constrain(_write(keys, key, position), CACHE_AXES)
-            values = constrain(_write(values, value, position), CACHE_AXES)
+            keys = jax.lax.dynamic_update_slice_in_dim(keys, key.transpose(0, 2, 3, 1), slot, axis=3)
+            values = jax.lax.dynamic_update_slice_in_dim(values, value.transpose(0, 2, 1, 3), slot, axis=2)
+            keys, values = constrain(keys, CACHE_AXES), constrain(values, CACHE_AXES)
             new_cache.append((keys, values))
-            x += layer.self_attention.project_out(_attend_slots(queries, keys, values, bias, mask))
+            x += layer.self_attention.project_out(_attend(queries, keys, values, bias))
             queries = layer.cross_attention.queries(layer.cross_norm(x))
-            attended = _attend_source(queries, source_keys, source_values, self.source.mask)
-            x += layer.cross_attention.project_out(attended)
+            x += layer.cross_attention.project_out(_attend(queries, source_keys, source_values, self.source.bias))
             x += layer.mlp(layer.mlp_norm(x), NO_DROPOUT)
         logits = self.model.logits(self.model.decoder_norm(x))
         return new_cache, constrain(logits, ("batch", None, "vocab"))
@@ -116,26 +122,18 @@ def _unstack(model: T5) -> list[DecoderBlock]:
     return [layer(i) for i in range(model.config.num_decoder_layers)]
 
 
-def _write(cache: jax.Array, new: jax.Array, position: jax.Array) -> jax.Array:
-    """Puts `[batch, beams, heads, head_dim]` at a position of the cache, in place where the loop's buffers allow it."""
-    new = new.transpose(0, 2, 1, 3)[:, :, None]  # [batch, heads, 1, beams, head_dim]
-    return jax.lax.dynamic_update_slice_in_dim(cache, new, position, axis=2)
+def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array) -> jax.Array:
+    """Attends from all beams of an example.
 
+    Args:
+      queries: `[batch, beams, heads, head_dim]`.
+      keys: `[batch, heads, head_dim, slots]`, of the example's source or of all its beams.
+      values: `[batch, heads, slots, head_dim]`.
+      bias: float32, broadcastable to `[batch, heads, beams, slots]`; MASKED where attention is not allowed.
 
-def _attend_slots(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array, mask: jax.Array
-) -> jax.Array:
-    """`[batch, beams, heads, head_dim]` against the cache -> the same shape."""
-    batch, heads, time, beams, head_dim = keys.shape
-    keys, values = (x.reshape(batch, heads, time * beams, head_dim) for x in (keys, values))
-    logits = jnp.einsum("bkhd,bhsd->bhks", queries, keys, preferred_element_type=jnp.float32)
-    logits = logits.reshape(batch, heads, beams, time, beams) + bias
-    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED).reshape(batch, heads, beams, time * beams), axis=-1)
-    return jnp.einsum("bhks,bhsd->bkhd", weights.astype(values.dtype), values)
-
-
-def _attend_source(queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """`[batch, beams, heads, head_dim]` against the encoder's output -> the same shape."""
-    logits = jnp.einsum("bkhd,bhsd->bhks", queries, keys, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
-    return jnp.einsum("bhks,bhsd->bkhd", weights.astype(values.dtype), values)
+    Returns:
+      `[batch, beams, heads, head_dim]`.
+    """
+    logits = jnp.matmul(queries.transpose(0, 2, 1, 3), keys, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(logits + bias, axis=-1)
+    return jnp.matmul(weights.astype(values.dtype), values).transpose(0, 2, 1, 3)

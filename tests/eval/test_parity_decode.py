@@ -99,7 +99,8 @@ def generate(reference, inputs, batch_size, **settings):
         for row, ids in zip(tokens, part, strict=True):
             row[: len(ids)] = ids
         batch = torch.from_numpy(tokens)
-        with torch.no_grad():
+        # oneDNN would make kernels anew for each length that the cache grows to
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
             decoded = reference.generate(batch, attention_mask=(batch != 0).long(), do_sample=False, **settings)
         outputs += [until_end(row[1:]) for row in decoded.numpy()]
     return outputs
