@@ -51,7 +51,9 @@ def save_checkpoint(run_dir: Path, step: int, seed: int) -> None:
     model = Model.on(
         make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), model_config(config, vocabulary_size)
     )
-    params = jax.device_put(init_params(model.config, seed), model.shardings)
+    params = init_params(model.config, seed)
+    params["head"] = jax.random.normal(jax.random.key(seed), params["head"].shape)  # says something, and something else
+    params = jax.device_put(params, model.shardings)
     with Checkpoints(run_dir / "checkpoints", keep_latest=5) as checkpoints:
         checkpoints.save(step, {"params": params, "step": jax.numpy.int32(step)}, position={}, metadata={})
 
