@@ -22,7 +22,7 @@ from eval.scoring import score_task, write_metrics, write_predictions
 from eval.summary import print_scores
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import sharding, state
+from train import runtime, sharding, state
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.log import duration, say
@@ -38,10 +38,11 @@ def evaluate(plan: Plan) -> int:
       UserError: the data, the vocabulary, the mesh or (all) the weights do not fit; nothing has been written then.
     """
     config = plan.config
+    runtime.set_up(config.data.cache_folder())
     mesh = sharding.make_mesh(config.mesh)
     vocabulary = Vocabulary.load(config.model.vocabulary)
     model_config = state.model_config(config, vocabulary.size)
-    sharding.check_fit(_any_batch(config, mesh), mesh, model_config)
+    sharding.check_model_fits(mesh, model_config)
     questions = {
         task: prepare_questions(
             task, config.eval.split, data=config.data, vocabulary=vocabulary, limit=config.eval.limit
@@ -78,13 +79,6 @@ def evaluate(plan: Plan) -> int:
             traceback.print_exception(error)
         say(f"failed: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
     return 1 if failed else 0
-
-
-def _any_batch(config: Config, mesh: jax.sharding.Mesh) -> Config:
-    """The configuration with a training batch that fits the mesh: here only the model has to fit it."""
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    train = config.train.model_copy(update={"batch_size": rows, "grad_accumulation": 1})
-    return config.model_copy(update={"train": train})
 
 
 def _params(plan: Plan, model: state.Model, step: int) -> Params:

@@ -102,6 +102,8 @@ def ensure_prepared(
             prepared.append(
                 Prepared(card.task_name(template), card.name, template.id, split, folder, card.max_examples)
             )
+        if progress and work.written:
+            print(work.report(), file=sys.stderr, flush=True)
     return prepared
 
 

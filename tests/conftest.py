@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+# Tests compile many small programs and run each a few times: unoptimised code is there in a third of the time. Set before
+# JAX is imported; processes that tests start inherit it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 VOCABULARY = REPOSITORY / "t5x_tasks" / "vocabularies" / "support_chats.model"
@@ -65,7 +69,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = [r for r in reporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords] if reporter else []
+    skipped = (
+        [r for r in reporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords] if reporter else []
+    )
     if os.environ.get("CI") and skipped and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -1,6 +1,5 @@
 """From a configuration to batches: prepares what is missing, then opens the input. Imports no TensorFlow."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,13 +84,12 @@ def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
         process_count=jax.process_count(),
         prefetch=0,
     )
-    counted = itertools.accumulate(
-        batches, lambda seen, batch: (seen[0] + batch.stats["examples"], batch), initial=(0, None)
-    )
-    taken = itertools.pairwise(counted)
-    return [
-        batch for (before, _), (_, batch) in taken if batch is not None and before < config.train.validation_examples
-    ]
+    taken: list[Batch] = []
+    for batch in batches:
+        taken.append(batch)
+        if sum(b.stats["examples"] for b in taken) >= config.train.validation_examples:
+            break
+    return taken
 
 
 def sources(prepared: Sequence[Prepared]) -> list[Source]:

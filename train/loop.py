@@ -42,7 +42,8 @@ def train(config: Config) -> int:
     mesh = sharding.make_mesh(config.mesh)
     vocabulary = Vocabulary.load(config.model.vocabulary)
     model_config = state.model_config(config, vocabulary.size)
-    sharding.check_fit(config, mesh, model_config)
+    sharding.check_model_fits(mesh, model_config)
+    sharding.check_batch_fits(mesh, config.train)
 
     # Data ------------------------------------------------------------------------------------------------------------
     inputs = data.open_training(config, vocabulary)

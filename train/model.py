@@ -215,8 +215,10 @@ class T5(nnx.Module):
         self.decoder_bias = RelativePositionBias(config, bidirectional=False, rngs=rngs)
         self.decoder = DecoderBlock(config, rngs)
         self.decoder_norm = RMSNorm(config, ())
-        # A fifth of the usual 1 / sqrt(emb_dim): first logits near zero, so that the first loss is about ln(vocab_size).
-        self.head = _param(rngs, (emb, vocab), ("embed", "vocab"), 0.2 * emb**-0.5)
+        # Starts as the embedding, transposed, and is trained apart from it: from scratch, copying a word of the source
+        # then needs no learning word by word. Scaled to a fifth of the usual 1 / sqrt(emb_dim): small first logits, so that the
+        # first loss is about ln(vocab_size).
+        self.head = nnx.Param(0.2 * emb**-0.5 * self.embedding[...].T, logical_axes=("embed", "vocab"))
 
     def embed(self, tokens: jax.Array) -> jax.Array:
         """`[...]` -> `[..., embed]` in the compute type. A gather: one-hot products would cost a third of small's FLOPs.

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_tasks.errors import UserError
-from train.config import Config, MeshConfig
+from train.config import MeshConfig, TrainConfig
 
 if TYPE_CHECKING:
     from train.model import T5Config
@@ -55,11 +55,9 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     return jax.make_mesh(tuple(sizes), tuple(axes), axis_types=(AxisType.Auto,) * len(axes), devices=devices)
 
 
-def check_fit(config: Config, mesh: Mesh, model: "T5Config") -> None:
-    """Raises UserError when the mesh cannot divide what it must divide evenly, before anything is compiled."""
+def check_model_fits(mesh: Mesh, model: "T5Config") -> None:
+    """Raises UserError when the mesh cannot divide the model evenly, before anything is compiled."""
     tensor, fsdp = mesh.shape["tensor"], mesh.shape["fsdp"]
-    rows = mesh.shape["data"] * fsdp
-    microbatch = config.train.batch_size // config.train.grad_accumulation
     for axis, size, of in (
         ("tensor", tensor, "num_heads"),
         ("tensor", tensor, "mlp_dim"),
@@ -68,11 +66,15 @@ def check_fit(config: Config, mesh: Mesh, model: "T5Config") -> None:
     ):
         if (whole := getattr(model, of)) % size:
             raise UserError(f"mesh.{axis}={size}: does not divide the model's {of}={whole}; choose a divisor of it")
-    if microbatch % rows:
+
+
+def check_batch_fits(mesh: Mesh, config: TrainConfig) -> None:
+    """Raises UserError when a part of the batch cannot be dealt evenly to the devices."""
+    rows, parts = mesh.shape["data"] * mesh.shape["fsdp"], config.grad_accumulation
+    if (microbatch := config.batch_size // parts) % rows:
         raise UserError(
-            f"train.batch_size: {config.train.batch_size} rows in {config.train.grad_accumulation} part(s) give "
-            f"{microbatch} rows a part, no multiple of mesh data x fsdp = {rows}; choose a multiple of "
-            f"{rows * config.train.grad_accumulation}"
+            f"train.batch_size: {config.batch_size} rows in {parts} part(s) give {microbatch} rows a part, no multiple of "
+            f"mesh data x fsdp = {rows}; choose a multiple of {rows * parts}"
         )
 
 

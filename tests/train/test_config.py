@@ -83,7 +83,9 @@ def test_bases_that_build_on_each_other_are_an_error(write):
 
 def test_only_what_a_run_computes_must_stay_the_same(write):
     first = configuration.load(write(MINIMAL), [])
-    longer = configuration.load(write(MINIMAL), ["train.steps=99", "mesh.fsdp=2", "eval.limit=3", "data.root=/elsewhere"])
+    longer = configuration.load(
+        write(MINIMAL), ["train.steps=99", "mesh.fsdp=2", "eval.limit=3", "data.root=/elsewhere"]
+    )
     other = configuration.load(write(MINIMAL), ["train.seed=1"])
     assert configuration.differences(longer, first) == []
     assert configuration.differences(other, first) == ["train.seed: 0 -> 1"]

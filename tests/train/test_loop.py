@@ -29,7 +29,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, vocabulary_path: Path) -
     for number in range(60):
         one, other, thing = draw.choice(NAMES), draw.choice(NAMES), draw.choice(THINGS)
         turns = "\n".join(f"{other}: Note {draw.randrange(100)}." for _ in range(draw.randrange(1, 6)))
-        rows.append({"id": f"r{number}", "chat": f"{one}: I need {thing}.\n{turns}", "recap": f"{one} asks {other} for {thing}."})
+        rows.append(
+            {
+                "id": f"r{number}",
+                "chat": f"{one}: I need {thing}.\n{turns}",
+                "recap": f"{one} asks {other} for {thing}.",
+            }
+        )
     for split, part in (("train", rows[:48]), ("validation", rows[48:])):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     card = {
@@ -43,7 +49,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, vocabulary_path: Path) -
         "metrics": ["rouge"],
     }
     (folder / "notes.yaml").write_text(yaml.safe_dump(card))
-    sizes = {"emb_dim": 32, "mlp_dim": 32, "num_heads": 2, "head_dim": 8, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    sizes = {
+        "emb_dim": 32,
+        "mlp_dim": 32,
+        "num_heads": 2,
+        "head_dim": 8,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+    }
     config = {
         "run_dir": "set by each test",
         "model": {"preset": "t5-tiny", "vocabulary": str(vocabulary_path), **sizes},

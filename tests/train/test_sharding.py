@@ -10,9 +10,9 @@ import jax
 import pytest
 
 from t5x_tasks.errors import UserError
-from train.config import Config, MeshConfig, TrainConfig
+from train.config import MeshConfig, TrainConfig
 from train.model import T5Config
-from train.sharding import check_fit, make_mesh
+from train.sharding import check_batch_fits, check_model_fits, make_mesh
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SMALL = T5Config(
@@ -50,7 +50,9 @@ def test_parameters_and_optimizer_state_are_cut_by_fsdp_and_tensor(tmp_path):
         """)
     )
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": f"{REPOSITORY}:{tmp_path}"}
-    done = subprocess.run([sys.executable, "-c", ON_EIGHT], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", ON_EIGHT], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.stdout.strip() == "ok", done.stderr
 
 
@@ -66,13 +68,17 @@ def test_a_mesh_that_does_not_fit_the_devices_is_an_error_that_counts_them():
     [
         ({"tensor": 4}, 8, r"mesh\.tensor=4: does not divide the model's num_heads=2"),
         ({"fsdp": 3}, 9, r"mesh\.fsdp=3: does not divide the model's emb_dim=16"),
-        ({"data": 4}, 6, r"train\.batch_size: 6 rows in 1 part\(s\) give 6 rows a part, no multiple of mesh data x fsdp = 4"),
+        (
+            {"data": 4},
+            6,
+            r"train\.batch_size: 6 rows in 1 part\(s\) give 6 rows a part, no multiple of mesh data x fsdp = 4",
+        ),
     ],
 )
 def test_sizes_that_the_mesh_cannot_divide_are_named(axes, batch, message):
     class Mesh:
         shape = {"data": 1, "fsdp": 1, "tensor": 1} | axes
 
-    config = Config(run_dir="x", train=TrainConfig(steps=1, batch_size=batch))
     with pytest.raises(UserError, match=message):
-        check_fit(config, Mesh(), SMALL)  # pyright: ignore[reportArgumentType]
+        check_model_fits(Mesh(), SMALL)  # pyright: ignore[reportArgumentType]
+        check_batch_fits(Mesh(), TrainConfig(steps=1, batch_size=batch))  # pyright: ignore[reportArgumentType]

@@ -15,7 +15,14 @@ from train.state import Model, first_state, load_params, state_shapes
 from train.step import loss_sums, make_train_step
 
 TINY = T5Config(
-    vocab_size=64, emb_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=2, num_decoder_layers=2, dropout=0.0
+    vocab_size=64,
+    emb_dim=16,
+    mlp_dim=32,
+    num_heads=2,
+    head_dim=8,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+    dropout=0.0,
 )
 
 
@@ -25,7 +32,13 @@ def random_params(config: T5Config = TINY, seed: int = 0, scale: float = 1.0):
 
 def packed(examples: list[list[tuple[list[int], list[int]]]], lengths: tuple[int, int]) -> dict[str, np.ndarray]:
     """Lays out rows of (inputs, targets) examples by hand."""
-    names = ("encoder_input_tokens", "encoder_segment_ids", "decoder_target_tokens", "decoder_input_tokens", "decoder_segment_ids")
+    names = (
+        "encoder_input_tokens",
+        "encoder_segment_ids",
+        "decoder_target_tokens",
+        "decoder_input_tokens",
+        "decoder_segment_ids",
+    )
     batch = {name: np.zeros((len(examples), lengths[name.startswith("decoder")]), np.int32) for name in names}
     for row, members in enumerate(examples):
         at, to = 0, 0
@@ -79,7 +92,9 @@ def test_loss_sums_equal_a_plain_computation_with_smoothing_and_z_loss():
     log_z = np.log(np.exp(logits).sum(-1))
     log_probs = logits - log_z[..., None]
     smooth = 0.9 * np.take_along_axis(log_probs, targets[..., None], -1)[..., 0] + 0.1 * log_probs.mean(-1)
-    objective, sums = loss_sums(jnp.asarray(logits), jnp.asarray(targets), jnp.asarray(weights), z_loss=0.01, label_smoothing=0.1)
+    objective, sums = loss_sums(
+        jnp.asarray(logits), jnp.asarray(targets), jnp.asarray(weights), z_loss=0.01, label_smoothing=0.1
+    )
     np.testing.assert_allclose(sums["loss"], -smooth[weights].sum(), rtol=1e-5)
     np.testing.assert_allclose(objective, -smooth[weights].sum() + 0.01 * (log_z[weights] ** 2).sum(), rtol=1e-5)
     assert sums["tokens"] == 7
@@ -170,7 +185,14 @@ def test_adafactor_on_a_stack_is_adafactor_on_each_layer():
 
 @pytest.mark.parametrize(
     ("kind", "at", "expected"),
-    [("constant", 50, 1.0), ("linear", 60, 0.5), ("cosine", 60, 0.5), ("linear", 110, 0.0), ("rsqrt", 40, 0.5), ("constant", 5, 0.5)],
+    [
+        ("constant", 50, 1.0),
+        ("linear", 60, 0.5),
+        ("cosine", 60, 0.5),
+        ("linear", 110, 0.0),
+        ("rsqrt", 40, 0.5),
+        ("constant", 5, 0.5),
+    ],
 )
 def test_schedules_warm_up_and_then_take_their_course(kind, at, expected):
     config = AdamWConfig(learning_rate=1.0, schedule=Schedule(type=kind, warmup_steps=10))
