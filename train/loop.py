@@ -44,6 +44,7 @@ def train(config: Config) -> int:
     model_config = state.model_config(config, vocabulary.size)
     sharding.check_model_fits(mesh, model_config)
     sharding.check_batch_fits(mesh, config.train)
+    peak, peak_source = peak_flops()
 
     # Data ------------------------------------------------------------------------------------------------------------
     inputs = data.open_training(config, vocabulary)
@@ -83,7 +84,6 @@ def train(config: Config) -> int:
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
         update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
         validate = make_validation_step(model.graphdef)
-        peak, peak_source = peak_flops()
         parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
         say(
             f"{config.model.preset}: {parameters:,} parameters, {model_config.compute_dtype.name} | "
