@@ -28,22 +28,26 @@ class Section(BaseModel):
 class Lengths(Section):
     """Length of a packed row, in tokens, on the encoder's and on the decoder's side."""
 
-    inputs: int = Field(512, ge=8, le=4096)
-    targets: int = Field(128, ge=8, le=4096)
+    inputs: int = Field(default=512, ge=8, le=4096)
+    targets: int = Field(default=128, ge=8, le=4096)
 
 
 class DataConfig(Section):
     """What is learned from, and how it is laid into batches."""
 
-    mixture: str = Field("support_chats", description="any task or mixture that is registered")
-    cards: tuple[str, ...] = Field((), description="more cards of the user's: files or folders")
-    root: str | None = Field(None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]")
-    lengths: Lengths | Literal["auto"] = Lengths()  # pyright: ignore[reportCallIssue]
+    mixture: str = Field(default="support_chats", description="any task or mixture that is registered")
+    cards: tuple[str, ...] = Field(default=(), description="more cards of the user's: files or folders")
+    root: str | None = Field(
+        default=None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]"
+    )
+    lengths: Lengths | Literal["auto"] = Lengths()
     pack: bool = True
     rate_cap: int | None = Field(
-        None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
+        default=None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
     )
-    cache: str | None = Field(None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x")
+    cache: str | None = Field(
+        default=None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x"
+    )
 
     def cache_folder(self) -> Path:
         folder = self.cache or os.environ.get("FLAN_T5X_CACHE") or "~/.cache/flan-t5x"

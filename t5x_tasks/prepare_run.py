@@ -20,7 +20,7 @@ class _Evaluation(BaseModel):
 class _Run(BaseModel):
     """The part of a run's configuration that preparing needs; `train` checks the rest."""
 
-    data: DataConfig = DataConfig()  # pyright: ignore[reportCallIssue]
+    data: DataConfig = DataConfig()
     model: _Model = _Model()
     eval: _Evaluation = _Evaluation()
 

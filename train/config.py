@@ -29,10 +29,13 @@ class ModelConfig(Section):
     """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
 
     preset: PresetName = "flan-t5-base"
-    weights: str = Field("random", description="hf://ID, a Hugging Face directory, or `random`")
-    vocabulary: str = Field("hf://google/flan-t5-base", description="hf://ID, or the path of a SentencePiece model")
+    weights: str = Field(default="random", description="hf://ID, a Hugging Face directory, or `random`")
+    vocabulary: str = Field(
+        default="hf://google/flan-t5-base", description="hf://ID, or the path of a SentencePiece model"
+    )
     vocab_size: PositiveInt | None = Field(
-        None, description="rows of the embedding; null: 32,128 for flan-t5-*, else the vocabulary's size padded to 128"
+        default=None,
+        description="rows of the embedding; null: 32,128 for flan-t5-*, else the vocabulary's size padded to 128",
     )
     emb_dim: PositiveInt | None = None
     mlp_dim: PositiveInt | None = None
@@ -41,9 +44,12 @@ class ModelConfig(Section):
     num_encoder_layers: PositiveInt | None = None
     num_decoder_layers: PositiveInt | None = None
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32"
+        default="auto",
+        description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32",
     )
-    remat: bool = Field(False, description="recompute each layer in the backward pass: less memory, a third more FLOPs")
+    remat: bool = Field(
+        default=False, description="recompute each layer in the backward pass: less memory, a third more FLOPs"
+    )
 
     def sizes(self) -> dict[str, int]:
         names = ("emb_dim", "mlp_dim", "num_heads", "head_dim", "num_encoder_layers", "num_decoder_layers")
@@ -66,53 +72,55 @@ class Schedule(Section):
     """Learning rate over the steps: linear warm-up to the peak, then the named course."""
 
     type: Literal["constant", "linear", "cosine", "rsqrt"] = Field(
-        "constant",
+        default="constant",
         description="after the warm-up: flat; linear or half a cosine down to `end_factor`; peak*sqrt(warmup/step)",
     )
-    warmup_steps: int = Field(0, ge=0)
-    end_factor: float = Field(0.0, ge=0, le=1, description="share of the peak that is left at the last step")
+    warmup_steps: int = Field(default=0, ge=0)
+    end_factor: float = Field(default=0.0, ge=0, le=1, description="share of the peak that is left at the last step")
 
 
 class AdafactorConfig(Section):
     """Adafactor (Shazeer & Stern 2018, arXiv 1804.04235); what T5 and FLAN-T5 were trained with."""
 
     type: Literal["adafactor"] = "adafactor"
-    learning_rate: float = Field(1e-3, gt=0, description="relative to the RMS of each parameter (its section 8)")
-    schedule: Schedule = Schedule()  # pyright: ignore[reportCallIssue]
-    decay_rate: float = Field(0.8, gt=0, lt=1, description="beta2 at step t is 1 - t^-decay_rate")
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="relative to the RMS of each parameter (its section 8)"
+    )
+    schedule: Schedule = Schedule()
+    decay_rate: float = Field(default=0.8, gt=0, lt=1, description="beta2 at step t is 1 - t^-decay_rate")
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class AdamWConfig(Section):
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); norms' scales are not decayed."""
 
     type: Literal["adamw"] = "adamw"
-    learning_rate: float = Field(1e-4, gt=0)
-    schedule: Schedule = Schedule()  # pyright: ignore[reportCallIssue]
-    b1: float = Field(0.9, ge=0, lt=1)
-    b2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    schedule: Schedule = Schedule()
+    b1: float = Field(default=0.9, ge=0, lt=1)
+    b2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class TrainConfig(Section):
-    steps: PositiveInt | None = Field(None, description="optimizer updates; or say `epochs`")
+    steps: PositiveInt | None = Field(default=None, description="optimizer updates; or say `epochs`")
     epochs: PositiveInt | None = Field(
-        None, description="passes over the mixture; the last batch is filled with padding"
+        default=None, description="passes over the mixture; the last batch is filled with padding"
     )
-    batch_size: PositiveInt = Field(64, description="packed rows an update, over all devices")
+    batch_size: PositiveInt = Field(default=64, description="packed rows an update, over all devices")
     grad_accumulation: PositiveInt = Field(
-        1, description="parts that a batch is computed in; changes memory, not the update"
+        default=1, description="parts that a batch is computed in; changes memory, not the update"
     )
-    seed: int = Field(0, ge=0, lt=2**31)
-    dropout: float = Field(0.05, ge=0, lt=1)
-    z_loss: float = Field(1e-4, ge=0, description="weight of log(Z)^2 (Shazeer et al. 2018); 0 turns it off")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    z_loss: float = Field(default=1e-4, ge=0, description="weight of log(Z)^2 (Shazeer et al. 2018); 0 turns it off")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float | None = Field(
-        1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
+        default=1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
     )
     validation_examples: int = Field(
-        512, ge=0, description="rows of the validation split whose loss is measured at each checkpoint; 0: none"
+        default=512, ge=0, description="rows of the validation split whose loss is measured at each checkpoint; 0: none"
     )
 
     @model_validator(mode="after")
@@ -125,11 +133,11 @@ class TrainConfig(Section):
 class MeshConfig(Section):
     """Devices along each axis of the mesh. One of them may be -1: what is left."""
 
-    data: int = Field(-1, description="copies of the model, each with its part of the batch")
+    data: int = Field(default=-1, description="copies of the model, each with its part of the batch")
     fsdp: int = Field(
-        1, description="parts that parameters and optimizer state are cut into; each with its part of the batch"
+        default=1, description="parts that parameters and optimizer state are cut into; each with its part of the batch"
     )
-    tensor: int = Field(1, description="parts that heads, MLP and vocabulary are cut into")
+    tensor: int = Field(default=1, description="parts that heads, MLP and vocabulary are cut into")
 
     @model_validator(mode="after")
     def _axes(self) -> "MeshConfig":
@@ -142,36 +150,38 @@ class MeshConfig(Section):
 class CheckpointConfig(Section):
     every_steps: PositiveInt = 500
     keep_latest: PositiveInt = 2
-    keep_best: int = Field(1, ge=0, description="kept besides, by validation loss")
+    keep_best: int = Field(default=1, ge=0, description="kept besides, by validation loss")
 
 
 class GreedyConfig(Section):
     """The most likely token at each step."""
 
     type: Literal["greedy"] = "greedy"
-    max_tokens: PositiveInt = Field(128, description="new tokens, with the end-of-sequence token")
+    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
 
 
 class BeamConfig(Section):
     """Beam search with the meaning that Hugging Face gives to its settings."""
 
     type: Literal["beam"] = "beam"
-    beams: int = Field(4, ge=1, le=64)
-    max_tokens: PositiveInt = Field(128, description="new tokens, with the end-of-sequence token")
-    length_penalty: float = Field(1.0, description="scores are divided by length to this power")
-    early_stopping: bool = Field(False, description="stop as soon as there are `beams` finished hypotheses")
+    beams: int = Field(default=4, ge=1, le=64)
+    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
+    length_penalty: float = Field(default=1.0, description="scores are divided by length to this power")
+    early_stopping: bool = Field(default=False, description="stop as soon as there are `beams` finished hypotheses")
 
 
 class EvalConfig(Section):
-    tasks: tuple[str, ...] = Field((), description="tasks and mixtures to score; empty: the mixture that is trained on")
-    split: str = "validation"
-    limit: PositiveInt | None = Field(None, description="first rows of the split")
-    steps: tuple[int | Literal["latest", "best"], ...] = Field(
-        (0, "latest"), description="checkpoints to score; 0 is the model before training"
+    tasks: tuple[str, ...] = Field(
+        default=(), description="tasks and mixtures to score; empty: the mixture that is trained on"
     )
-    batch_size: PositiveInt = Field(32, description="examples decoded at once, over all devices")
-    decode: Annotated[GreedyConfig | BeamConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()  # pyright: ignore[reportCallIssue]
-    output: str | None = Field(None, description="folder in place of RUN_DIR/eval")
+    split: str = "validation"
+    limit: PositiveInt | None = Field(default=None, description="first rows of the split")
+    steps: tuple[int | Literal["latest", "best"], ...] = Field(
+        default=(0, "latest"), description="checkpoints to score; 0 is the model before training"
+    )
+    batch_size: PositiveInt = Field(default=32, description="examples decoded at once, over all devices")
+    decode: Annotated[GreedyConfig | BeamConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
+    output: str | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     bootstrap_samples: PositiveInt = 1000
 
 
@@ -184,18 +194,20 @@ class Config(Section):
     """A run, as the files of configs/ describe it."""
 
     run_dir: str
-    model: ModelConfig = ModelConfig()  # pyright: ignore[reportCallIssue]
-    data: DataConfig = DataConfig()  # pyright: ignore[reportCallIssue]
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
     method: FullMethod = FullMethod()
     optimizer: Annotated[AdafactorConfig | AdamWConfig, Field(discriminator="type"), _default_type("adafactor")] = (
         AdafactorConfig()
-    )  # pyright: ignore[reportCallIssue]
-    train: TrainConfig = TrainConfig(steps=1000)  # pyright: ignore[reportCallIssue]
-    mesh: MeshConfig = MeshConfig()  # pyright: ignore[reportCallIssue]
-    checkpoint: CheckpointConfig = CheckpointConfig()  # pyright: ignore[reportCallIssue]
-    eval: EvalConfig = EvalConfig()  # pyright: ignore[reportCallIssue]
-    logging: LoggingConfig = LoggingConfig()  # pyright: ignore[reportCallIssue]
-    environment: dict[str, Any] | None = Field(None, description="written by us: versions, git revision, devices")
+    )
+    train: TrainConfig = TrainConfig(steps=1000)
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig = EvalConfig()
+    logging: LoggingConfig = LoggingConfig()
+    environment: dict[str, Any] | None = Field(
+        default=None, description="written by us: versions, git revision, devices"
+    )
 
     @model_validator(mode="after")
     def _accumulation(self) -> "Config":

@@ -17,7 +17,7 @@ from t5x_tasks.vocabulary import Vocabulary
 
 @pytest.fixture
 def data(make_card, tmp_path):
-    return DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    return DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))
 
 
 def decoded(prepared, vocabulary):
@@ -50,7 +50,7 @@ def test_rows_with_an_empty_field_are_left_out_of_training_and_counted(
 ):
     rows = [*tiny_rows, {"id": "d", "dialogue": " \u200b", "summary": "x"}, {"id": "e", "dialogue": "x", "summary": ""}]
     card = make_card(rows=rows, test_rows=rows)
-    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
     for prepared in ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary):
         split = prepared.open()
         assert len(split) == 3
@@ -74,7 +74,7 @@ def test_unknown_tokens_are_counted_and_reported(data, vocabulary, capsys):
 def test_evaluation_splits_hold_texts_references_and_fields(make_card, tmp_path, vocabulary):
     rows = [{"id": "a", "dialogue": "x y", "summaries": ["one", "two"], "topic": "t"}]
     card = make_card(test_rows=rows, references="summaries")
-    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
     (prepared,) = ensure_prepared("tiny.t02", "test", data=data, vocabulary=vocabulary, text=True)
     assert prepared.folder.name.endswith("-text")
     assert prepared.open().example(0) == {
@@ -140,7 +140,7 @@ def test_changed_data_replace_the_old_tokens(data, vocabulary, write_jsonl, make
 
 def test_a_broken_row_leaves_nothing_behind(make_card, tmp_path, vocabulary, tiny_rows):
     rows = [*tiny_rows, {"id": "d", "dialogue": "x"}]
-    data = DataConfig(cards=(str(make_card(rows=rows)),), cache=str(tmp_path / "cache"))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(cards=(str(make_card(rows=rows)),), cache=str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"train\.jsonl:4: no key 'summary'"):
         ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_dir() and p.parent.name == "tiny.t00"] == []
@@ -170,7 +170,7 @@ print(sorted({{"tensorflow", "seqio", "jax", "torch", "datasets"}} & set(sys.mod
 
 @pytest.mark.needs_shared
 def test_samsums_empty_dialogue_is_counted(shared_data, tmp_path, vocabulary):
-    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))
     (prepared,) = ensure_prepared("samsum.t00", "train", data=data, vocabulary=vocabulary)
     assert len(prepared.open()) == 14731
     assert prepared.open().manifest["counts"]["skipped"] == {"empty dialogue": {"rows": 1, "ids": ["13828807"]}}
@@ -178,7 +178,7 @@ def test_samsums_empty_dialogue_is_counted(shared_data, tmp_path, vocabulary):
 
 @pytest.mark.needs_shared
 def test_dialogsum_has_the_measured_lengths(shared_data, tmp_path):
-    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))
     vocabulary = Vocabulary.load(shared_data / "t5_vocab")
     (prepared,) = ensure_prepared("dialogsum.t00", "train", data=data, vocabulary=vocabulary)
     lengths = prepared.open().lengths

@@ -43,7 +43,7 @@ def test_seqio_and_prepare_give_the_same_tokens(name, shared_data, tmp_path, voc
     """A whole split of one template, and the first rows of each, with references, keys and texts."""
     root = root_of(name, shared_data)
     t5x_tasks.install(root=root, vocabulary=vocabulary_path)
-    data = DataConfig(root=root, cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(root=root, cache=str(tmp_path))
     card = shipped_cards()[name]
     tasks = [card.task_name(template) for template in card.templates]
     for prepared in ensure_prepared(tasks, "test", data=data, vocabulary=vocabulary, text=True, progress=False):
@@ -68,7 +68,7 @@ def test_seqio_and_prepare_agree_with_the_true_vocabulary(shared_data, tmp_path)
 
     path = shared_data / "t5_vocab"
     t5x_tasks.install(root=shared_data, vocabulary=path)
-    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))
     for task in ("samsum.t03", "dialogsum.t03"):
         (prepared,) = ensure_prepared(task, "validation", data=data, vocabulary=Vocabulary.load(path), text=True)
         split = prepared.open()
@@ -109,7 +109,7 @@ def test_seqios_own_vocabulary_in_python_gives_the_same_tokens(vocabulary, vocab
 @pytest.mark.needs_shared
 def test_both_leave_samsums_empty_dialogue_out_of_training(shared_data, tmp_path, vocabulary, vocabulary_path):
     t5x_tasks.install(root=shared_data, vocabulary=vocabulary_path)
-    data = DataConfig(root=str(shared_data), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(root=str(shared_data), cache=str(tmp_path))
     (prepared,) = ensure_prepared("samsum.t00", "train", data=data, vocabulary=vocabulary)
     assert seqio.get_mixture_or_task("samsum.t00").num_input_examples("train") == len(prepared.open()) == 14731
 
@@ -121,7 +121,7 @@ def test_awkward_texts_give_the_same_tokens(make_card, tmp_path, vocabulary, voc
     rows = [{"id": str(n), "dialogue": text, "summary": text} for n, text in enumerate(texts)]
     path = str(make_card(rows=rows, test_rows=[*rows, {"id": "empty", "dialogue": "", "summary": ""}]))
     t5x_tasks.install(cards=[path], vocabulary=vocabulary_path)
-    data = DataConfig(cards=(path,), cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(cards=(path,), cache=str(tmp_path))
     for split, text in (("train", False), ("test", True)):
         for prepared in ensure_prepared("tiny", split, data=data, vocabulary=vocabulary, text=text):
             cached = prepared.open()
@@ -134,7 +134,7 @@ def test_what_is_cut_is_cut_alike_for_seqio_and_training(tmp_path, vocabulary, v
     from train.input import open_input
 
     t5x_tasks.install(vocabulary=vocabulary_path)
-    data = DataConfig(cache=str(tmp_path))  # pyright: ignore[reportCallIssue]
+    data = DataConfig(cache=str(tmp_path))
     prepared = ensure_prepared("support_chats.t00", "test", data=data, vocabulary=vocabulary)
     lengths = {"inputs": 96, "targets": 24}
     theirs = {(tuple(e["inputs"]), tuple(e["targets"])) for e in examples("support_chats.t00", "test", lengths)}

@@ -1,5 +1,7 @@
 """The train step: what it computes does not depend on packing, accumulation, devices; it learns; it says what it did."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,6 +177,8 @@ def test_adafactor_on_a_stack_is_adafactor_on_each_layer():
     grads = {"w": jnp.asarray(rng.normal(size=(3, 160, 140)), jnp.float32)}
     config = AdafactorConfig(learning_rate=1e-2)
     stacked = make_optimizer(config, make_schedule(config, 10), {"w": ("layers", "embed", "mlp")})
+    updates: Any
+    alone: Any
     updates, _ = stacked.update(grads, stacked.init(stack), stack)
     single = optax.adafactor(1e-2)
     for layer in range(3):
@@ -196,7 +200,7 @@ def test_adafactor_on_a_stack_is_adafactor_on_each_layer():
 )
 def test_schedules_warm_up_and_then_take_their_course(kind, at, expected):
     config = AdamWConfig(learning_rate=1.0, schedule=Schedule(type=kind, warmup_steps=10))
-    assert float(make_schedule(config, 110)(at)) == pytest.approx(expected, abs=1e-6)
+    assert float(jnp.asarray(make_schedule(config, 110)(at))) == pytest.approx(expected, abs=1e-6)
 
 
 def test_weight_decay_spares_the_scales_of_norms():
@@ -204,6 +208,7 @@ def test_weight_decay_spares_the_scales_of_norms():
     axes = {"scale": ("layers", "embed"), "kernel": ("layers", "embed", "mlp")}
     params = {"scale": jnp.ones((2, 3)), "kernel": jnp.ones((2, 3, 4))}
     tx = make_optimizer(config, make_schedule(config, 1), axes)
+    updates: Any
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     assert not np.any(updates["scale"])
     np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)
