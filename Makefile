@@ -26,6 +26,8 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Large buffers that XLA frees after each step come back in large pages instead of one small page fault after the other.
+quickstart: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 quickstart: install
 	$(PY) -m train configs/quickstart.yaml
 	$(PY) -m eval configs/quickstart.yaml
