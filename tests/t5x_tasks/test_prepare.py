@@ -56,7 +56,7 @@ def test_rows_with_an_empty_field_are_left_out_of_training_and_counted(
         assert len(split) == 3
         expected = {"empty dialogue": {"rows": 1, "ids": ["d"]}, "empty summary": {"rows": 1, "ids": ["e"]}}
         assert split.manifest["counts"]["skipped"] == expected
-    assert "left out 1 empty dialogue (d), 1 empty summary (e)" in capsys.readouterr().err
+    assert "rows left out: 1 empty dialogue (d), 1 empty summary (e)" in capsys.readouterr().err
     (prepared,) = ensure_prepared("tiny.t00", "test", data=data, vocabulary=vocabulary, text=True)
     counts = prepared.open().manifest["counts"]
     assert (counts["examples"], counts["skipped"], counts["empty_inputs"], counts["empty_targets"]) == (5, {}, 1, 1)
