@@ -3,6 +3,7 @@ PYTHON ?= python3
 EXTRA ?=
 LOCK := requirements$(if $(EXTRA),-$(EXTRA)).lock
 VENV := .venv
+STAMP := $(VENV)/installed$(if $(EXTRA),-$(EXTRA))
 PY := $(VENV)/bin/python
 
 .PHONY: help install quickstart test lint lock bench
@@ -14,10 +15,10 @@ help:
 	@echo "make lint         ruff and pyright"
 	@echo "make bench        speed of the input, as ratios inside one run"
 
-install: $(VENV)/installed
+install: $(STAMP)
 
 # uv installs the locked versions in seconds; pip would take minutes. Hashes are checked.
-$(VENV)/installed: $(LOCK) pyproject.toml
+$(STAMP): $(LOCK) pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
 	  { echo "error: Python 3.11 to 3.13 is needed; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -30,7 +31,7 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 quickstart: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 quickstart: install
 	$(PY) -m train configs/quickstart.yaml
-	$(PY) -m eval configs/quickstart.yaml
+	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary
 	$(PY) -m eval.summary runs/quickstart
 
 test: install

@@ -41,7 +41,8 @@ def summarize(run_dir: Path) -> None:
     for task in tasks:
         columns = {_column(step): result["tasks"][task] for step, result in results.items() if task in result["tasks"]}
         print_scores(task, columns, split=next(iter(results.values()))["split"])
-        print_examples(run_dir / "eval", task, [step for step in results if task in results[step]["tasks"]])
+    task = tasks[0]
+    print_examples(run_dir / "eval", task, [step for step in results if task in results[step]["tasks"]])
     picture = draw_loss(run_dir)
     print("Where everything lies:")
     for path, what in (

@@ -4,6 +4,7 @@ Rows are read once a data set and split, rendered with each template and tokenis
 cores. All templates of a data set hold the same rows in the same order: index i is the same example in each.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -79,8 +80,9 @@ def ensure_prepared(
     Without `text` (training) rows with an empty field are left out, counted and reported; with `text` (evaluation) they
     stay, and each example's texts, references and fields are stored beside its tokens.
 
-    A prepared split is used as it is when its card, template, vocabulary and this code are the same and its source is
-    unchanged; a source that is not at hand counts as unchanged.
+    A prepared split is used as it is when its card, template, vocabulary, source and this code are the same: their hash is in
+    the name of its folder, so that runs on different data never share one. When the source is not at hand (a machine that
+    has only the cache; the hub out of reach), what the same card made before is used, and a line says so.
 
     Args:
       names: tasks (`dialogsum.t00`) or mixtures (`dialogsum`, `dialogsum.heldout`).
@@ -102,6 +104,8 @@ def ensure_prepared(
             prepared.append(
                 Prepared(card.task_name(template), card.name, template.id, split, folder, card.max_examples)
             )
+        if work.fallbacks:  # one line for all phrasings
+            print(work.fallbacks[0], file=sys.stderr, flush=True)
         if progress and work.written:
             print(work.report(), file=sys.stderr, flush=True)
     return prepared
@@ -127,28 +131,43 @@ class _DatasetSplit:
         self.data = data
         self.vocabulary = vocabulary
         self.text = text
-        self.digest = source_digest(card, split, data.root)
+        self.source = _source_identity(card, split, data.root)
         self.written: list[CachedSplit] = []  # by this process; what was there already is not in it
+        self.fallbacks: list[str] = []
         self.seconds = 0.0
         self._targets: dict[str, list[Ids]] = {}  # template's targets -> ids of all rows
 
     def prepare(self, template: Template) -> Path:
         name = self.card.task_name(template)
-        fingerprint = _fingerprint(self.card, template, self.vocabulary)
+        recipe = _recipe(self.card, template, self.vocabulary)
         suffix = "-text" if self.text else ""
-        folder = self.data.cache_folder() / name / f"{self.split}-{fingerprint[:16]}{suffix}"
-        if self._is_current(folder):
+        folders = self.data.cache_folder() / name
+        fingerprint = hashlib.sha256(f"{recipe} {self.source}".encode()).hexdigest()
+        folder = folders / f"{self.split}-{fingerprint[:16]}{suffix}"
+        if is_prepared(folder):
             return folder
+        try:
+            _ = self._rows_and_empty  # read now, before anything is written
+        except UserError as error:
+            if self.source and not self.source.startswith("hub:"):
+                raise  # the file is there and it is wrong
+            if (before := _prepared_before(folders, f"{self.split}-*", recipe, self.text)) is None:
+                raise
+            self.fallbacks.append(
+                f"{name} {self.split}: prepared before is used, for the source is not at hand ({error})"
+            )
+            return before
         with task_lock(folder.parent):
-            if self._is_current(folder):  # another process was faster
+            if is_prepared(folder):  # another process was faster
                 return folder
             start = time.perf_counter()
             manifest = {
                 "task": name,
                 "split": self.split,
                 "fingerprint": fingerprint,
+                "recipe": recipe,
                 "source": str(locate(self.card, self.split, self.data.root)),
-                "source_digest": self.digest,
+                "source_identity": self.source,
                 "vocabulary_sha256": self.vocabulary.sha256,
                 "counts": self._counts(template),
             }
@@ -158,19 +177,12 @@ class _DatasetSplit:
                 manifest,
                 vocabulary_size=self.vocabulary.size,
                 text=self.text,
-                overwrite=True,
                 eos_id=self.vocabulary.eos_id,
                 unk_id=self.vocabulary.unk_id,
             )
             self.written.append(written)
             self.seconds += time.perf_counter() - start
         return folder
-
-    def _is_current(self, folder: Path) -> bool:
-        if not is_prepared(folder):
-            return False
-        stored = json.loads((folder / "manifest.json").read_text()).get("source_digest")
-        return self.digest is None or stored == self.digest
 
     def report(self) -> str:
         """Says in one line what was written and what became of the rows."""
@@ -249,7 +261,33 @@ class _DatasetSplit:
                 yield batch
 
 
-def _fingerprint(card: Card, template: Template, vocabulary: Vocabulary) -> str:
+def _source_identity(card: Card, split: str, root: str | None) -> str | None:
+    """What tells the data of this run from other data: a file's hash, a hub data set's name and revision; None if out of reach.
+
+    Raises:
+      UserError: `root` is given and is no folder.
+    """
+    if root is not None and not Path(root).expanduser().is_dir():
+        locate(card, split, root)
+    if (digest := source_digest(card, split, root)) is not None:
+        return digest
+    with contextlib.suppress(UserError):
+        locate(card, split, root)
+        return f"hub:{json.dumps(card.source.model_dump(mode='json'), sort_keys=True)}"
+    return None
+
+
+def _prepared_before(folders: Path, pattern: str, recipe: str, text: bool) -> Path | None:
+    """The newest folder that the same recipe made from whatever source there was then: a machine may have only the cache."""
+    found = []
+    for path in folders.glob(f"{pattern}/manifest.json"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("recipe") == recipe and manifest.get("text") == text:
+            found.append((path.stat().st_mtime_ns, path.parent))
+    return max(found)[1] if found else None
+
+
+def _recipe(card: Card, template: Template, vocabulary: Vocabulary) -> str:
     """Returns the hash of all that decides the tokens, apart from the data themselves."""
     parts = {
         "name": card.name,

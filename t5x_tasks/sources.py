@@ -74,8 +74,7 @@ def count_rows(location: Location) -> int | None:
 def source_digest(card: Card, split: str, root: str | PathLike[str] | None = None) -> str | None:
     """Returns what tells one version of a split's data from another, or None if the data is not at hand.
 
-    Data of the hub counts as not at hand: what was prepared from it stays valid without asking. Pin `source.revision`
-    in the card to choose another version.
+    Data of the hub counts as not at hand. Pin `source.revision` in the card to fix its version.
     """
     try:
         location = locate(card, split, root)

@@ -88,7 +88,6 @@ class AdafactorConfig(Section):
     )
     schedule: Schedule = Schedule()
     decay_rate: float = Field(default=0.8, gt=0, lt=1, description="beta2 at step t is 1 - t^-decay_rate")
-    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class AdamWConfig(Section):
@@ -110,7 +109,8 @@ class TrainConfig(Section):
     )
     batch_size: PositiveInt = Field(default=64, description="packed rows an update, over all devices")
     grad_accumulation: PositiveInt = Field(
-        default=1, description="parts that a batch is computed in; changes memory, not the update"
+        default=1,
+        description="parts that a batch is computed in; changes memory, and the update only through dropout's masks",
     )
     seed: int = Field(default=0, ge=0, lt=2**31)
     dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -226,6 +226,7 @@ def load(path: str | Path, overrides: list[str]) -> Config:
         path = path / "config.yaml"
         if not path.is_file():
             raise UserError(f"{path.parent}: is no run directory: it has no config.yaml")
+        overrides = [*overrides, f"run_dir={path.parent}"]  # it may have been moved
     return configuration.load(path, overrides, Config)
 
 

@@ -27,12 +27,14 @@ class Training:
       batches: see train/input.py.
       lengths: of a packed row.
       total_steps: `train.steps`, or what `train.epochs` come to.
+      fingerprints: of each task's prepared split.
     """
 
     config: Config
     batches: Batches
     lengths: Lengths
     total_steps: int
+    fingerprints: dict[str, str]
 
 
 def open_training(config: Config, vocabulary: Vocabulary) -> Training:
@@ -60,7 +62,8 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": lengths})})
     _say_truncated(prepared, lengths)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
-    return Training(config, batches, lengths, steps)
+    fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
+    return Training(config, batches, lengths, steps, fingerprints)
 
 
 def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:

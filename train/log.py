@@ -25,9 +25,7 @@ class MetricsLog:
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._board = SummaryWriter(
-                str(run_dir / "tensorboard"), purge_step=step + 1 if step else None, flush_secs=10
-            )
+            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1, flush_secs=10)
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes a row as one line in one call; NaN and infinities, which JSON does not know, become null."""

@@ -69,16 +69,17 @@ def train(config: Config) -> int:
         batches = iter(inputs.batches)
         step = checkpoints.latest_step() or 0
         if step:
+            provenance.check_data(run_dir, checkpoints.info(step).metadata, inputs.fingerprints)
             restored = checkpoints.restore(step, shapes)
             current = restored.state
             batches.set_state(restored.position)
             say(f"{run_dir}: goes on after step {step}")
         else:
             current = state.first_state(state.load_params(config, model), optimizer, config.train.seed, shapes)
-        provenance.write(config, run_dir, mesh)
         if step >= total_steps:
             say(f"{run_dir}: is trained to step {step} of {total_steps} already")
             return 0
+        provenance.write(config, run_dir, mesh)
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
@@ -109,13 +110,9 @@ def train(config: Config) -> int:
             saving = last or step % config.checkpoint.every_steps == 0
             if saving or step % config.logging.every_steps == 0:
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
-                if not math.isfinite(row["loss"]):
-                    raise FloatingPointError(
-                        f"step {step}: the loss is {row['loss']}; the last checkpoint is that of step "
-                        f"{checkpoints.latest_step()}. Try a lower learning rate or model.compute_dtype=float32"
-                    )
                 if saving and validation:
                     row |= _validate(validate, current["params"], validation, mesh)
+                _check_finite(row, checkpoints.latest_step())
                 log.write(row)
                 progress.report(row)
                 if saving:
@@ -124,7 +121,7 @@ def train(config: Config) -> int:
                         step,
                         current,
                         position=batches.get_state(),
-                        metadata=provenance.metadata(config),
+                        metadata=provenance.metadata(config, inputs.fingerprints),
                         metrics=measured,
                     )
                     window.restart()
@@ -136,6 +133,16 @@ def train(config: Config) -> int:
         progress.close()
         say(f"{run_dir}: {total_steps} steps in {duration(time.perf_counter() - start)}; checkpoint {step} is saved")
         return 0
+
+
+def _check_finite(row: dict[str, Any], saved: int | None) -> None:
+    """Stops before weights that are not numbers are saved over good ones."""
+    for name in ("loss", "grad_norm", "validation_loss"):
+        if not math.isfinite(row.get(name, 0.0)):
+            raise FloatingPointError(
+                f"step {row['step']}: {name} is {row[name]}; the last checkpoint is that of step {saved}. "
+                "Try a lower learning rate or model.compute_dtype=float32"
+            )
 
 
 def _validate(validate: Any, params: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh) -> dict[str, float]:

@@ -37,16 +37,17 @@ def make_optimizer(
     mapped over them: what it does to a layer does not depend on the others, as without stacking.
     """
     if isinstance(config, AdamWConfig):
-        decayed = _map_axes(lambda names: names[-1:] != ("embed",) or len(names) > 2, axes)  # all but the norms' scales
+        decayed = _map_axes(
+            lambda names: names not in (("embed",), ("layers", "embed")), axes
+        )  # all but the norms' scales
         return optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
-    adafactor = optax.adafactor(
-        schedule,
-        decay_rate=config.decay_rate,
-        weight_decay_rate=config.weight_decay or None,
-        multiply_by_parameter_scale=True,
+    adafactor = optax.adafactor(schedule, decay_rate=config.decay_rate, multiply_by_parameter_scale=True)
+    # Encoder and decoder apart: they may differ in depth.
+    labels = jax.tree_util.tree_map_with_path(
+        lambda path, names: f"layers of {path[0].key}" if names[0] == "layers" else "single", axes, is_leaf=_is_axes
     )
-    labels = _map_axes(lambda names: "stacked" if names[0] == "layers" else "single", axes)
-    return optax.partition({"single": adafactor, "stacked": _over_layers(adafactor)}, labels)
+    stacked = {label: _over_layers(adafactor) for label in jax.tree.leaves(labels)}
+    return optax.partition({**stacked, "single": adafactor}, labels)
 
 
 def _over_layers(tx: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -57,4 +58,8 @@ def _over_layers(tx: optax.GradientTransformation) -> optax.GradientTransformati
 
 
 def _map_axes(function: Any, axes: Any) -> Any:
-    return jax.tree.map(function, axes, is_leaf=lambda node: isinstance(node, tuple))
+    return jax.tree.map(function, axes, is_leaf=_is_axes)
+
+
+def _is_axes(node: Any) -> bool:
+    return isinstance(node, tuple)

@@ -1,6 +1,5 @@
 """What a run says about itself: RUN_DIR/config.yaml, written once it is certain that the run can start."""
 
-import hashlib
 import platform
 import subprocess
 from importlib import metadata as packages
@@ -12,6 +11,7 @@ import jax
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train.config import Config
+from train.log import say
 
 PACKAGES = ("flan-t5x", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "numpy")
 
@@ -31,6 +31,8 @@ def check_run_dir(config: Config, run_dir: Path) -> Config:
             raise UserError(f"{run_dir}: is there already and has no config.yaml; choose another run_dir")
         return config
     theirs = configuration.load(path, [])
+    if theirs.environment is None:
+        raise UserError(f"{path}: was not written by a run; choose a run_dir of its own for {config.run_dir}")
     if config.data.lengths == "auto":
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": theirs.data.lengths})})
     if different := configuration.differences(config, theirs):
@@ -39,6 +41,10 @@ def check_run_dir(config: Config, run_dir: Path) -> Config:
             f"{run_dir}: holds a run of another configuration ({'; '.join(different[:3])}{more}); "
             "choose another run_dir, or give the run's own values to go on with it"
         )
+    if config.optimizer.schedule.type in ("linear", "cosine"):
+        for key in ("steps", "epochs"):
+            if (ours := getattr(config.train, key)) != (before := getattr(theirs.train, key)):
+                say(f"train.{key}: {before} -> {ours}: the learning rate now follows the longer or shorter course")
     return config
 
 
@@ -60,11 +66,23 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh) -> None:
     temporary.replace(run_dir / "config.yaml")
 
 
-def metadata(config: Config) -> dict[str, Any]:
-    """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost."""
+def metadata(config: Config, data: dict[str, str]) -> dict[str, Any]:
+    """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
+
+    `data` is the fingerprint of each task that is trained on; a position in the stream means nothing in other data.
+    """
     values = config.model_dump(mode="json", exclude={"environment", "run_dir"})
-    model = values["model"]
-    return {"config": values, "base": hashlib.sha256(repr(sorted(model.items())).encode()).hexdigest()[:16]}
+    return {"config": values, "base": config.model.weights, "data": data}
+
+
+def check_data(run_dir: Path, stored: dict[str, Any], data: dict[str, str]) -> None:
+    """Raises UserError when a run is to go on with other data than it was cut off in."""
+    before = stored.get("data", {})
+    if changed := sorted(name for name in before.keys() | data.keys() if before.get(name) != data.get(name)):
+        raise UserError(
+            f"{run_dir}: {', '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}: the data (or the code that prepares them) "
+            "changed since the run was cut off; choose another run_dir, or bring the old data back"
+        )
 
 
 def git_revision() -> str | None:

@@ -127,15 +127,13 @@ def test_another_vocabulary_is_prepared_anew(data, vocabulary, tmp_path):
     assert not set(folders(data, vocabulary)) & set(folders(data, other))
 
 
-def test_changed_data_replace_the_old_tokens(data, vocabulary, write_jsonl, make_card, tiny_rows):
+def test_changed_data_are_prepared_anew_in_a_folder_of_their_own(data, vocabulary, write_jsonl, make_card, tiny_rows):
     before = folders(data, vocabulary)
     source = make_card().parent / "train.jsonl"
     write_jsonl(source, tiny_rows[:2])
     prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
-    assert [p.folder for p in prepared] == before
+    assert not {p.folder for p in prepared} & set(before)
     assert [len(p.open()) for p in prepared] == [2, 2]
-    source.unlink()  # a machine that has only the cache
-    assert [len(p.open()) for p in ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)] == [2, 2]
 
 
 def test_a_broken_row_leaves_nothing_behind(make_card, tmp_path, vocabulary, tiny_rows):
@@ -195,3 +193,27 @@ def test_dialogsum_has_the_measured_lengths(shared_data, tmp_path):
 def render_prompt():
     card = shipped_cards()["dialogsum"]
     return render(card, card.templates[0], {"id": "x", "dialogue": "", "summary": ""}).inputs
+
+
+def test_runs_on_different_data_never_share_a_folder(make_card, tmp_path, vocabulary, tiny_rows, write_jsonl):
+    card = make_card()
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
+    (before,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    write_jsonl(card.parent / "train.jsonl", tiny_rows[:2])
+    (after,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    assert (len(before.open()), len(after.open())) == (3, 2)
+
+
+def test_without_its_source_what_was_prepared_is_used_and_said(make_card, tmp_path, vocabulary, capsys):
+    card = make_card()
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
+    (before,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    (card.parent / "train.jsonl").unlink()
+    capsys.readouterr()
+    (after,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    assert after.folder == before.folder
+    assert "prepared before is used, for the source is not at hand" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no such folder"):
+        ensure_prepared(
+            "tiny.t00", "train", data=data.model_copy(update={"root": str(tmp_path / "typo")}), vocabulary=vocabulary
+        )

@@ -196,3 +196,14 @@ def test_a_training_process_with_a_prepared_cache_imports_no_tensorflow(workplac
     )
     arguments = [str(workplace / "config.yaml"), f"run_dir={workplace / 'lean'}", "train.steps=2"]
     subprocess.run([sys.executable, "-c", program, *arguments], cwd=REPOSITORY, check=True, timeout=300)
+
+
+def test_a_run_does_not_go_on_with_other_data(workplace, tmp_path):
+    for name in ("train.jsonl", "validation.jsonl", "notes.yaml", "config.yaml"):
+        (tmp_path / name).write_text((workplace / name).read_text().replace(str(workplace), str(tmp_path)))
+    finish(start(tmp_path, "run", "train.steps=1"))
+    rows = (tmp_path / "train.jsonl").read_text().splitlines()
+    (tmp_path / "train.jsonl").write_text("\n".join(rows[1:]) + "\n")
+    errors = finish(start(tmp_path, "run", "train.steps=2"), code=2)
+    assert "notes.t00, notes.t01: the data (or the code that prepares them) changed since" in errors
+    assert [row["step"] for row in read(tmp_path, "run")] == [1]

@@ -205,10 +205,18 @@ def test_schedules_warm_up_and_then_take_their_course(kind, at, expected):
 
 def test_weight_decay_spares_the_scales_of_norms():
     config = AdamWConfig(learning_rate=0.1, weight_decay=0.5)
-    axes = {"scale": ("layers", "embed"), "kernel": ("layers", "embed", "mlp")}
-    params = {"scale": jnp.ones((2, 3)), "kernel": jnp.ones((2, 3, 4))}
+    axes = {"scale": ("layers", "embed"), "kernel": ("layers", "embed", "mlp"), "embedding": ("vocab", "embed")}
+    params = {"scale": jnp.ones((2, 3)), "kernel": jnp.ones((2, 3, 4)), "embedding": jnp.ones((5, 3))}
     tx = make_optimizer(config, make_schedule(config, 1), axes)
     updates: Any
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     assert not np.any(updates["scale"])
     np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_allclose(updates["embedding"], -0.05, rtol=1e-6)
+
+
+def test_encoder_and_decoder_may_differ_in_depth():
+    config = T5Config(**{**TINY.__dict__, "num_encoder_layers": 3, "num_decoder_layers": 1})
+    batch = packed([random_examples(3)], (40, 24))
+    rows, _ = run_steps(TrainConfig(steps=2), [batch] * 2, optimizer=AdafactorConfig(), model_config=config)
+    assert np.isfinite(rows[1]["loss"])
