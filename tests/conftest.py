@@ -60,19 +60,15 @@ def _has_accelerator(items: list[pytest.Item]) -> bool:
     return jax.default_backend() != "cpu"
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """In CI a skipped test is a failure, except those that need an accelerator."""
-    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords]
-    if os.environ.get("CI") and skipped:
-        terminalreporter.write_line(f"CI: {len(skipped)} skipped test(s) count as failures", red=True)
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failure, except those that need an accelerator."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = (
         [r for r in reporter.stats.get("skipped", []) if "needs_accelerator" not in r.keywords] if reporter else []
     )
-    if os.environ.get("CI") and skipped and session.exitstatus == 0:
+    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+        assert reporter is not None
+        reporter.write_line(f"\nCI: {len(skipped)} skipped test(s) count as failures", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
