@@ -108,7 +108,8 @@ def train(config: Config) -> int:
             # NOTE: `step` is the step just finished, `batches` stands behind its batch. Both hold until the next turn.
             last = step == total_steps or bool(stop)
             saving = last or step % config.checkpoint.every_steps == 0
-            if saving or step % config.logging.every_steps == 0:
+            # The first step is logged too: where the loss starts, and the time of compiling apart from the others'.
+            if saving or step == 1 or step % config.logging.every_steps == 0:
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
                 if saving and validation:
                     row |= _validate(validate, current["params"], validation, mesh)
