@@ -235,7 +235,7 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-# What may differ when a run goes on: where and how long it runs, never what it computes.
+# What may differ when a run goes on: where and how long it runs. A schedule that ends with the run follows its new length.
 FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "mesh", "checkpoint", "environment",
                   "data.root", "data.cache", "model.remat")  # fmt: skip
 

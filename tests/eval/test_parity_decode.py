@@ -116,8 +116,6 @@ def different(ours, theirs):
 @pytest.mark.timeout(1800)
 def test_decodes_32_dialogues_as_transformers_does_token_for_token():
     sentencepiece = pytest.importorskip("sentencepiece")
-    if not SHARED.is_dir():
-        pytest.skip("no ../shared/data")
     vocabulary = sentencepiece.SentencePieceProcessor(model_file=str(SHARED / "t5_vocab" / "spiece.model"))
     with gzip.open(SHARED / "dialogsum" / "test.jsonl.gz", "rt") as file:
         dialogues = [json.loads(line)["dialogue"] for line in itertools.islice(file, 32)]

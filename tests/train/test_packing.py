@@ -78,7 +78,6 @@ def test_rows_are_nearly_full():
 
 
 @pytest.mark.needs_shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
 def test_rows_of_dialogsum_are_as_full_as_promised():
     import sentencepiece
 
