@@ -18,7 +18,7 @@ from eval.cached import EOS
 from eval.decode import Decoder
 from eval.examples import Questions, prepare_questions
 from eval.plan import Plan
-from eval.scoring import score_task, write_metrics, write_predictions
+from eval.scoring import prediction_rows, score_task, write_metrics, write_predictions
 from eval.summary import print_scores
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
@@ -138,23 +138,26 @@ def _score(
     plan: Plan, step: int, questions: Questions, predictions: list[str], counts: dict[str, int | None]
 ) -> dict[str, Any]:
     settings = plan.config.eval
-    scores = score_task(questions, predictions, counts=counts, bootstrap_samples=settings.bootstrap_samples)
     head = {
         "step": step,
         "split": settings.split,
+        "limit": settings.limit,
         "weights": plan.weights(step),
         "decode": settings.decode.model_dump(mode="json"),
     }
+    folder = plan.output / str(step)
+    if jax.process_index() == 0:  # decoding was the long part: a metric that fails must not lose it
+        write_predictions(folder, questions.task, prediction_rows(questions, predictions))
+    scores = score_task(questions, predictions, counts=counts, bootstrap_samples=settings.bootstrap_samples)
     if jax.process_index() == 0:
-        folder = plan.output / str(step)
-        write_predictions(folder, questions.task, scores)
+        write_predictions(folder, questions.task, scores.rows)
         tasks = {**_tasks_beside(folder / "metrics.json", head), questions.task: scores.summary}
         write_metrics(folder, head, tasks)
     return scores.summary
 
 
 def _tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """Tasks that were scored before, in the same way; of another split or another decoding they make way."""
+    """Tasks that were scored before, in the same way; of another split, limit or decoding they make way."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     # of a model and a vocabulary that we did not see
     unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
     scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)
-    write_predictions(output, options.task, scores)
-    head = {"step": None, "split": options.split, "weights": str(options.predictions), "decode": None}
+    write_predictions(output, options.task, scores.rows)
+    head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})
     print_scores(options.task, {"predictions": scores.summary}, split=options.split)
     print(f"written to {written}")

@@ -68,11 +68,15 @@ def score_task(
         "counts": {**counts, "empty_inputs": sum(example.empty for example in examples)},
     }
     by_name = {name: values for metric in scores.values() for name, values in metric.items()}
-    rows = [
-        _row(example, prediction, {name: round(float(values[i]), 4) for name, values in by_name.items()})
-        for i, (example, prediction) in enumerate(zip(examples, predictions, strict=True))
-    ]
+    rows = prediction_rows(questions, predictions)
+    for i, row in enumerate(rows):
+        row["scores"] = {name: round(float(values[i]), 4) for name, values in by_name.items()}
     return TaskScores(summary, rows)
+
+
+def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the rows of predictions.jsonl, not scored yet."""
+    return [_row(example, said) for example, said in zip(questions.examples, predictions, strict=True)]
 
 
 def bootstrap(
@@ -104,15 +108,15 @@ def bootstrap(
     }
 
 
-def write_predictions(folder: Path, task: str, scores: TaskScores) -> Path:
+def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Path:
     """Writes FOLDER/<task>/predictions.jsonl."""
     path = folder / task / "predictions.jsonl"
-    write_jsonl(path, scores.rows)
+    write_jsonl(path, rows)
     return path
 
 
 def write_metrics(folder: Path, head: dict[str, Any], tasks: dict[str, Any]) -> Path:
-    """Writes FOLDER/metrics.json: `head` (step, split, weights, decode), then the tasks."""
+    """Writes FOLDER/metrics.json: `head` (step, split, limit, weights, decode), then the tasks."""
     path = folder / "metrics.json"
     write_json(path, {**head, "tasks": tasks})
     return path
@@ -146,14 +150,14 @@ def _convention(name: str, most: int) -> str:
     return f"best of up to {most} references"
 
 
-def _row(example: Example, prediction: str, scores: dict[str, float]) -> dict[str, Any]:
+def _row(example: Example, prediction: str) -> dict[str, Any]:
     row = {
         "id": example.id,
         "template": example.template,
         "inputs": example.inputs,
         "prediction": prediction,
         "references": example.references,
-        "scores": scores,
+        "scores": {},
     }
     if example.dialogue is not None:
         row["dialogue"] = example.dialogue

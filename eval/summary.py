@@ -39,8 +39,13 @@ def summarize(run_dir: Path) -> None:
         raise UserError(f"{run_dir / 'eval'}: holds no <step>/metrics.json; run `python -m eval {run_dir}` first")
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["tasks"]))
     for task in tasks:
-        columns = {_column(step): result["tasks"][task] for step, result in results.items() if task in result["tasks"]}
-        print_scores(task, columns, split=next(iter(results.values()))["split"])
+        # Scores of different rows are no before and after: each split and limit has a table of its own.
+        tables: dict[tuple[str, int | None], dict[str, dict[str, Any]]] = {}
+        for step, result in results.items():
+            if task in result["tasks"]:
+                tables.setdefault((result["split"], result.get("limit")), {})[_column(step)] = result["tasks"][task]
+        for (split, _), columns in tables.items():
+            print_scores(task, columns, split=split)
     task = tasks[0]
     print_examples(run_dir / "eval", task, [step for step in results if task in results[step]["tasks"]])
     picture = draw_loss(run_dir)

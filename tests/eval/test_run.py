@@ -122,6 +122,25 @@ def test_tasks_scored_one_after_the_other_share_a_file_and_other_settings_take_i
     assert tasks() == {"tiny"}
 
 
+def test_a_metric_that_fails_costs_the_scores_and_not_the_predictions(run_dir, capsys):
+    card = run_dir.parent / "cards" / "tiny" / "card.yaml"
+    card.write_text(card.read_text().replace("metrics: [rouge]", "metrics: ['operator:itemgetter']"))
+    assert run(run_dir, "eval.steps=[0]") == 1
+    assert [row["id"] for row in predictions(run_dir, 0)] == [f"r{i}" for i in range(6)]
+    assert not (run_dir / "eval" / "0" / "metrics.json").exists()
+    assert "failed: step 0, tiny" in capsys.readouterr().err
+
+
+def test_scores_of_different_rows_are_shown_in_different_tables(run_dir, capsys):
+    save_checkpoint(run_dir, 3, seed=7)
+    assert run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
+    assert run(run_dir, "eval.steps=[3]") == 0
+    capsys.readouterr()
+    summarize(run_dir)
+    shown = capsys.readouterr().out
+    assert "tiny, 2 rows of test" in shown and "tiny, 6 rows of test" in shown
+
+
 def test_bare_weights_are_scored_without_tensorflow(run_dir, tmp_path):
     code = """
 import sys
