@@ -1,4 +1,4 @@
-"""Scores: metrics of each row, their means with bootstrap confidence intervals, and the floor that needs no model.
+"""Scores: metrics with bootstrap confidence intervals, the scores of each row, and the floor that needs no model.
 
 Imports neither JAX nor TensorFlow.
 """
@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from eval.diagnostics.diagnose import diagnose
 from eval.examples import Example, Questions
 from eval.files import write_json, write_jsonl
-from t5x_tasks.metrics import load_metric
+from t5x_tasks.metrics import compute, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
+from t5x_tasks.metrics.pooled import Pooled, Scores, value
 
 BOOTSTRAP_SEED = 0
 CONFIDENCE = 0.95
@@ -38,16 +40,19 @@ class TaskScores:
 def score_task(
     questions: Questions, predictions: Sequence[str], *, counts: dict[str, int | None], bootstrap_samples: int = 1000
 ) -> TaskScores:
-    """Scores one prediction for each example with the metrics of the task's card.
+    """Scores one prediction for each example with the metrics of the task's card; summaries are diagnosed, too.
 
     Args:
       counts: what was cut or unknown on the way; `empty_inputs` is added.
       bootstrap_samples: resamples behind each confidence interval.
+
+    Raises:
+      UserError: a metric cannot be loaded, or the task's references are not what it can score.
     """
     examples = questions.examples
     references = [example.references for example in examples]
 
-    def summarized(scores: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
+    def summarized(scores: dict[str, Scores]) -> dict[str, Any]:
         summary = {}
         for metric, values in scores.items():
             for name, interval in bootstrap(values, samples=bootstrap_samples).items():
@@ -59,18 +64,34 @@ def score_task(
     if all(dialogue is not None for dialogue in dialogues):
         for name, baseline in BASELINES.items():
             said = [baseline(dialogue or "") for dialogue in dialogues]
-            baselines[name] = summarized(_scores(questions.metrics, said, references))
-    scores = _scores(questions.metrics, predictions, references)
+            baselines[name] = summarized(compute(questions.metrics, said, references))
+    scores = compute(questions.metrics, predictions, references)
     summary = {
         "n": len(examples),
         "metrics": summarized(scores),
         "baselines": baselines,
         "counts": {**counts, "empty_inputs": sum(example.empty for example in examples)},
     }
-    by_name = {name: values for metric in scores.values() for name, values in metric.items()}
+    of_rows = {
+        name: values
+        for by_name in scores.values()
+        for name, values in by_name.items()
+        if not isinstance(values, Pooled)
+    }
     rows = prediction_rows(questions, predictions)
     for i, row in enumerate(rows):
-        row["scores"] = {name: round(float(values[i]), 4) for name, values in by_name.items()}
+        row["scores"] = {name: round(float(values[i]), 4) for name, values in of_rows.items()}
+    if examples and all(dialogue is not None for dialogue in dialogues):
+        diagnosis = diagnose(
+            [dialogue or "" for dialogue in dialogues],
+            predictions,
+            references,
+            interval=lambda scores: bootstrap(scores, samples=bootstrap_samples),
+            settings=_behind(questions, bootstrap_samples),
+        )
+        summary["diagnostics"] = diagnosis.summary
+        for row, diagnostics in zip(rows, diagnosis.rows, strict=True):
+            row["diagnostics"] = diagnostics
     return TaskScores(summary, rows)
 
 
@@ -79,33 +100,42 @@ def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[di
     return [_row(example, said) for example, said in zip(questions.examples, predictions, strict=True)]
 
 
-def bootstrap(
-    values: dict[str, np.ndarray], *, samples: int, seed: int = BOOTSTRAP_SEED
-) -> dict[str, dict[str, float]]:
-    """Means of rows with percentile confidence intervals (Efron & Tibshirani 1993, chapter 13).
+def bootstrap(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dict[str, dict[str, float]]:
+    """Scores of all rows with percentile confidence intervals (Efron & Tibshirani 1993, chapter 13).
 
+    Rows are drawn, and the score is that of the rows drawn: their mean, or for Pooled the score of their summed statistics.
     All metrics are resampled together, and the same seed draws the same rows for every system scored on n rows, so
     their intervals can be compared.
 
     Args:
-      values: name -> [rows].
+      scores: name -> [rows] or Pooled, one or more, all of the same rows.
       samples: resamples.
 
     Returns:
       name -> {"value", "ci_low", "ci_high"}.
     """
-    table = np.stack(list(values.values()), axis=1)  # [rows, metrics]
+    n = len(next(iter(scores.values())))
+    pooled = {name: values for name, values in scores.items() if isinstance(values, Pooled)}
+    plain = {name: values for name, values in scores.items() if not isinstance(values, Pooled)}
+    table = np.stack(list(plain.values()), axis=1) if plain else np.empty((n, 0))  # [rows, plain scores]
     rng = np.random.default_rng(seed)
-    means = []
+    means: list[np.ndarray] = []  # of each resample, [plain scores]
+    resampled: dict[str, list[np.ndarray]] = {name: [] for name in pooled}  # of each chunk, [its resamples]
     for start in range(0, samples, _CHUNK):
-        drawn = rng.integers(0, len(table), (min(_CHUNK, samples - start), len(table)))
+        drawn = rng.integers(0, n, (min(_CHUNK, samples - start), n))
         means += [table[rows].mean(axis=0) for rows in drawn]
+        if pooled:
+            times = np.stack([np.bincount(rows, minlength=n) for rows in drawn]).astype(np.float64)  # [resamples, rows]
+            for name, values in pooled.items():
+                resampled[name].append(values.score(times @ values.statistics))
+    of_plain = dict(zip(plain, np.stack(means, axis=1), strict=True))
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
-    return {
-        name: {"value": float(value), "ci_low": float(low[i]), "ci_high": float(high[i])}
-        for i, (name, value) in enumerate(zip(values, table.mean(axis=0), strict=True))
-    }
+    intervals = {}
+    for name, values in scores.items():
+        found = of_plain[name] if name in plain else np.concatenate(resampled[name])
+        low, high = np.percentile(found, [tail, 100 - tail])
+        intervals[name] = {"value": value(values), "ci_low": float(low), "ci_high": float(high)}
+    return intervals
 
 
 def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Path:
@@ -122,38 +152,38 @@ def write_metrics(folder: Path, head: dict[str, Any], tasks: dict[str, Any]) -> 
     return path
 
 
-def _scores(
-    metrics: Sequence[str], predictions: Sequence[str], references: Sequence[Sequence[str]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """metric -> name of a score -> [rows]."""
-    return {metric: load_metric(metric)(predictions, references) for metric in metrics}
-
-
 def _settings(questions: Questions, metric: str, name: str, samples: int) -> str:
     """What produced a number: implementation, which reference, split, rows, interval."""
     module = importlib.import_module(load_metric(metric).__module__)
     implementation = module.settings() if hasattr(module, "settings") else metric
     most = max(len(example.references) for example in questions.examples)
-    return (
-        f"{implementation}, {_convention(name, most)}, {questions.split} split, n={len(questions.examples)}, "
-        f"{CONFIDENCE:.0%} interval of {samples} bootstrap resamples (seed {BOOTSTRAP_SEED})"
-    )
+    choice = getattr(module, "REFERENCES", "best of")
+    return f"{implementation}, {_convention(name, most, choice)}, {_behind(questions, samples)}"
 
 
-def _convention(name: str, most: int) -> str:
+def interval_settings(samples: int) -> str:
+    """Says what interval `bootstrap` gives."""
+    return f"{CONFIDENCE:.0%} interval of {samples} bootstrap resamples (seed {BOOTSTRAP_SEED})"
+
+
+def _behind(questions: Questions, samples: int) -> str:
+    return f"{questions.split} split, n={len(questions.examples)}, {interval_settings(samples)}"
+
+
+def _convention(name: str, most: int, choice: str) -> str:
     if most == 1:
         return "one reference"
     if name.endswith("_mean"):
         return f"mean over up to {most} references"
     if name.endswith("_first"):
         return f"first of up to {most} references"
-    return f"best of up to {most} references"
+    return f"{choice} up to {most} references"
 
 
 def _row(example: Example, prediction: str) -> dict[str, Any]:
     row = {
         "id": example.id,
-        "template": example.template,
+        "template": example.phrasing.id if example.phrasing else None,
         "inputs": example.inputs,
         "prediction": prediction,
         "references": example.references,

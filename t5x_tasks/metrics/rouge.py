@@ -13,6 +13,8 @@ import numpy as np
 from nltk.stem import porter
 from rouge_score import rouge_scorer, tokenize, tokenizers
 
+from t5x_tasks.metrics.pooled import check_rows
+
 MEASURES: tuple[str, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 # Where ROUGE-Lsum begins a new sentence: white space after . ! or ?, unless the full stop ends one of these. The list
@@ -42,10 +44,7 @@ def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
     Raises:
       ValueError: predictions and references differ in number, or a row has no reference.
     """
-    if len(predictions) != len(references):
-        raise ValueError(f"{len(predictions)} predictions for {len(references)} rows of references")
-    if not all(references):
-        raise ValueError("every row needs at least one reference")
+    check_rows(predictions, references)
     scorer = _scorer()
     best, mean, first = (np.zeros((len(predictions), len(MEASURES))) for _ in range(3))
     for row, (prediction, answers) in enumerate(zip(predictions, references, strict=True)):

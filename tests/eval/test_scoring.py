@@ -8,7 +8,11 @@ from rouge_score import rouge_scorer
 
 from eval.examples import prepare_questions, read_questions
 from eval.scoring import bootstrap, score_task
+from eval.summary import print_scores
 from t5x_tasks.configuration import DataConfig
+from t5x_tasks.errors import UserError
+from t5x_tasks.metrics import compute
+from t5x_tasks.metrics.pooled import Pooled
 from t5x_tasks.prepare import ensure_prepared
 from train.stream import Source, Stream
 
@@ -81,6 +85,78 @@ def test_the_interval_is_seeded_and_holds_the_mean():
     assert first["ci_high"] == pytest.approx(first["value"] + half, abs=0.15)
 
 
+def test_a_pooled_score_of_a_resample_is_that_of_the_rows_drawn():
+    generator = np.random.default_rng(0)
+    counts = generator.integers(1, 9, (30, 2)).astype(float)
+    ratio = Pooled(counts, lambda sums: 100 * sums[..., 0] / sums[..., 1])
+    found = bootstrap({"ratio": ratio}, samples=120, seed=3)["ratio"]
+    assert found["value"] == pytest.approx(100 * counts[:, 0].sum() / counts[:, 1].sum())
+    draws, resampled = np.random.default_rng(3), []
+    for size in (50, 50, 20):  # as they are drawn, in chunks
+        for rows in draws.integers(0, 30, (size, 30)):
+            resampled.append(100 * counts[rows, 0].sum() / counts[rows, 1].sum())
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx(np.percentile(resampled, [2.5, 97.5]))
+
+
+def test_pooled_and_plain_scores_are_resampled_together():
+    values = np.random.default_rng(0).normal(50, 10, 80)
+    mean = Pooled(np.stack([values, np.ones(80)], axis=1), lambda sums: sums[..., 0] / sums[..., 1])
+    both = bootstrap({"pooled": mean, "plain": values}, samples=300)
+    assert list(both) == ["pooled", "plain"]
+    assert both["pooled"] == pytest.approx(both["plain"])
+    assert bootstrap({"plain": values}, samples=300)["plain"] == both["plain"]  # whatever stands beside it
+    assert bootstrap({"pooled": mean}, samples=300)["pooled"] == both["pooled"]
+
+
+def test_the_interval_of_perfect_predictions_has_no_width():
+    perfect = compute(["accuracy", "bleu"], ["yes", "no", "no"], [["yes"], ["no"], ["no"]])
+    for by_name in perfect.values():
+        for name, interval in bootstrap(by_name, samples=200).items():
+            assert list(interval.values()) == pytest.approx([100, 100, 100]), name
+
+
+def test_scores_of_all_rows_together_stand_in_the_summary_and_not_in_the_rows(make_card):
+    questions = read_questions("tiny", "test", cards=[make_card(metrics=["bleu", "squad", "rouge"])])
+    scores = score_task(questions, [e.references[0] for e in questions.examples], counts=NO_COUNTS)
+    expected = {"bleu", "bleu.exact_match", "squad.exact_match", "f1", "rouge1", "rouge2", "rougeL", "rougeLsum"}
+    assert set(scores.summary["metrics"]) == expected == set(scores.summary["baselines"]["lead_3"])
+    assert all(set(row["scores"]) == expected - {"bleu"} for row in scores.rows)
+    assert scores.summary["metrics"]["bleu"]["settings"].startswith("sacrebleu corpus BLEU case:mixed|")
+    assert json.loads(json.dumps(scores.summary)) == scores.summary
+
+
+def test_settings_of_bleu_do_not_claim_to_choose_the_best_reference(make_card):
+    rows = [{"dialogue": "Ann: Where?", "summaries": ["It is in Rome.", "Rome."]}]
+    card = make_card(test_rows=rows, references="summaries", metrics=["bleu", "squad"])
+    metrics = score_task(read_questions("tiny", "test", cards=[card]), ["Rome"], counts=NO_COUNTS).summary["metrics"]
+    assert "n-grams of any of up to 2 references" in metrics["bleu"]["settings"]
+    assert "best of up to 2 references" in metrics["f1"]["settings"]
+
+
+def test_references_that_a_metric_cannot_read_are_the_users_to_mend(make_card):
+    questions = read_questions("tiny", "test", cards=[make_card(metrics=["rating"])])
+    with pytest.raises(UserError, match=r"metrics: rating: row 0 \(from 0\): the reference"):
+        score_task(questions, ["5"] * len(questions.examples), counts=NO_COUNTS)
+
+
+def test_a_table_shows_every_score_of_every_column_and_a_dash_where_one_lacks_it(capsys):
+    def column(*names, **more):
+        return {
+            "n": 3,
+            "metrics": {n: {"value": 1.234, "ci_low": 1, "ci_high": 2, "settings": ""} for n in names},
+            **more,
+        }
+
+    before = column("accuracy", "mean_absolute_error", counts={"unknown_tokens": 2, "empty_inputs": None})
+    after = column("accuracy", "macro_f1", baselines={"lead_3": {}}, counts={})
+    print_scores("reviews", {"before": before, "after": after}, split="test")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["accuracy", "1.2", "[1.0,", "2.0]", "1.2", "[1.0,", "2.0]"] in lines
+    assert ["mean_absolute_error", "1.23", "[1.00,", "2.00]", "-"] in lines  # in stars: two decimals
+    assert ["macro_f1", "-", "1.2", "[1.0,", "2.0]"] in lines
+    assert ["before:", "2", "unknown", "tokens"] in lines and not any("after:" in line for line in lines)
+
+
 def test_rows_of_predictions_hold_question_answer_references_and_scores(card):
     questions = read_questions("tiny", "test", cards=[card])
     rows = score_task(questions, ["x", "y", "z"], counts=NO_COUNTS).rows
@@ -114,12 +190,13 @@ def test_a_mixture_asks_each_example_as_training_with_seed_0_does(make_card, voc
     card = make_card(test_rows=rows)
     questions = prepare_questions("tiny", "test", data=data(card), vocabulary=vocabulary)
     prepared = ensure_prepared("tiny", "test", data=data(card), vocabulary=vocabulary, text=True)
-    source = Source("tiny", [(entry.template, entry.open()) for entry in prepared])
+    source = Source("tiny", [(entry.phrasing, entry.open()) for entry in prepared])
     splits, indices = Stream([source], row_lengths=(64, 64), seed=0).order(0)
-    trained = {index: prepared[split].template for index, split in zip(indices.tolist(), splits.tolist(), strict=True)}
-    assert [example.template for example in questions.examples] == [trained[i] for i in range(40)]
-    assert {example.template for example in questions.examples} == {"t00", "t01"}  # t02 is held out
+    trained = {index: prepared[split].phrasing for index, split in zip(indices.tolist(), splits.tolist(), strict=True)}
+    asked = [example.phrasing.id for example in questions.examples if example.phrasing]
+    assert asked == [trained[i] for i in range(40)]
+    assert set(asked) == {"t00", "t01"}  # t02 is held out
     heldout = prepare_questions("tiny.heldout", "test", data=data(card), vocabulary=vocabulary)
-    assert {example.template for example in heldout.examples} == {"t02"}
+    assert {example.phrasing.id for example in heldout.examples if example.phrasing} == {"t02"}
     for example, ids in zip(questions.examples, questions.tokens, strict=True):
         assert ids.tolist() == [*vocabulary.encode_batch([example.inputs])[0].tolist(), 1]
