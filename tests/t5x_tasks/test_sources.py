@@ -1,12 +1,15 @@
 import csv
 import gzip
 import json
+import tracemalloc
 
 import pytest
 
-from t5x_tasks.card import load_card, shipped_cards
+from t5x_tasks.card_file import load_card
 from t5x_tasks.errors import UserError
-from t5x_tasks.sources import count_rows, locate, read_rows, source_digest
+from t5x_tasks.fields import FieldSpec
+from t5x_tasks.sources import Row, count_rows, iter_rows, locate, read_rows, source_digest
+from tests.conftest import REPOSITORY
 
 
 def message(call, *arguments):
@@ -18,8 +21,8 @@ def message(call, *arguments):
 
 def test_rows_come_in_order_with_ids_of_their_own(make_card, tiny_rows):
     rows = read_rows(load_card(make_card()), "train")
-    assert [row["id"] for row in rows] == ["a", "b", "c"]
-    assert rows[1]["dialogue"] == tiny_rows[1]["dialogue"]
+    assert [row.id for row in rows] == ["a", "b", "c"]
+    assert rows[1].fields["dialogue"] == tiny_rows[1]["dialogue"]
 
 
 def test_rows_without_an_id_are_numbered(make_card, tiny_rows):
@@ -28,24 +31,24 @@ def test_rows_without_an_id_are_numbered(make_card, tiny_rows):
         {"id": 7, "dialogue": "x", "summary": "y"},
         {**tiny_rows[0], "id": None},
     ]
-    assert [row["id"] for row in read_rows(load_card(make_card(rows=rows)), "train")] == ["train-0", "7", "train-2"]
+    assert [row.id for row in read_rows(load_card(make_card(rows=rows)), "train")] == ["train-0", "7", "train-2"]
 
 
 def test_a_mirror_comes_before_the_cards_own_files(make_card, tmp_path, tiny_rows):
     card = load_card(make_card())
     mirror = tmp_path / "mirror"
     (mirror / "tiny").mkdir(parents=True)
-    assert locate(card, "test", mirror).file == card.path.parent / "test.jsonl"  # no such split in the mirror
+    assert locate(card, "test", mirror).files == (card.path.parent / "test.jsonl",)  # no such split in the mirror
     with gzip.open(mirror / "tiny" / "test.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write(json.dumps(tiny_rows[2]) + "\n\n")
-    assert [row["id"] for row in read_rows(card, "test", mirror)] == ["c"]
+    assert [row.id for row in read_rows(card, "test", mirror)] == ["c"]
     assert count_rows(locate(card, "test", mirror)) == 1
     assert "no such folder" in message(locate, card, "test", tmp_path / "none")
 
 
 def test_line_ends_are_those_of_unix(make_card, tiny_rows):
     rows = [{**tiny_rows[0], "dialogue": "A: x\r\nB: y"}]
-    assert read_rows(load_card(make_card(rows=rows)), "train")[0]["dialogue"] == "A: x\nB: y"
+    assert read_rows(load_card(make_card(rows=rows)), "train")[0].fields["dialogue"] == "A: x\nB: y"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +101,8 @@ def test_nul_characters_and_a_byte_order_mark_do_no_harm(make_card, vocabulary, 
     data = path.parent / "train.jsonl"
     data.write_bytes(b"\xef\xbb\xbf" + json.dumps({**tiny_rows[0], "dialogue": "a\x00b"}).encode())
     (row,) = read_rows(load_card(path), "train")
-    assert row["dialogue"] == "a\x00b"
-    assert vocabulary.unk_id in vocabulary.encode_batch([row["dialogue"]])[0]  # counted, not lost
+    assert row.fields["dialogue"] == "a\x00b"
+    assert vocabulary.unk_id in vocabulary.encode_batch([row.fields["dialogue"]])[0]  # counted, not lost
 
 
 def test_the_digest_changes_with_the_data(make_card, tiny_rows, write_jsonl):
@@ -114,8 +117,44 @@ def test_references_are_lists_of_texts(make_card):
     rows = [{"id": "a", "dialogue": "x", "summaries": ["one", "two"]}, {"id": "b", "dialogue": "x", "summary": "one"}]
     path = make_card(rows=rows, test_rows=[{"id": "a", "dialogue": "x", "summaries": []}], references="summaries")
     card = load_card(path)
-    assert read_rows(card, "train")[0]["summaries"] == ["one", "two"]
+    first, second = read_rows(card, "train")
+    assert first == Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two"))
+    assert second == Row("b", {"dialogue": "x", "summary": "one"})
     assert ":1: 'summaries' must be a list of one or more texts" in message(read_rows, card, "test")
+
+
+def test_references_may_be_a_key_inside_a_column_or_what_a_transform_gives(make_card):
+    rows = [{"id": "a", "dialogue": "x", "summary": "", "given": {"text": ["one", "two"]}, "json": '["three"]'}]
+    card = load_card(make_card(rows=rows, references="given.text"))
+    assert read_rows(card, "train")[0].references == ("one", "two")
+    spec = FieldSpec(column="json", transform="json:loads")
+    assert read_rows(card.model_copy(update={"references": spec}), "train")[0].references == ("three",)
+
+
+def test_another_folder_of_the_mirror_may_be_named(make_card, tmp_path, tiny_rows, write_jsonl):
+    card = load_card(make_card())
+    object.__setattr__(card, "mirror", "collection/part")
+    write_jsonl(tmp_path / "mirror/collection/part/validation.jsonl", tiny_rows[:1])
+    assert [row.id for row in read_rows(card, "validation", tmp_path / "mirror")] == ["a"]
+    (card.path.parent / "train.jsonl").unlink()
+    looked = tmp_path / "mirror/collection/part/train.jsonl[.gz]"
+    assert f"no such file (nor {looked})" in message(read_rows, card, "train", tmp_path / "mirror")
+
+
+def test_rows_are_not_held(make_card):
+    path = make_card(source={"type": "python", "function": "large.py:rows", "splits": ["train"]})
+    (path.parent / "large.py").write_text(
+        "def rows(split):\n"
+        "    for number in range(20_000):\n"
+        "        yield {'id': number, 'dialogue': str(number) * 300, 'summary': 'x'}\n"
+    )
+    card = load_card(path)
+    tracemalloc.start()
+    count = sum(1 for _ in iter_rows(card, "train"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 5_000_000  # the texts alone are 28 MB; what stays is 64 bits of each id in a set
 
 
 HUB_ROWS = [("test_0_1", "x", "one"), ("test_0_2", "x", "two"), ("test_1_1", "y", "three"), ("test_1_2", "y", "four")]
@@ -144,8 +183,8 @@ def test_a_data_set_of_the_hub_gives_the_rows_of_a_mirror(make_card, hub_folder,
         {"id": "test_1", "dialogue": "y", "summaries": ["three", "four"]},
     ]
     write_jsonl(tmp_path / "mirror" / "tiny" / "test.jsonl", mirrored)
-    keys = ("id", "dialogue", "summaries")
-    assert [{key: row[key] for key in keys} for row in rows] == mirrored == read_rows(card, "test", tmp_path / "mirror")
+    assert rows == read_rows(card, "test", tmp_path / "mirror")
+    assert rows[1] == Row("test_1", {"dialogue": "y", "summary": "three"}, ("three", "four"))
     assert "split train cannot be read" in message(read_rows, card, "train")
 
 
@@ -161,8 +200,8 @@ def test_a_hub_out_of_reach_says_how_to_get_the_data(make_card, tmp_path, monkey
 
 @pytest.mark.needs_shared
 def test_the_real_splits_are_read_whole(shared_data):
-    cards = shipped_cards()
-    for name, counts in (("samsum", (14732, 818, 819)), ("dialogsum", (12460, 500, 500))):
+    samsum, dialogsum = (load_card(REPOSITORY / "t5x_tasks" / "cards" / f"{n}.yaml") for n in ("samsum", "dialogsum"))
+    for card, counts in ((samsum, (14732, 818, 819)), (dialogsum, (12460, 500, 500))):
         for split, count in zip(("train", "validation", "test"), counts, strict=True):
-            assert len(read_rows(cards[name], split, shared_data)) == count
-    assert all(len(row["summaries"]) == 3 for row in read_rows(cards["dialogsum"], "test", shared_data))
+            assert len(read_rows(card, split, shared_data)) == count == count_rows(locate(card, split, shared_data))
+    assert all(len(row.references) == 3 for row in read_rows(dialogsum, "test", shared_data))

@@ -1,0 +1,258 @@
+"""Fields: how a card gets the text of a field out of the columns of a row.
+
+    sentence: text                                                    # a column
+    answer: answers.text                                              # a key inside a column
+    language: {text: "C#"}                                            # the same text in every row
+    rating: {column: rating, map: {1: terrible, 5: great}}            # values to texts
+    entities: {columns: [tokens, ner_tags], transform: entity_spans}  # a function of several columns
+    java: {column: java, codec: code}                                 # tokenised as the codec's text, compared as it is
+
+Numbers, truth values and dates become text; lists, objects and null are refused, with the row, unless a transform takes them.
+"""
+
+import datetime
+import decimal
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from t5x_tasks.configuration import Section
+from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.functions import describe_exception, is_function_name, load_function
+from t5x_tasks.transforms import TRANSFORMS
+
+Column = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _texts_of_map(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value  # for pydantic to refuse
+    texts: dict[str, str] = {}
+    for key, text in value.items():
+        if isinstance(text, bool) or text is None:  # YAML reads `no`, `yes`, `off` and `null` so
+            raise ValueError(f"map: {key}: {text} is no text; write it in quotation marks, as in 'yes' or 'no'")
+        name, text = scalar_text(key), scalar_text(text)
+        if name is None or text is None:
+            raise ValueError("map: must say VALUE: TEXT for each value of the column")
+        if name in texts:
+            raise ValueError(f"map: {name} stands here twice; remove one of the two")
+        texts[name] = text
+    return texts
+
+
+class FieldSpec(Section):
+    """How a field is made. A name of a column alone is short for `{column: NAME}`.
+
+    Attributes:
+      column: of the source. `answers.text` is the key `text` inside column `answers`, if no column has that name.
+      columns: several, in place of `column`, for a transform.
+      text: the same in every row, in place of a column.
+      transform: function of the values that gives the text: a name of `TRANSFORMS` or `package.module:function`.
+      map: value (after the transform) -> text. A value that is not in it is an error that names the row.
+      codec: reversible text codec for the tokens. The field's text is not encoded here; see `rendering`.
+    """
+
+    column: Column | None = None
+    columns: tuple[Column, ...] = ()
+    text: str | None = None
+    transform: str | None = None
+    map: Annotated[dict[str, str], BeforeValidator(_texts_of_map), Field(min_length=1)] | None = None
+    codec: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _long_form(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> "FieldSpec":
+        if (self.column is not None) + bool(self.columns) + (self.text is not None) != 1:
+            raise ValueError("column: give one of column, a name; columns, a list of names; text, a text for all rows")
+        if self.columns and self.transform is None:
+            raise ValueError("columns: needs transform, the function that makes one text of their values")
+        if self.text is not None and (self.transform or self.map):
+            raise ValueError("text: is the same in every row; leave transform and map out")
+        if self.transform is not None:
+            check_transform_name(self.transform)
+        return self
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        return self.columns or ((self.column,) if self.column is not None else ())
+
+    def __str__(self) -> str:
+        """Says it in a few words: `entity_spans(tokens, ner_tags)`, `rating (mapped)`."""
+        text = ", ".join(self.all_columns) if self.text is None else repr(self.text)
+        text = f"{self.transform}({text})" if self.transform else text
+        return text + " (mapped)" * bool(self.map) + f" (codec {self.codec})" * bool(self.codec)
+
+
+def as_spec(field: "str | FieldSpec") -> FieldSpec:
+    """Returns the long form of what a card says of a field."""
+    return field if isinstance(field, FieldSpec) else _of_column(field)
+
+
+@lru_cache(maxsize=1024)
+def _of_column(column: str) -> FieldSpec:
+    return FieldSpec(column=column)
+
+
+def check_transform_name(name: str) -> None:
+    """Raises ValueError if `name` is neither in `TRANSFORMS` nor of the form `package.module:function`."""
+    if name not in TRANSFORMS and not is_function_name(name):
+        known = ", ".join([*TRANSFORMS, "or package.module:function"])
+        raise ValueError(f"transform: unknown transform {name}{suggest(name, TRANSFORMS) or f'; known are {known}'}")
+
+
+@cache
+def load_transform(name: str) -> Callable[..., Any]:
+    """Returns the function behind a transform's name.
+
+    Raises:
+      UserError: it cannot be imported.
+    """
+    return TRANSFORMS.get(name) or load_function(name, folder=Path(), where="transform")
+
+
+def field_text(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str, null_is_empty: bool = False) -> str:
+    """Makes the text of a field of one row.
+
+    Args:
+      spec: how.
+      row: raw, with the columns of the source.
+      field: its name, for errors.
+      place: of the row, for errors: `file:line`.
+      null_is_empty: null in a column stands for an empty text; otherwise it is an error.
+
+    Raises:
+      UserError: a column is not there, its value is no text or number, is not in the map, or the transform failed.
+    """
+    if spec.text is not None:
+        return spec.text
+    value = field_value(spec, row, field=field, place=place)
+    name = spec.column if spec.transform is None and spec.column else f"{spec.transform} of field {field}"
+    text = clean_text(value, place, name, null_is_empty)
+    return text if spec.map is None else _mapped(spec.map, text, value, place, field)
+
+
+def field_value(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str) -> Any:
+    """Returns the value of a field's column or what its transform gave, unchecked. See `field_text`."""
+    if spec.transform is None:
+        return column_value(row, spec.column or "", place, f" (field {field})")
+    values = [column_value(row, column, place, f" (field {field})") for column in spec.all_columns]
+    function = load_transform(spec.transform)
+    try:
+        return function(*values)
+    except Exception as error:  # whatever the values do to it
+        what = str(error) if type(error) is ValueError else describe_exception(error)
+        raise UserError(f"{place}: field {field}: {spec.transform}: {_one_line(what)}") from error
+
+
+def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "") -> Any:
+    """Returns the value of a column, or of a key inside one; of a list of objects, the list of their values.
+
+    Raises:
+      UserError: it is not there; `use` says what it is for.
+    """
+    if column in row:
+        return row[column]
+    value: Any = row
+    for part in column.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) and part in item for item in value):
+            value = [item[part] for item in value]
+        else:
+            hint = suggest(column, map(str, row)) or f"; it has {known_columns(row)}"
+            raise UserError(f"{place}: no key {column!r}{use}{hint}")
+    return value
+
+
+def has_column(row: Mapping[str, Any], column: str) -> bool:
+    """Tells whether a row has a column (or a key inside one) that is not null."""
+    if column in row or "." not in column:
+        return row.get(column) is not None
+    try:
+        return column_value(row, column, "") is not None
+    except UserError:
+        return False
+
+
+def clean_text(value: Any, place: str, column: str, null_is_empty: bool = False) -> str:
+    """Returns a value as text, with LF for CRLF.
+
+    Raises:
+      UserError: it is no text, number or truth value, or holds half a character.
+    """
+    if not isinstance(value, str):
+        if value is None and null_is_empty:
+            return ""
+        text = scalar_text(value)
+        if text is None:
+            hint = "; name a transform that makes text of it" if isinstance(value, list | dict | bytes) else ""
+            what = f"{type(value).__name__} {shown(value)}" if value is not None else "NoneType"
+            raise UserError(f"{place}: {column!r} must be a text, not {what}{hint}")
+        return text
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{place}: {column!r} holds half a character (a text cut inside an emoji?); mend or drop the row"
+            ) from None
+    return value.replace("\r\n", "\n") if "\r" in value else value
+
+
+def scalar_text(value: Any) -> str | None:
+    """Returns 5 as `5`, 4.5 as `4.5`, True as `true`, a date as `2024-05-01`; None for what has no such text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | decimal.Decimal):
+        try:
+            return str(value) if math.isfinite(value) else None
+        except (ValueError, OverflowError):  # thousands of digits
+            return None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return None
+
+
+def known_columns(row: Iterable[Any]) -> str:
+    """Returns the names of a row's columns for an error, which must stay one line whatever they are."""
+    names = [_one_line(str(name))[:24] for name in row]
+    return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12) if names else "none"
+
+
+def shown(value: Any) -> str:
+    """Returns the beginning of a value for an error, in one line, whatever it is and however long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 60
+    try:
+        return short.repr(value)[:60]
+    except ValueError:  # an int of thousands of digits
+        return "..."
+
+
+def _mapped(texts: Mapping[str, str], text: str, value: Any, place: str, field: str) -> str:
+    if text in texts:
+        return texts[text]
+    if (
+        isinstance(value, float) and value.is_integer() and str(int(value)) in texts
+    ):  # ratings beside a null, of Parquet
+        return texts[str(int(value))]
+    hint = suggest(text[:60], texts) or f"; known are {known_columns(texts)}"
+    raise UserError(f"{place}: field {field}: {_one_line(repr(text[:60]))} is not in its map{hint}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200] if "\n" in text or len(text) > 200 else text
