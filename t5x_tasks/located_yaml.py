@@ -1,12 +1,13 @@
 """YAML whose values know their lines, for errors that say `file:line`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, suggest
 
 
 class Lines:
@@ -47,5 +48,48 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
 
 
+def quoted(text: str) -> str:
+    """Returns a text in YAML's double quotes: it reads back as it is, whatever characters it holds."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+    return '"' + "".join(escapes.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in text) + '"'
+
+
 def located_error(path: Path, lines: Lines, loc: Iterable[Any], message: str) -> UserError:
     return UserError(f"{path}:{lines(loc)}: {message}")
+
+
+def validate(
+    adapter: TypeAdapter[Any],
+    values: Any,
+    path: Path,
+    lines: Lines,
+    prefix: tuple[Any, ...] = (),
+    *,
+    known_keys: Callable[[tuple[Any, ...]], Iterable[str]],
+) -> Any:
+    """Validates values that stand in a file.
+
+    Args:
+      prefix: keys that lead to the values.
+      known_keys: place of an unknown key -> keys that may stand there.
+
+    Raises:
+      UserError: the first problem, with file and line. The message of a validator of a whole model begins with the key.
+    """
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        loc: tuple[Any, ...] = (*prefix, *problem["loc"])
+        tag = 1 if loc[0:1] == ("source",) and len(loc) > 2 else None  # of the union's member
+        key = ".".join(str(part) for number, part in enumerate(loc) if number != tag) or "(top)"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key{suggest(str([*loc][-1]), known_keys(loc))}"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        if problem["type"] == "value_error" and not loc:
+            loc = tuple(int(part) if part.isdecimal() else part for part in message.partition(":")[0].split("."))
+        says_key = problem["type"] == "value_error" and bool(loc) and message.startswith(str(next(iter(loc))))
+        text = message if says_key else f"{key}: {message[0].lower()}{message[1:]}"
+        raise located_error(path, lines, loc, text) from None

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from t5x_tasks.card import all_cards, load_card, resolve, shipped_cards, task_names
+from t5x_tasks.card_file import load_card
+from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
 
 
@@ -17,11 +18,11 @@ def template(number, **changes):
 
 
 def test_shipped_cards_have_ten_phrasings_and_two_held_out():
-    cards = shipped_cards()
+    cards = load_catalog().cards
     assert {"samsum", "dialogsum", "support_chats"} <= cards.keys()
     for name in ("samsum", "dialogsum", "support_chats"):
         assert len(cards[name].templates) >= 10
-        assert len(cards[name].mixture(heldout=True)) >= 2
+        assert len(cards[name].pool("heldout")) >= 2
         assert len({t.inputs for t in cards[name].templates}) == len(cards[name].templates)
 
 
@@ -30,16 +31,30 @@ def test_shipped_cards_have_ten_phrasings_and_two_held_out():
     [
         ({"descripton": "x"}, "descripton", "unknown key, did you mean description?"),
         ({"source": {"type": "jsonl", "trian": "a.jsonl"}}, "  trian", "unknown key, did you mean train?"),
-        ({"source": {"type": "parquet"}}, "source", "source: "),
+        ({"source": {"type": "parket"}}, "source", "source: "),
         ({"metrics": ["rogue"]}, "metrics", "unknown metric rogue, did you mean rouge?"),
         ({"max_examples": 0}, "max_examples", "max_examples: "),
-        ({"shots": [2]}, "- 2", "shots.0: "),
+        ({"shots": [-1]}, "- -1", "shots.0: "),
+        ({"shots": [2, 2]}, "shots", "shots: a number stands there twice"),
+        ({"options": {"choices": ["a", "b"], "style": ["none"]}}, "  style", "unknown key, did you mean styles?"),
+        ({"options": {"styles": ["none"]}}, "options", "give either choices"),
+        (
+            {"fields": {"dialogue": {"colum": "d"}, "summary": "summary"}},
+            "    colum",
+            "unknown key, did you mean column?",
+        ),
+        (
+            {"fields": {"dialogue": {"column": "d", "codec": "cod"}, "summary": "summary"}},
+            "    codec",
+            "unknown codec cod, did you mean code?",
+        ),
+        ({"templates": [template(0, inputs="{dialogue} {options}")]}, "  inputs", "needs options: in the card"),
         ({"inverted": ["t77"]}, "inverted", "inverted: no template has the id t77"),
         ({"fields": {}}, "fields", "no fields"),
         ({"templates": []}, "templates", "no templates"),
         ({"templates": "dialog_summarization"}, "templates", "did you mean dialogue_summarization?"),
         ({"templates": [template(0), template(0)]}, "- id: t00", "t00 stands here twice"),
-        ({"templates": [template(0, id="heldout")]}, "- id", "names the mixture"),
+        ({"templates": [template(0, id="heldout")]}, "- id", "names a mixture"),
         ({"templates": [template(0, inputs="{dialog}")]}, "  inputs", "unknown field {dialog}, did you mean dialogue?"),
         ({"templates": [template(0, inputs="{dialogue")]}, "  inputs", "double it"),
         ({"templates": [template(0, targets="same")]}, "  targets", "no placeholder"),
@@ -73,43 +88,50 @@ def test_errors_of_a_template_file_name_that_file(make_card):
     assert [t.id for t in load_card(path).templates] == ["t00", "t01"]
 
 
+def test_a_card_that_names_itself_as_its_templates_is_refused(make_card):
+    path = make_card(templates="card")
+    assert path.name == "card.yaml"
+    assert message(load_card, path).startswith(f"{path}:")
+    assert "no template file card" in message(load_card, path)
+
+
 def test_names_resolve_to_templates_and_mixtures(make_card):
-    cards = all_cards([make_card()])
+    catalog = load_catalog([make_card()])
 
     def ids(*names):
-        return [f"{card.name}.{t.id}" for card, t in resolve(names, cards)]
+        return [card.task_name(phrasing) for card, phrasing in catalog.resolve(names)]
 
     assert ids("tiny") == ["tiny.t00", "tiny.t01"]
     assert ids("tiny.heldout") == ["tiny.t02"]
     assert ids("tiny.t01", "tiny") == ["tiny.t01", "tiny.t00"]
-    assert set(task_names(cards)) > {"tiny", "tiny.heldout", "tiny.t00"}
+    assert set(catalog.task_names()) > {"tiny", "tiny.heldout", "tiny.t00"}
 
 
 def test_unknown_names_get_a_suggestion(make_card):
-    cards = all_cards([make_card()])
-    assert message(resolve, "samsun", cards) == "samsun: unknown task or mixture, did you mean samsum?"
-    assert "did you mean tiny.t02?" in message(resolve, "tiny.t22", cards)
-    assert "known are dialogsum, samsum, support_chats, tiny" in message(resolve, "zzz", cards)
+    resolve = load_catalog([make_card()]).resolve
+    assert message(resolve, "samsun") == "samsun: unknown task or mixture, did you mean samsum?"
+    assert "did you mean tiny.t02?" in message(resolve, "tiny.t22")
+    assert "samsum, squad, support_chats, wnut17, tiny" in message(resolve, "zzz")
 
 
 def test_a_held_out_data_set_is_in_no_training_mixture(make_card):
-    cards = all_cards([make_card(heldout=True)])
-    assert "tiny" not in task_names(cards)
-    assert "use tiny.heldout" in message(resolve, "tiny", cards)
-    assert len(resolve("tiny.heldout", cards)) == 3
+    catalog = load_catalog([make_card(heldout=True)])
+    assert "tiny" not in catalog.task_names()
+    assert "use tiny.heldout" in message(catalog.resolve, "tiny")
+    assert len(catalog.resolve("tiny.heldout")) == 3
 
 
-def test_inverted_templates_are_tasks_and_in_no_mixture(make_card):
+def test_inverted_templates_are_tasks_in_a_mixture_of_their_own(make_card):
     templates = [template(0), {"id": "back", "inputs": "{summary}", "targets": "{dialogue}"}]
-    cards = all_cards([make_card(templates=templates, inverted=["back"])])
-    assert [t.id for _, t in resolve("tiny", cards)] == ["t00"]
-    assert [t.id for _, t in resolve("tiny.back", cards)] == ["back"]
+    resolve = load_catalog([make_card(templates=templates, inverted=["back"])]).resolve
+    assert [p.id for _, p in resolve("tiny")] == ["t00"]
+    assert [p.id for _, p in resolve("tiny.inverted")] == [p.id for _, p in resolve("tiny.back")] == ["back"]
 
 
 def test_folders_of_cards_are_read_and_names_are_unique(make_card, tmp_path):
     path = make_card()
-    assert "tiny" in all_cards([path.parent])
-    assert "tiny" in all_cards([path, path.parent])  # the same file twice is one card
+    assert "tiny" in load_catalog([path.parent]).cards
+    assert "tiny" in load_catalog([path, path.parent]).cards  # the same file twice is one card
     make_card(name="samsum")
-    assert "samsum is taken by" in message(all_cards, [tmp_path / "cards" / "samsum"])
-    assert "no card (*.yaml)" in message(all_cards, [tmp_path])
+    assert "samsum is taken by" in message(load_catalog, [tmp_path / "cards" / "samsum"])
+    assert "no card (*.yaml)" in message(load_catalog, [tmp_path])

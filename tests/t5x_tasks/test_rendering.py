@@ -1,13 +1,14 @@
 import pytest
 
-from t5x_tasks.card import load_card
+from t5x_tasks.card_file import load_card
 from t5x_tasks.rendering import fill, is_blank, placeholders, render
+from t5x_tasks.sources import Row
 
 
 def test_a_value_with_braces_is_not_filled_again(make_card):
     card = load_card(make_card())
-    row = {"id": "c", "dialogue": "Eve: {summary} and {{dialogue}}", "summary": "{dialogue}"}
-    rendering = render(card, card.templates[0], row)
+    row = Row("c", {"dialogue": "Eve: {summary} and {{dialogue}}", "summary": "{dialogue}"})
+    rendering = render(card, card.phrasings[0], row)
     assert rendering.inputs == "Summarize.\n\nEve: {summary} and {{dialogue}}\n\nSummary:"
     assert rendering.targets == "{dialogue}"
 
@@ -26,7 +27,7 @@ def test_lone_braces_are_refused(template):
 def test_all_references_are_rendered_and_the_first_is_the_target(make_card):
     templates = [{"id": "t00", "inputs": "{dialogue}", "targets": "Summary: {summary}"}]
     card = load_card(make_card(references="summaries", templates=templates))
-    rendering = render(card, card.templates[0], {"id": "a", "dialogue": "x", "summaries": ["one", "two"]})
+    rendering = render(card, card.phrasings[0], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
     assert rendering.targets == "Summary: one"
     assert rendering.references == ["Summary: one", "Summary: two"]
 
@@ -37,7 +38,7 @@ def test_an_inverted_template_asks_from_the_first_reference(make_card):
         {"id": "back", "inputs": "Write the dialogue: {summary}", "targets": "{dialogue}"},
     ]
     card = load_card(make_card(references="summaries", templates=templates, inverted=["back"]))
-    rendering = render(card, card.templates[1], {"id": "a", "dialogue": "x", "summaries": ["one", "two"]})
+    rendering = render(card, card.phrasings[1], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
     assert (rendering.inputs, rendering.references) == ("Write the dialogue: one", ["x"])
 
 

@@ -1,0 +1,201 @@
+"""The catalog: all cards and mixtures that are known, and what a name stands for.
+
+catalog = load_catalog(["my_cards/"])
+catalog.resolve("dialogsum")          # (card, phrasing) pairs: the tasks behind a name
+catalog.examples_per_epoch(...)       # how much of each data set an epoch of a mixture holds
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.card_file import card_from
+from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.located_yaml import read_yaml
+from t5x_tasks.mixture import Mixture, mixture_from
+
+_HERE = Path(__file__).parent
+KINDS = ("heldout", "inverted")  # dialogsum.heldout, dialogsum.inverted
+
+
+def dataset_name(card: Card, phrasing: Phrasing) -> str:
+    """Returns the name under which the phrasings of the same examples are drawn from: inverted ones are drawn apart."""
+    return card.name + ".inverted" * phrasing.inverted
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Cards and mixtures by name. No name stands for both."""
+
+    cards: Mapping[str, Card]
+    mixtures: Mapping[str, Mixture]
+
+    def resolve(self, names: str | Sequence[str]) -> list[tuple[Card, Phrasing]]:
+        """Returns the (card, phrasing) pairs behind names of tasks and mixtures, each once, in order.
+
+        `dialogsum.t00` is a task; `dialogsum` the mixture of its training phrasings; `dialogsum.heldout` that of its
+        held-out ones, `dialogsum.inverted` that of its inverted ones; `multitask` a mixture of data sets.
+
+        Raises:
+          UserError: no such name, with a suggestion; or a mixture that has no phrasings, or that contains itself.
+        """
+        pairs: dict[tuple[str, str], tuple[Card, Phrasing]] = {}
+        for name in [names] if isinstance(names, str) else names:
+            for card, phrasing, _ in self._leaves(name, ()):
+                pairs[card.name, phrasing.id] = (card, phrasing)
+        return list(pairs.values())
+
+    def knows(self, name: str) -> bool:
+        """Tells whether a name is of a card or mixture here, though it may name none of the card's phrasings."""
+        return name in self.mixtures or name.partition(".")[0] in self.cards
+
+    def refuse_heldout(self, names: str | Sequence[str]) -> None:
+        """Raises UserError if something behind `names` may not be trained on; the message names the way to it."""
+        for name in [names] if isinstance(names, str) else names:
+            for card, phrasing, way in self._leaves(name, (), training=True):
+                where = " -> ".join(way)
+                if card.heldout:
+                    raise UserError(
+                        f"{where}: {card.path} holds {card.name} out of training (heldout: true); take it out of the mixture"
+                    )
+                if phrasing.split == "heldout":
+                    raise UserError(
+                        f"{where}: a held-out phrasing is evaluated, never trained on; train on {card.name}"
+                    )
+
+    def members(self, name: str) -> list[str]:
+        """Returns the data sets and tasks that a mixture comes to, each once; of any other name, the name itself."""
+        if name not in self.mixtures:
+            return [name]
+        return list(dict.fromkeys(way[-1] for _, _, way in self._leaves(name, ())))
+
+    def examples_per_epoch(
+        self, name: str, size: Callable[[str], int], *, rate_cap: int | None = None
+    ) -> dict[str, int]:
+        """Returns how many examples of each data set an epoch of a task or mixture holds: 1 or more, or 0 of an empty one.
+
+        Args:
+          size: data set (`dialogsum`, `dialogsum.inverted`) -> examples of its training split.
+          rate_cap: the most that any data set brings, beside its card's `max_examples`.
+
+        Raises:
+          UserError: as `resolve`.
+        """
+        exact = self._amounts(name, size, rate_cap, ())
+        return {dataset: max(1, round(amount)) if amount else 0 for dataset, amount in exact.items()}
+
+    def task_names(self) -> list[str]:
+        """Returns every name that `resolve` knows: mixtures first."""
+        kinds = ("", *KINDS)
+        pools = [_dotted(c.name, kind) for c in self.cards.values() for kind in kinds if c.pool(kind)]
+        return [*self.mixtures, *pools, *(c.task_name(p) for c in self.cards.values() for p in c.phrasings)]
+
+    def _amounts(
+        self, name: str, size: Callable[[str], int], rate_cap: int | None, way: tuple[str, ...]
+    ) -> dict[str, float]:
+        mixture = self.mixtures.get(name)
+        amounts: dict[str, float] = {}
+        if mixture is None:
+            for card, phrasing in self._leaf(name, way):
+                caps = [cap for cap in (card.max_examples, rate_cap) if cap is not None]
+                dataset = dataset_name(card, phrasing)
+                amounts[dataset] = min([size(dataset), *caps])
+            return amounts
+        way = self._enter(mixture, way)
+        parts = [self._amounts(member.name, size, rate_cap, way) for member in mixture.members]
+        totals = [sum(part.values()) for part in parts]
+        for part, total, share in zip(parts, totals, mixture.divide(totals), strict=True):
+            for dataset, amount in part.items():
+                amounts[dataset] = amounts.get(dataset, 0.0) + (share * amount / total if total else 0.0)
+        return amounts
+
+    def _leaves(
+        self, name: str, way: tuple[str, ...], *, training: bool = False
+    ) -> Iterable[tuple[Card, Phrasing, tuple[str, ...]]]:
+        """Yields the tasks behind a name, with the names on the way to them."""
+        mixture = self.mixtures.get(name)
+        if mixture is not None:
+            way = self._enter(mixture, way)
+            for member in mixture.members:
+                yield from self._leaves(member.name, way, training=training)
+            return
+        for card, phrasing in self._leaf(name, way, training=training):
+            yield card, phrasing, (*way, name)
+
+    def _enter(self, mixture: Mixture, way: tuple[str, ...]) -> tuple[str, ...]:
+        if mixture.name in way:
+            raise UserError(f"{mixture.path}: {' -> '.join((*way, mixture.name))}: a mixture that contains itself")
+        return (*way, mixture.name)
+
+    def _leaf(self, name: str, way: tuple[str, ...], *, training: bool = False) -> list[tuple[Card, Phrasing]]:
+        dataset, _, rest = name.partition(".")
+        card = self.cards.get(dataset)
+        where = " -> ".join((*way, name))
+        if card is None:
+            known = self.task_names()
+            hint = suggest(name, known) or (
+                f"; known are {', '.join([*self.mixtures, *self.cards])}, and what the Python files of data.modules add to SeqIO"
+            )
+            raise UserError(f"{where}: unknown task or mixture{hint}")
+        if rest in ("", *KINDS):
+            phrasings = card.pool(rest)
+            if not phrasings and card.heldout and training:  # refuse_heldout says why
+                phrasings = card.pool("heldout")
+            if not phrasings:
+                raise UserError(f"{where}: {_why_empty(card, rest)}")
+            return [(card, phrasing) for phrasing in phrasings]
+        for phrasing in card.phrasings:
+            if phrasing.id == rest:
+                return [(card, phrasing)]
+        known = [card.task_name(phrasing) for phrasing in card.phrasings]
+        raise UserError(f"{where}: {card.path} has no phrasing {rest}{suggest(name, known)}")
+
+
+def load_catalog(paths: Sequence[str | PathLike[str]] = ()) -> Catalog:
+    """Loads the shipped cards and mixtures and those in the given files and folders.
+
+    A YAML file with `members` is a mixture, any other a card.
+
+    Raises:
+      UserError: a path is not there, a folder holds nothing, a file is wrong, or two have one name.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{path}: no card (*.yaml) in this folder")
+        files += found
+    shipped = [*sorted((_HERE / "cards").glob("*.yaml")), *sorted((_HERE / "mixtures").glob("*.yaml"))]
+    cards: dict[str, Card] = {}
+    mixtures: dict[str, Mixture] = {}
+    for file in dict.fromkeys([*shipped, *(file.resolve() for file in files)]):
+        values, lines = read_yaml(file)
+        if isinstance(values, list) and any(isinstance(v, dict) and "inputs" in v for v in values):
+            continue  # a file of templates beside its card
+        if isinstance(values, dict) and "members" in values:
+            entry: Card | Mixture = mixture_from(values, lines, file)
+        else:
+            entry = card_from(values, lines, file)
+        if (other := cards.get(entry.name) or mixtures.get(entry.name)) is not None:
+            raise UserError(f"{file}: name: {entry.name} is taken by {other.path}; choose another")
+        if isinstance(entry, Mixture):
+            mixtures[entry.name] = entry
+        else:
+            cards[entry.name] = entry
+    return Catalog(cards, mixtures)
+
+
+def _dotted(name: str, kind: str) -> str:
+    return f"{name}.{kind}" if kind else name
+
+
+def _why_empty(card: Card, kind: str) -> str:
+    if kind == "inverted":
+        return "it has no inverted templates" if not card.heldout else "the whole data set is held out"
+    if card.heldout:
+        return f"the whole data set is held out; use {card.name}.heldout, to evaluate"
+    if kind == "heldout":
+        return f"no template is held out; all are in {card.name}"
+    return f"all its templates are held out; use {card.name}.heldout"

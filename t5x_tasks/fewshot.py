@@ -1,0 +1,83 @@
+"""Exemplars: solved examples before the question, drawn from the training split, never the question itself.
+
+Which they are is a function of the example's id and the phrasing alone, so that every machine and every run of the same
+data sees the same; each example has its own. What does not fit into the row is left out from the last exemplar on, as
+a whole, and counted.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.hashing import example_key, mix
+from t5x_tasks.rendering import is_blank, question, render, shot
+from t5x_tasks.sources import Row
+from t5x_tasks.vocabulary import Vocabulary
+
+AUTO_FIT = 1024  # tokens of inputs, where `data.lengths: auto` has not chosen them yet
+_TRIES = 8  # positions looked at for each exemplar before it is left out: repeated questions are rare
+
+
+class Exemplars:
+    """Draws exemplars for the rows of one phrasing.
+
+    Args:
+      rows: of the training split, in order. Those with an empty field are never drawn.
+      fit: tokens that the inputs may have, with end of sequence.
+    """
+
+    def __init__(self, card: Card, phrasing: Phrasing, rows: Sequence[Row], vocabulary: Vocabulary, fit: int):
+        self._card = card
+        self._phrasing = phrasing
+        self._pool = [row for row in rows if not any(map(is_blank, row.fields.values()))]
+        self._vocabulary = vocabulary
+        self._fit = fit
+        self.asked = 0
+        self.kept = 0
+
+    def choose(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Returns the exemplars of each row, `phrasing.shots` or fewer, and counts them in `asked` and `kept`."""
+        card, phrasing = self._card, self._phrasing
+        own = self._vocabulary.encode_batch([render(card, phrasing, row).inputs for row in rows])
+        chosen: list[list[Row]] = []
+        for row, ids, order in zip(rows, own, self._orders(rows), strict=True):
+            left = self._fit - 1 - len(ids)
+            kept: list[Row] = []
+            for index in self._draw(row, order):
+                left -= self._lengths[index]
+                if left < 0:
+                    break
+                kept.append(self._pool[index])
+            self.asked += phrasing.shots
+            self.kept += len(kept)
+            chosen.append(kept)
+        return chosen
+
+    def _orders(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Returns the positions in the pool that are looked at for each row, a batch at once: rows one by one take 60 us."""
+        if not self._pool or not rows:
+            return [[] for _ in rows]
+        keys = np.array([[example_key(row.id)] for row in rows], np.uint64)
+        seeds = mix(mix(keys) ^ np.uint64(example_key(self._card.task_name(self._phrasing))))
+        tries = np.arange(self._phrasing.shots * _TRIES, dtype=np.uint64)
+        return (mix(seeds + tries) % np.uint64(len(self._pool))).tolist()
+
+    def _draw(self, row: Row, order: list[int]) -> list[int]:
+        card, shots = self._card, self._phrasing.shots
+        drawn: list[int] = []
+        asked = question(card, row)
+        for index in order:
+            if len(drawn) == shots:
+                break
+            other = self._pool[index]
+            if index not in drawn and other.id != row.id and question(card, other) != asked:
+                drawn.append(index)
+        return drawn
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        """Tokens of each exemplar. Tokens do not cross white space, so those of a row are the sum of its parts'."""
+        renderings = [render(self._card, self._phrasing, row) for row in self._pool]
+        return [len(ids) for ids in self._vocabulary.encode_batch([shot(r.inputs, r.targets) for r in renderings])]
