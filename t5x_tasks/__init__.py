@@ -15,6 +15,7 @@ def install(
     root: str | PathLike[str] | None = None,
     cards: Sequence[str | PathLike[str]] = (),
     vocabulary: str | PathLike[str] | None = None,
+    inputs_length: int = 512,
 ) -> list[str]:
     """Registers every shipped card and the given ones with SeqIO; returns the names of the tasks and mixtures.
 
@@ -26,10 +27,11 @@ def install(
       cards: files, or folders of files, with more cards.
       vocabulary: SentencePiece model: a file, a folder with `spiece.model`, or `hf://owner/name`; nothing is fetched
         before the first example is tokenised. FLAN-T5's own if None.
+      inputs_length: tokens that inputs with exemplars may have; exemplars that do not fit are left out.
 
     Raises:
       UserError: a card is wrong, or one of its names is taken by a task that is not of this package.
     """
     from t5x_tasks.registry import install_cards  # imports SeqIO and with it TensorFlow: 9 s
 
-    return install_cards(root=root, cards=cards, vocabulary=vocabulary)
+    return install_cards(root, cards, vocabulary, inputs_length)

@@ -13,7 +13,6 @@ Knows nothing about cards, and imports neither JAX nor TensorFlow.
 
 import contextlib
 import errno
-import hashlib
 import itertools
 import json
 import os
@@ -29,6 +28,7 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.hashing import example_key
 
 FORMAT = 1
 SHARD_BYTES = 256 * 2**20
@@ -40,7 +40,7 @@ _WRITER_OPTIONS = "group_size:1,uncompressed"
 # Without a pool and with a buffer of about a record, `read(i, i + 1)` takes 4 us. The batched `read([i, ...])` goes
 # through a thread pool and takes 0.5 to 2 ms a call, which is too much for the 20 records a template has in a batch.
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
-_READER_BUFFER_BYTES = 4096
+_READER_BUFFER_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,6 @@ class Example:
     inputs_ids: np.ndarray
     targets_ids: np.ndarray
     json: dict[str, Any] | None = None
-
-
-def example_key(example_id: str) -> int:
-    """Returns the 64-bit hash that stands for an example's id wherever it is hashed on: the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(example_id.encode(), digest_size=8).digest(), "little")
 
 
 @contextlib.contextmanager
@@ -157,6 +152,7 @@ class CachedSplit:
       lengths: [n, 2] int32, tokens of inputs and targets with end-of-sequence.
       keys: [n] uint64, `example_key` of the ids; equal over the templates of a data set.
       dtype: of the stored tokens, uint16 or uint32.
+      shard_sizes: records in each shard.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], lengths: np.ndarray, keys: np.ndarray):
@@ -166,7 +162,8 @@ class CachedSplit:
         self.keys = keys
         self.dtype = np.dtype(manifest["dtype"])
         self.has_text: bool = manifest["text"]
-        self._shard_starts = np.cumsum([0] + [shard["records"] for shard in manifest["shards"]])
+        self.shard_sizes: list[int] = [shard["records"] for shard in manifest["shards"]]
+        self._shard_starts = np.cumsum([0, *self.shard_sizes])
         self._readers: list[Any] = [None] * len(manifest["shards"])
 
     @classmethod
@@ -194,7 +191,7 @@ class CachedSplit:
                     raise ValueError(f"{shard['name']} has {size} bytes, not {shard['bytes']}")
             return cls(folder, manifest, lengths, keys)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise _damaged(folder, error) from error
+            raise damaged(folder, error) from error
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -209,15 +206,15 @@ class CachedSplit:
             raise IndexError(f"{self.folder}: index outside 0..{len(self) - 1}")
         shards = np.searchsorted(self._shard_starts, indices, side="right") - 1
         positions = (indices - self._shard_starts[shards]).tolist()
-        readers = {shard: self._reader(shard) for shard in np.unique(shards).tolist()}
+        readers = {shard: self.reader(shard) for shard in np.unique(shards).tolist()}
         try:
             found = [readers[s].read(p, p + 1)[0] for s, p in zip(shards.tolist(), positions, strict=True)]
         except RuntimeError as error:  # a checksum that does not fit
-            raise _damaged(self.folder, error) from error
+            raise damaged(self.folder, error) from error
         sizes = self.lengths[indices].sum(1) * self.dtype.itemsize
         stored = np.fromiter(map(len, found), np.int64, len(found))
         if not np.all(stored >= sizes if self.has_text else stored == sizes):
-            raise _damaged(self.folder, "records do not fit lengths.npy")
+            raise damaged(self.folder, "records do not fit lengths.npy")
         return found
 
     def tokens(self, indices: Sequence[int] | np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -236,7 +233,8 @@ class CachedSplit:
         (record,) = self.records([index])
         return json.loads(record[int(self.lengths[index].sum()) * self.dtype.itemsize :])
 
-    def _reader(self, shard: int) -> Any:
+    def reader(self, shard: int) -> Any:
+        """Returns the ArrayRecord reader of a shard; `read(i, i + 1)` is the fast way."""
         # Two threads may both open the reader; one of the two is dropped, which does no harm.
         reader = self._readers[shard]
         if reader is None:
@@ -247,7 +245,7 @@ class CachedSplit:
                 str(path), _READER_OPTIONS, file_reader_buffer_size=_READER_BUFFER_BYTES
             )
             if not path.is_file() or reader.num_records() != entry["records"]:
-                raise _damaged(self.folder, f"{entry['name']} does not hold {entry['records']} records")
+                raise damaged(self.folder, f"{entry['name']} does not hold {entry['records']} records")
             self._readers[shard] = reader
         return reader
 
@@ -403,7 +401,8 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _damaged(folder: Path, why: object) -> UserError:
+def damaged(folder: Path, why: object) -> UserError:
+    """Returns the error that a cache folder cannot be read."""
     return UserError(f"{folder}: damaged cache ({why}); delete this folder, it is then prepared anew")
 
 

@@ -45,6 +45,15 @@ class DataConfig(Section):
     rate_cap: int | None = Field(
         default=None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
     )
+    dedupe: bool = Field(
+        default=False, description="leave rows out of training whose inputs stand in another split (also a card's key)"
+    )
+    skip_missing: bool = Field(
+        default=False, description="train a mixture without the data sets that are out of reach, and say so"
+    )
+    modules: tuple[str, ...] = Field(
+        default=(), description="Python files or modules that add plain SeqIO tasks and mixtures"
+    )
     cache: str | None = Field(
         default=None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x"
     )

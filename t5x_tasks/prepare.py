@@ -1,69 +1,40 @@
-"""Prepare: from cards to the token cache, once; natively, without SeqIO and TensorFlow.
+"""Prepare: from cards to the token cache, once; natively, without SeqIO and TensorFlow, on all cores.
 
-Rows are read once a data set and split, rendered with each template and tokenised by SentencePiece in batches on all
-cores. All templates of a data set hold the same rows in the same order: index i is the same example in each.
+Rows are read once a data set and split, rendered in each phrasing and tokenised by SentencePiece in batches. All
+phrasings of a data set hold the same rows in the same order: index i is the same example in each. See prepare_split.py
+for the work itself; here is decided what is missing, and it is dealt out to processes.
 """
 
-import contextlib
-import functools
 import hashlib
 import json
+import math
+import os
+import pickle
+import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-
-from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
-from t5x_tasks.card import Card, Template, all_cards, resolve
+from t5x_tasks.cache import is_prepared
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.catalog import Catalog, dataset_name, load_catalog
 from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import Rendering, field_values, is_blank, placeholders, render
-from t5x_tasks.sources import locate, read_rows, source_digest
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.fewshot import AUTO_FIT
+from t5x_tasks.modules import prepare_modules
+from t5x_tasks.prepare_split import Job, Written, run
+from t5x_tasks.prepared import Data, Prepared
+from t5x_tasks.progress import Progress
+from t5x_tasks.recipe import is_at_hand, prepared_before, recipe, source_identity
+from t5x_tasks.sources import locate
+from t5x_tasks.vocabulary import Vocabulary, num_cores
 
-Row = dict[str, Any]
-Ids = np.ndarray  # 1-D int32
+__all__ = ["Data", "Prepared", "ensure_prepared"]
 
-_BATCH = 1024  # rows tokenised at once
-_SHOWN_IDS = 20  # of skipped rows, in the manifest
-
-
-class Data(Protocol):
-    """The part of `configuration.DataConfig` that preparing needs."""
-
-    @property
-    def cards(self) -> tuple[str, ...]: ...
-    @property
-    def root(self) -> str | None: ...
-    def cache_folder(self) -> Path: ...
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared task and split: `open()` gives its tokens.
-
-    Attributes:
-      task: dialogsum.t00.
-      dataset: dialogsum.
-      template: t00.
-      split: train, validation or test.
-      folder: of the cache.
-      max_examples: what the card lets this data set bring to an epoch of a mixture; None for all.
-    """
-
-    task: str
-    dataset: str
-    template: str
-    split: str
-    folder: Path
-    max_examples: int | None
-
-    def open(self) -> CachedSplit:
-        return CachedSplit.open(self.folder)
+_INLINE_BYTES = 30_000_000  # of source times phrasings: below, starting processes takes longer than they save
+_JOBS_PER_CORE = 4  # so that no core waits long for the last one
 
 
 def ensure_prepared(
@@ -73,240 +44,232 @@ def ensure_prepared(
     data: Data,
     vocabulary: Vocabulary,
     text: bool = False,
+    catalog: Catalog | None = None,
+    optional: bool = False,
     progress: bool = True,
 ) -> list[Prepared]:
-    """Prepares what is missing or out of date, and returns one entry for each template's task behind `names`.
+    """Prepares what is missing or out of date, and returns one entry for each task behind `names`.
 
     Without `text` (training) rows with an empty field are left out, counted and reported; with `text` (evaluation) they
     stay, and each example's texts, references and fields are stored beside its tokens.
 
-    A prepared split is used as it is when its card, template, vocabulary, source and this code are the same: their hash is in
-    the name of its folder, so that runs on different data never share one. When the source is not at hand (a machine that
-    has only the cache; the hub out of reach), what the same card made before is used, and a line says so.
+    A prepared split is used as it is when its card, phrasing, vocabulary, source and this code are the same: their hash
+    is in the name of its folder, so that runs on different data never share one. When the source is not at hand (a
+    machine that has only the cache; the hub out of reach), what the same card made before is used, and a line says so.
 
     Args:
-      names: tasks (`dialogsum.t00`) or mixtures (`dialogsum`, `dialogsum.heldout`).
-      data: cards, root and cache folder.
-      progress: one line on stderr for every data set and split written.
+      names: tasks (`dialogsum.t00`) or mixtures (`dialogsum`, `dialogsum.heldout`, `multitask`), or plain SeqIO ones of
+        the user's (see modules.py).
+      data: cards, root, modules and cache folder.
+      catalog: of these cards, where the caller has loaded it.
+      optional: leave out the data sets of a mixture that have no such split (many have no validation split), if any has.
+      progress: lines on stderr for what is written.
 
     Raises:
-      UserError: see `resolve`, `read_rows` and `write_split`; or held-out data or phrasings were asked for as training data.
+      UserError: see `Catalog.resolve`, `read_rows` and `write_split`; or held-out data or phrasings were asked for as
+        training data.
     """
-    pairs = resolve(names, all_cards(data.cards))
+    catalog = catalog or load_catalog(data.cards)
+    names = [names] if isinstance(names, str) else list(names)
+    plain: list[Prepared] = []
+    if data.modules and (others := [name for name in names if not catalog.knows(name)]):
+        plain = prepare_modules(
+            others, split, data=data, vocabulary=vocabulary, text=text, optional=optional, known=catalog.task_names(),
+            progress=progress,
+        )  # fmt: skip
+        if not (names := [name for name in names if name not in others]):
+            return plain
     if split == "train" and not text:
-        _refuse_heldout(pairs)
-    prepared: list[Prepared] = []
-    for card in {card.name: card for card, _ in pairs}.values():
-        templates = [template for other, template in pairs if other.name == card.name]
-        work = _DatasetSplit(card, split, data, vocabulary, text)
-        for template in templates:
-            folder = work.prepare(template)
-            prepared.append(
-                Prepared(card.task_name(template), card.name, template.id, split, folder, card.max_examples)
-            )
-        if work.fallbacks:  # one line for all phrasings
-            print(work.fallbacks[0], file=sys.stderr, flush=True)
-        if progress and work.written:
-            print(work.report(), file=sys.stderr, flush=True)
+        catalog.refuse_heldout(names)
+    pairs = catalog.resolve(names)
+    if optional and any(split in card.splits for card, _ in pairs):
+        pairs = [(card, phrasing) for card, phrasing in pairs if split in card.splits]
+    works = [
+        _Dataset(card, [p for c, p in pairs if c.name == card.name], split, data, vocabulary, text)
+        for card in {card.name: card for card, _ in pairs}.values()
+    ]
+    portion = sum(work.cost for work in works) / (num_cores() * _JOBS_PER_CORE)
+    jobs = [(work, job) for work in works for job in work.jobs(portion)]
+    total = sum(len(job.phrasings) for _, job in jobs)
+    with Progress(total, enabled=progress) as shown, closing(_deal_out(jobs, vocabulary)) as dealt:
+        for (work, job), results in dealt:
+            try:
+                for written in results:
+                    work.written.append(written)
+                    shown.advance()
+            except UserError as error:
+                work.fall_back(job, error, skip=data.skip_missing and len(works) > 1)
+    for work in works if progress else []:
+        work.report()
+    prepared = [*plain, *(entry for work in works for entry in work.prepared())]
+    if not prepared:
+        raise UserError(f"{', '.join(names)}: none of its data is at hand; see the lines above")
     return prepared
 
 
-def _refuse_heldout(pairs: list[tuple[Card, Template]]) -> None:
-    for card, template in pairs:
-        if card.heldout:
-            raise UserError(
-                f"{card.name}: {card.path} holds it out of training (heldout: true); train on another data set"
-            )
-        if template.split == "heldout":
-            name = card.task_name(template)
-            raise UserError(f"{name}: a held-out phrasing is evaluated, never trained on; train on {card.name}")
+class _Dataset:
+    """The phrasings of one data set and split: which folders they have, and which are missing."""
 
+    def __init__(
+        self, card: Card, phrasings: list[Phrasing], split: str, data: Data, vocabulary: Vocabulary, text: bool
+    ):
+        self.written: list[Written] = []
+        self._card, self._split, self._data, self._text = card, split, data, text
+        self._vocabulary = vocabulary
+        self._identity = source_identity(card, split, data.root)
+        self._dedupe = (card.dedupe or data.dedupe) and split == "train" and not text
+        self._fit = AUTO_FIT if data.lengths == "auto" else data.lengths.inputs
+        self._skipped = self._said = False
+        self._folders = {phrasing: self._folder(phrasing) for phrasing in phrasings}
 
-class _DatasetSplit:
-    """Prepares the templates of one data set and split; what they share is read and tokenised once."""
+        self._missing = tuple((p, *made) for p, made in self._folders.items() if not is_prepared(made[0]))
+        self.cost = len(self._missing) * self._source_bytes()
 
-    def __init__(self, card: Card, split: str, data: Data, vocabulary: Vocabulary, text: bool):
-        self.card = card
-        self.split = split
-        self.data = data
-        self.vocabulary = vocabulary
-        self.text = text
-        self.source = _source_identity(card, split, data.root)
-        self.written: list[CachedSplit] = []  # by this process; what was there already is not in it
-        self.fallbacks: list[str] = []
-        self.seconds = 0.0
-        self._targets: dict[str, list[Ids]] = {}  # template's targets -> ids of all rows
+    def jobs(self, portion: float) -> list[Job]:
+        """Returns what is to do, cut into portions of about this cost: each process reads its rows again."""
+        if not self._missing:
+            return []
+        job = Job(
+            card=self._card,
+            split=self._split,
+            root=self._data.root,
+            phrasings=self._missing,
+            identity=self._identity,
+            vocabulary=str(self._vocabulary.path),
+            text=self._text,
+            dedupe=self._dedupe,
+            fit=self._fit,
+        )
+        if num_cores() == 1 or self.cost < _INLINE_BYTES:
+            return [job]
+        count = len(self._missing)
+        size = -(-count // min(count, math.ceil(self.cost / portion)))
+        portions = [self._missing[start : start + size] for start in range(0, count, size)]
+        return [replace(job, phrasings=portion, threads=1) for portion in portions]
 
-    def prepare(self, template: Template) -> Path:
-        name = self.card.task_name(template)
-        recipe = _recipe(self.card, template, self.vocabulary)
-        suffix = "-text" if self.text else ""
-        folders = self.data.cache_folder() / name
-        fingerprint = hashlib.sha256(f"{recipe} {self.source}".encode()).hexdigest()
-        folder = folders / f"{self.split}-{fingerprint[:16]}{suffix}"
-        if is_prepared(folder):
-            return folder
-        try:
-            _ = self._rows_and_empty  # read now, before anything is written
-        except UserError as error:
-            if self.source and not self.source.startswith("hub:"):
-                raise  # the file is there and it is wrong
-            if (before := _prepared_before(folders, f"{self.split}-*", recipe, self.text)) is None:
-                raise
-            self.fallbacks.append(
-                f"{name} {self.split}: prepared before is used, for the source is not at hand ({error})"
-            )
-            return before
-        with task_lock(folder.parent):
-            if is_prepared(folder):  # another process was faster
-                return folder
-            start = time.perf_counter()
-            manifest = {
-                "task": name,
-                "split": self.split,
-                "fingerprint": fingerprint,
-                "recipe": recipe,
-                "source": str(locate(self.card, self.split, self.data.root)),
-                "source_identity": self.source,
-                "vocabulary_sha256": self.vocabulary.sha256,
-                "counts": self._counts(template),
-            }
-            written = write_split(
-                folder,
-                self._examples(template),
-                manifest,
-                vocabulary_size=self.vocabulary.size,
-                text=self.text,
-                eos_id=self.vocabulary.eos_id,
-                unk_id=self.vocabulary.unk_id,
-            )
-            self.written.append(written)
-            self.seconds += time.perf_counter() - start
-        return folder
+    def fall_back(self, job: Job, error: UserError, *, skip: bool) -> None:
+        """Uses what was prepared before where the source is not at hand. Raises `error` where that is no way out."""
+        if is_at_hand(self._identity):
+            raise error  # the file is there and it is wrong
+        for phrasing, _, made_by in job.phrasings:
+            folders = self._data.cache_folder() / self._card.task_name(phrasing)
+            before = prepared_before(folders, self._split, made_by, self._text)
+            if before is None and skip:
+                self._say_once(f"{self._card.name} {self._split}: left out (data.skip_missing), for {error}")
+                self._skipped = True
+                return
+            if before is None:
+                raise error
+            self._folders[phrasing] = (before, made_by)
+        name = self._card.task_name(job.phrasings[0][0])
+        self._say_once(f"{name} {self._split}: prepared before is used, for the source is not at hand ({error})")
 
-    def report(self) -> str:
+    def report(self) -> None:
         """Says in one line what was written and what became of the rows."""
-        counts = [split.manifest["counts"] for split in self.written]
-        unknown = sum(sum(c["unknown_tokens"].values()) for c in counts)
-        tokens = sum(int(split.lengths.sum()) for split in self.written)
-        examples = sum(len(split) for split in self.written)
-        skipped = counts[0]["skipped"].items()
+        new = [written for written in self.written if written.new]
+        if not new:
+            return
+        first = new[0]
+        examples, tokens = sum(w.examples for w in new), sum(w.tokens for w in new)
+        unknown = sum(w.unknown_tokens for w in new)
+        seconds = sum(w.seconds for w in new)
+        skipped = first.skipped.items()
         left_out = ", ".join(f"{e['rows']} {reason} ({', '.join(e['ids'][:3])})" for reason, e in skipped) or "none"
-        empty = f", empty inputs {counts[0]['empty_inputs']:,}" if counts[0]["empty_inputs"] else ""
-        return (
-            f"prepared {self.card.name} {self.split}: {len(self.written)} phrasings x {len(self.written[0]):,} examples in "
-            f"{self.seconds:.1f} s ({examples / max(self.seconds, 1e-9):,.0f}/s), unknown tokens {unknown:,} "
-            f"({100 * unknown / max(1, tokens):.3f}%), rows left out: {left_out}{empty}"
+        empty = f", empty inputs {first.empty_inputs:,}" if first.empty_inputs else ""
+        asked, kept = (sum(w.exemplars.get(key, 0) for w in new) for key in ("asked", "kept"))
+        shots = f", exemplars that fit {kept:,} of {asked:,}" if asked else ""
+        print(
+            f"prepared {self._card.name} {self._split}: {len(new)} phrasings x {first.examples:,} examples, "
+            f"{examples / max(seconds, 1e-9):,.0f}/s a process, unknown tokens {unknown:,} "
+            f"({100 * unknown / max(1, tokens):.3f}%), rows left out: {left_out}{empty}{shots}",
+            file=sys.stderr,
+            flush=True,
         )
 
-    @functools.cached_property
-    def _rows_and_empty(self) -> tuple[list[Row], dict[str, list[str]]]:
-        """Returns the rows to write, and the ids of those with an empty field, by field."""
-        rows = read_rows(self.card, self.split, self.data.root)
-        empty: dict[str, list[str]] = {}
-        kept = []
-        for row in rows:
-            blank = [f for f, value in field_values(self.card, row).items() if is_blank(value)]
-            for field in blank:
-                empty.setdefault(field, []).append(row["id"])
-            if self.text or not blank:
-                kept.append(row)
-        return kept, empty
+    def prepared(self) -> list[Prepared]:
+        card = self._card
+        return [
+            Prepared(card.task_name(phrasing), dataset_name(card, phrasing), phrasing.id, self._split, folder)
+            for phrasing, (folder, _) in self._folders.items()
+            if not self._skipped
+        ]
 
-    @property
-    def rows(self) -> list[Row]:
-        return self._rows_and_empty[0]
+    def _folder(self, phrasing: Phrasing) -> tuple[Path, str]:
+        made_by = recipe(self._card, phrasing, self._vocabulary, dedupe=self._dedupe, fit=self._fit)
+        others = self._other_sources(phrasing)
+        fingerprint = hashlib.sha256(f"{made_by} {self._identity}{others}".encode()).hexdigest()
+        name = f"{self._split}-{fingerprint[:16]}" + "-text" * self._text
+        return self._data.cache_folder() / self._card.task_name(phrasing) / name, made_by
 
-    def _counts(self, template: Template) -> dict[str, Any]:
-        """Says what became of rows with an empty field: kept and counted for evaluation, left out for training."""
-        empty = self._rows_and_empty[1]
-        if not self.text:
-            skipped = {f"empty {f}": {"rows": len(ids), "ids": ids[:_SHOWN_IDS]} for f, ids in empty.items()}
-            return {"skipped": skipped, "empty_inputs": 0}
-        without = {row_id for field in placeholders(template.inputs) for row_id in empty.get(field, [])}
-        return {"skipped": {}, "empty_inputs": len(without)}
+    def _other_sources(self, phrasing: Phrasing) -> str:
+        """Other splits that decide what is written: exemplars come from train, and repeated rows are looked for in all."""
+        splits = set(self._card.splits) if self._dedupe else {"train"} if phrasing.shots else set()
+        seen = sorted(splits - {self._split})
+        return "".join(f" {split} {source_identity(self._card, split, self._data.root)}" for split in seen)
 
-    def _examples(self, template: Template) -> Iterator[Example]:
-        for rows, renderings, inputs, targets in self._encoded(template):
-            for row, rendering, inputs_ids, targets_ids in zip(rows, renderings, inputs, targets, strict=True):
-                stored = None
-                if self.text:
-                    stored = {
-                        "id": row["id"],
-                        "template": template.id,
-                        "inputs": rendering.inputs,
-                        "targets": rendering.targets,
-                        "references": rendering.references,
-                        "fields": field_values(self.card, row),
-                    }
-                yield Example(row["id"], inputs_ids, targets_ids, stored)
+    def _source_bytes(self) -> int:
+        try:
+            files = locate(self._card, self._split, self._data.root).files
+            return sum(
+                file.stat().st_size * (5 if file.suffix in (".gz", ".bz2", ".xz", ".zst") else 1) for file in files
+            )
+        except (UserError, OSError):
+            return 0
 
-    def _encoded(self, template: Template) -> Iterator[tuple[list[Row], list[Rendering], list[Ids], list[Ids]]]:
-        """Yields (rows, renderings, inputs, targets) in batches, the next being tokenised while one is written."""
-        known_targets = self._targets.setdefault(template.targets, [])
-
-        def encode(start: int) -> tuple[list[Row], list[Rendering], list[Ids], list[Ids]]:
-            rows = self.rows[start : start + _BATCH]
-            renderings = [render(self.card, template, row) for row in rows]
-            inputs = self.vocabulary.encode_batch([r.inputs for r in renderings])
-            if len(known_targets) <= start:  # templates of a card mostly share the form of their targets
-                known_targets.extend(self.vocabulary.encode_batch([r.targets for r in renderings]))
-            return rows, renderings, inputs, known_targets[start : start + _BATCH]
-
-        with ThreadPoolExecutor(1) as thread:  # SentencePiece works without the interpreter's lock
-            ahead = thread.submit(encode, 0)
-            for start in range(_BATCH, len(self.rows) + _BATCH, _BATCH):
-                batch = ahead.result()
-                ahead = thread.submit(encode, start)  # at the end an empty batch, which nobody asks for
-                yield batch
+    def _say_once(self, line: str) -> None:
+        if not self._said:
+            print(line, file=sys.stderr, flush=True)
+        self._said = True
 
 
-def _source_identity(card: Card, split: str, root: str | None) -> str | None:
-    """What tells the data of this run from other data: a file's hash, a hub data set's name and revision; None if out of reach.
-
-    Raises:
-      UserError: `root` is given and is no folder.
-    """
-    if root is not None and not Path(root).expanduser().is_dir():
-        locate(card, split, root)
-    if (digest := source_digest(card, split, root)) is not None:
-        return digest
-    with contextlib.suppress(UserError):
-        locate(card, split, root)
-        return f"hub:{json.dumps(card.source.model_dump(mode='json'), sort_keys=True)}"
-    return None
-
-
-def _prepared_before(folders: Path, pattern: str, recipe: str, text: bool) -> Path | None:
-    """The newest folder that the same recipe made from whatever source there was then: a machine may have only the cache."""
-    found = []
-    for path in folders.glob(f"{pattern}/manifest.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("recipe") == recipe and manifest.get("text") == text:
-            found.append((path.stat().st_mtime_ns, path.parent))
-    return max(found)[1] if found else None
+def _deal_out(
+    jobs: list[tuple[_Dataset, Job]], vocabulary: Vocabulary
+) -> Generator[tuple[tuple[_Dataset, Job], Iterator[Written]]]:
+    """Yields each job with what it writes; portions run in processes of their own, on all cores at once."""
+    processes = _Processes()
+    with ThreadPoolExecutor(num_cores()) as pool:
+        apart = {pool.submit(processes.run, job): (work, job) for work, job in jobs if job.threads == 1}
+        try:
+            for work, job in jobs:
+                if job.threads != 1:
+                    yield (work, job), run(job, vocabulary)
+            for future in as_completed(apart):
+                yield apart[future], _results(future)
+        finally:  # all are done, or one has failed
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.stop()
 
 
-def _recipe(card: Card, template: Template, vocabulary: Vocabulary) -> str:
-    """Returns the hash of all that decides the tokens, apart from the data themselves."""
-    parts = {
-        "name": card.name,
-        "fields": card.fields,
-        "references": card.references,
-        "group_by": card.group_by,
-        "inverted": template.id in card.inverted,
-        # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
-        "used_fields": card.used_fields,
-        "template": template.model_dump(exclude={"split"}),
-        "vocabulary": vocabulary.sha256,
-        "code": _code_digest(),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def _results(future: "Future[list[Written]]") -> Iterator[Written]:
+    yield from future.result()
 
 
-@functools.cache
-def _code_digest() -> str:
-    """Returns the hash of the code that makes tokens out of rows: nobody has to remember to raise a version."""
-    here = Path(__file__).parent
-    names = ("rendering.py", "sources.py", "vocabulary.py", "prepare.py")
-    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in names)).hexdigest()
+class _Processes:
+    """Runs jobs as `python -m t5x_tasks.prepare_split`."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def run(self, job: Job) -> list[Written]:
+        # The package that is running, wherever it was imported from, and what the user's own functions are imported from.
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "t5x_tasks.prepare_split"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        self._running.append(process)
+        output, errors = process.communicate(pickle.dumps(job))
+        self._running.remove(process)
+        message = errors.decode(errors="replace").strip()
+        if process.returncode == 2:
+            raise UserError(message.removeprefix("error: "))
+        if process.returncode:
+            raise RuntimeError(f"preparing {job.card.name} {job.split} failed with {process.returncode}:\n{message}")
+        return [Written(**json.loads(line)) for line in output.splitlines()]
+
+    def stop(self) -> None:
+        for process in list(self._running):
+            process.terminate()

@@ -14,12 +14,20 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from t5x_tasks.card import Card, Template, all_cards, task_names
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.catalog import KINDS, Catalog, dataset_name, load_catalog
 from t5x_tasks.errors import UserError
-from t5x_tasks.metrics import load_metric
-from t5x_tasks.rendering import field_values, is_blank, render
-from t5x_tasks.sources import read_rows
+from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.metrics import compute
+from t5x_tasks.metrics.pooled import value
+from t5x_tasks.mixture import Mixture
+from t5x_tasks.prepare_split import POOL_ROWS
+from t5x_tasks.rendering import as_answer, is_blank, question, render
+from t5x_tasks.sources import Row, read_rows
 from t5x_tasks.vocabulary import DEFAULT, EXTRA_IDS, Vocabulary, locate_vocabulary
+
+_SHARD_ROWS = 5000  # of a split that one of Beam's workers renders and tokenises at a time: some seconds
+_MAX_SHARDS = 64  # each worker process reads the whole split once, so more of them gain nothing
 
 
 class LazyVocabulary(seqio.SentencePieceVocabulary):
@@ -48,37 +56,47 @@ class LazyVocabulary(seqio.SentencePieceVocabulary):
 
 
 class CardRows:
-    """The rows of a card, read once for all of its templates."""
+    """The rows of a card, read once for all of its phrasings."""
 
-    def __init__(self, card: Card, root: str | None):
+    def __init__(self, card: Card, root: str | None, inputs_length: int):
         self.card = card
-        self._root = root
-        self._splits: dict[str, list[dict[str, Any]]] = {}
+        self.inputs_length = inputs_length
+        self.read = functools.cache(lambda split: read_rows(card, split, root))
+        self._kept: list[Row] | None = None
 
-    def __call__(self, split: str) -> list[dict[str, Any]]:
-        if split not in self._splits:
-            rows = read_rows(self.card, split, self._root)
-            if split == "train":  # as `prepare` does
-                rows = [row for row in rows if not any(map(is_blank, field_values(self.card, row).values()))]
-            self._splits[split] = rows
-        return self._splits[split]
+    def __call__(self, split: str) -> list[Row]:
+        """Returns the rows of a split; of the training split those that `prepare` keeps."""
+        if split != "train":
+            return self.read(split)
+        if self._kept is None:
+            self._kept = self._trained_on(self.read(split))
+        return self._kept
+
+    def _trained_on(self, rows: list[Row]) -> list[Row]:
+        others = [split for split in self.card.splits if split != "train"] if self.card.dedupe else []
+        elsewhere = {question(self.card, row) for split in others for row in self.read(split)}
+        whole = [row for row in rows if not any(map(is_blank, row.fields.values()))]
+        return [row for row in whole if question(self.card, row) not in elsewhere] if elsewhere else whole
 
 
 class CardSource(seqio.DataSource):
-    """Rows of a card, rendered with one template, as a tf.data pipeline that can be checkpointed.
+    """Rows of a card in one phrasing, as a tf.data pipeline that can be checkpointed.
 
     Features: inputs, targets and id, string scalars; inputs_ids and targets_ids, [length] int32; references,
-    [most references in the split] strings, "" where a row has fewer. Rows with an empty field are left out of the
+    [most references in the shard] strings, "" where a row has fewer. Rows with an empty field are left out of the
     training split.
 
     The ids are here because they are SentencePiece's own. TensorFlow Text carries an older SentencePiece, which settles
     ties between equally likely segmentations (`Hm|mm`, `Hmm|m`) otherwise: 2% of SAMSum's rows get other tokens.
+
+    A shard is every n-th row, and only its rows are rendered and tokenised, so that Beam's workers share that work; each
+    reads the whole split.
     """
 
-    def __init__(self, rows: CardRows, template: Template, vocabulary: LazyVocabulary):
+    def __init__(self, rows: CardRows, phrasing: Phrasing, vocabulary: LazyVocabulary):
         super().__init__(rows.card.splits)
         self._rows = rows
-        self._template = template
+        self._phrasing = phrasing
         self._vocabulary = vocabulary
 
     @property
@@ -86,7 +104,8 @@ class CardSource(seqio.DataSource):
         return True
 
     def list_shards(self, split: str) -> Sequence[str]:
-        return [split]
+        count = min(_MAX_SHARDS, 1 + len(self._rows(split)) // _SHARD_ROWS)
+        return [f"{self._rows.card.folder}/{split}-{index:05d}-of-{count:05d}" for index in range(count)]
 
     def num_input_examples(self, split: str) -> int:
         return len(self._rows(split))
@@ -99,27 +118,38 @@ class CardSource(seqio.DataSource):
         shard_info: seqio.ShardInfo | None = None,
         **_: Any,  # SeqIO's own sources ignore the rest, too
     ) -> tf.data.Dataset:
+        card, native = self._rows.card, self._vocabulary.native
         rows = self._rows(split)
-        renderings = [render(self._rows.card, self._template, row) for row in rows]
-        most = max(len(r.references) for r in renderings)
-        encode = self._vocabulary.native.encode_batch
+        if shard_info is not None:
+            rows = rows[shard_info.index :: shard_info.num_shards]
+        shots: Sequence[Sequence[Row]] = [[] for _ in rows]
+        if self._phrasing.shots:
+            pool = self._rows.read("train")[:POOL_ROWS]
+            shots = Exemplars(card, self._phrasing, pool, native, self._rows.inputs_length).choose(rows)
+        renderings = [render(card, self._phrasing, row, before) for row, before in zip(rows, shots, strict=True)]
+        most = max((len(r.references) for r in renderings), default=1)
+        references = [text for r in renderings for text in r.references + [""] * (most - len(r.references))]
         features: Any = {
-            "id": [row["id"] for row in rows],
-            "inputs": [r.inputs for r in renderings],
-            "targets": [r.targets for r in renderings],
-            "inputs_ids": _ragged(encode([r.inputs for r in renderings])),
-            "targets_ids": _ragged(encode([r.targets for r in renderings])),
-            "references": [r.references + [""] * (most - len(r.references)) for r in renderings],
+            "id": _strings([row.id for row in rows]),
+            "inputs": _strings([r.inputs for r in renderings]),
+            "targets": _strings([r.targets for r in renderings]),
+            "inputs_ids": _ragged(native.encode_batch([r.inputs for r in renderings])),
+            "targets_ids": _ragged(native.encode_batch([r.targets for r in renderings])),
+            "references": tf.reshape(_strings(references), [len(rows), most]),
         }
         dataset = tf.data.Dataset.from_tensor_slices(features)
-        if shard_info is not None:
-            dataset = dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset.shuffle(len(rows), seed=seed) if shuffle else dataset
+        return dataset.shuffle(max(1, len(rows)), seed=seed) if shuffle else dataset
+
+
+def _strings(texts: list[str]) -> tf.Tensor:
+    return tf.constant(texts, tf.string)  # a shard may be empty: the type has to be said
 
 
 def _ragged(rows: list[np.ndarray]) -> Any:
     ragged: Any = tf.RaggedTensor  # its constructors are decorated beyond what type checkers see
-    return ragged.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
+    return ragged.from_row_lengths(
+        np.concatenate([np.empty(0, np.int32), *rows]), np.array([len(row) for row in rows], np.int64)
+    )
 
 
 @seqio.map_over_dataset
@@ -135,71 +165,123 @@ def native_tokens(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return example
 
 
-def references(output: str, example: Mapping[str, Any] | None = None, is_target: bool = False) -> str | list[str]:
-    """SeqIO's postprocessor: a target becomes the list of all right answers of its row; a prediction stays a text."""
-    if not is_target or example is None:
-        return output
-    texts = [text.decode() for text in np.asarray(example["references"]).tolist()]
-    return [text for text in texts if text] or [output]
+def answers(card: Card, phrasing: Phrasing) -> Callable[..., str | list[str]]:
+    """Makes SeqIO's postprocessor: a target becomes the list of all right answers of its row, a prediction plain text."""
+
+    def postprocess(output: str, example: Mapping[str, Any] | None = None, is_target: bool = False) -> str | list[str]:
+        plain = as_answer(card, phrasing, output)
+        if not is_target or example is None:
+            return plain
+        texts = [text.decode() for text in np.asarray(example["references"]).tolist()]
+        return [text for text in texts if text] or [plain]
+
+    return postprocess
 
 
-def metric_fn(name: str) -> Callable[[Sequence[Sequence[str]], Sequence[str]], dict[str, float]]:
-    """Makes one of SeqIO's metric functions, which give means, of one of ours, which give the scores of each row."""
+def metric_fn(*names: str) -> Callable[[Sequence[Sequence[str]], Sequence[str]], dict[str, float]]:
+    """Makes one of SeqIO's metric functions, which score all rows together, of all metrics of a card.
 
-    def mean_scores(targets: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
-        return {key: float(np.mean(scores)) for key, scores in load_metric(name)(predictions, targets).items()}
+    One function for all of them: SeqIO refuses a name of a score that two functions give, `compute` tells them apart.
+    """
 
-    mean_scores.__name__ = name.rpartition(":")[2]
-    return mean_scores
+    def scores(targets: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
+        found = compute(names, predictions, targets)
+        return {name: value(values) for by_name in found.values() for name, values in by_name.items()}
+
+    scores.__name__ = "_and_".join(name.rpartition(":")[2] for name in names)
+    return scores
 
 
-_installed: dict[str, tuple[str, list[Any]]] = {}  # card's name -> what it was made of, and the tasks and mixtures
+_installed: dict[str, tuple[str, list[Any]]] = {}  # name of card or mixture -> what it was made of, and what it became
 
 
 def install_cards(
-    root: str | PathLike[str] | None, cards: Sequence[str | PathLike[str]], vocabulary: str | PathLike[str] | None
+    root: str | PathLike[str] | None,
+    cards: Sequence[str | PathLike[str]],
+    vocabulary: str | PathLike[str] | None,
+    inputs_length: int,
 ) -> list[str]:
     """See `t5x_tasks.install`."""
-    known = all_cards(cards)
-    shared_vocabulary = LazyVocabulary(os.fspath(vocabulary or DEFAULT))
-    for card in known.values():
-        made_of = repr((card, card.path, root, shared_vocabulary.source))
-        before, providers = _installed.get(card.name, ("", []))
-        if before == made_of and all(_registered(p.name) is p for p in providers):
+    catalog = load_catalog(cards)
+    shared = LazyVocabulary(os.fspath(vocabulary or DEFAULT))
+    known_rows: dict[str, CardRows] = {}
+    for entry in (*catalog.cards.values(), *catalog.mixtures.values()):
+        made_of = repr((entry, entry.path, root, shared.source, inputs_length))
+        before, providers = _installed.get(entry.name, ("", []))
+        if isinstance(entry, Card) and before == made_of and all(_registered(p.name) is p for p in providers):
+            known_rows[entry.name] = _installed_rows[entry.name]
             continue
-        _installed[card.name] = (made_of, _install_card(card, root, shared_vocabulary, providers))
-    return task_names(known)
+        if isinstance(entry, Card):
+            rows = CardRows(entry, None if root is None else os.fspath(root), inputs_length)
+            known_rows[entry.name] = _installed_rows[entry.name] = rows
+            made = _install_card(rows, shared, providers)
+        else:  # after all cards: its tasks are theirs
+            made = [_install_mixture(entry, catalog, known_rows, providers)]
+        _installed[entry.name] = (made_of, made)
+    return catalog.task_names()
 
 
-def _install_card(
-    card: Card, root: str | PathLike[str] | None, vocabulary: LazyVocabulary, old: list[Any]
-) -> list[seqio.Task | seqio.Mixture]:
-    names = task_names({card.name: card})
-    for name in names:
-        if (there := _registered(name)) is not None and not any(there is provider for provider in old):
-            raise UserError(f"{card.path}: name: SeqIO knows a task or mixture {name} of someone else; rename the card")
-    for name in names:
-        seqio.TaskRegistry.remove(name)
-        seqio.MixtureRegistry.remove(name)
-    rows = CardRows(card, None if root is None else os.fspath(root))
+def is_installed(provider: seqio.Task | seqio.Mixture) -> bool:
+    """Tells whether a task or mixture of SeqIO was made here, of a card or mixture file."""
+    return any(provider is made for _, providers in _installed.values() for made in providers)
+
+
+_installed_rows: dict[str, CardRows] = {}
+
+
+def _install_card(rows: CardRows, vocabulary: LazyVocabulary, old: list[Any]) -> list[seqio.Task | seqio.Mixture]:
+    card = rows.card
+    names = Catalog({card.name: card}, {}).task_names()
+    _make_room(names, card.path, old)
     features = {side: seqio.Feature(vocabulary, add_eos=True) for side in ("inputs", "targets")}
     made: list[seqio.Task | seqio.Mixture] = [
         seqio.TaskRegistry.add(
-            card.task_name(template),
-            source=CardSource(rows, template, vocabulary),
-            preprocessors=[native_tokens, seqio.preprocessors.append_eos_after_trim],
+            card.task_name(phrasing),
+            source=CardSource(rows, phrasing, vocabulary),
+            # What is cached is whole: it is cut to a run's lengths when it is read.
+            preprocessors=[
+                native_tokens,
+                seqio.CacheDatasetPlaceholder(),
+                seqio.preprocessors.append_eos_after_trim,
+            ],
             output_features=features,
-            postprocess_fn=references,
-            metric_fns=[metric_fn(name) for name in card.metrics],
+            postprocess_fn=answers(card, phrasing),
+            metric_fns=[metric_fn(*metrics)] if (metrics := card.metrics_of(phrasing)) else [],
         )
-        for template in card.templates
+        for phrasing in card.phrasings
     ]
-    for heldout in (False, True):
-        if templates := card.mixture(heldout=heldout):
-            name = card.name + ".heldout" * heldout
-            # All templates have the same rows: equal rates give every row its phrasings evenly.
-            made.append(seqio.MixtureRegistry.add(name, [card.task_name(t) for t in templates], default_rate=1.0))
+    for kind in ("", *KINDS):
+        if phrasings := card.pool(kind):
+            name = f"{card.name}.{kind}" if kind else card.name
+            # All phrasings have the same rows: equal rates give every row its phrasings evenly.
+            made.append(seqio.MixtureRegistry.add(name, [card.task_name(p) for p in phrasings], default_rate=1.0))
     return made
+
+
+def _install_mixture(mixture: Mixture, catalog: Catalog, rows: Mapping[str, CardRows], old: list[Any]) -> seqio.Mixture:
+    """Registers a mixture of data sets, flat: its tasks have the rates that all rules on the way to them come to."""
+    _make_room([mixture.name], mixture.path, old)
+    pairs = catalog.resolve(mixture.name)
+    datasets = {card.task_name(phrasing): dataset_name(card, phrasing) for card, phrasing in pairs}
+
+    @functools.cache
+    def examples() -> dict[str, int]:
+        return catalog.examples_per_epoch(mixture.name, lambda dataset: len(rows[dataset.partition(".")[0]]("train")))
+
+    def rate(task: seqio.Task | seqio.Mixture) -> float:
+        dataset = datasets[task.name]
+        return examples()[dataset] / sum(other == dataset for other in datasets.values())
+
+    return seqio.MixtureRegistry.add(mixture.name, [(name, rate) for name in datasets])
+
+
+def _make_room(names: Sequence[str], path: Any, old: list[Any]) -> None:
+    for name in names:
+        if (there := _registered(name)) is not None and not any(there is provider for provider in old):
+            raise UserError(f"{path}: name: SeqIO knows a task or mixture {name} of someone else; choose another name")
+    for name in names:
+        seqio.TaskRegistry.remove(name)
+        seqio.MixtureRegistry.remove(name)
 
 
 def _registered(name: str) -> Any:

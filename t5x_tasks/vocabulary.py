@@ -99,7 +99,14 @@ class Vocabulary:
 
     def encode_batch(self, texts: Sequence[str], num_threads: int | None = None) -> list[np.ndarray]:
         """Returns the ids of each text, 1-D int32 without end of sequence."""
-        return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or _num_cores())
+        return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or num_cores())
+
+    def agrees_with(self, processor: Any) -> bool:
+        """Tells whether another SentencePiece processor has the same pieces and scores, and with them the same tokens."""
+        own, n = self._processor, self.size
+        return processor.GetPieceSize() == n and all(
+            own.IdToPiece(i) == processor.IdToPiece(i) and own.GetScore(i) == processor.GetScore(i) for i in range(n)
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text up to the first end of sequence; padding is dropped, ids beyond the vocabulary are unknown."""
@@ -112,6 +119,7 @@ class Vocabulary:
         return self._processor.decode(kept)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Returns the processors that this process may use."""
     # What this process may use: in a container that is often less than the machine has. macOS cannot tell.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import jax
 
+from t5x_tasks.cache import CachedSplit
+from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.configuration import Lengths
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import Prepared, ensure_prepared
@@ -43,10 +45,12 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
     Raises:
       UserError: the mixture, its data or the lengths do not fit.
     """
-    prepared = ensure_prepared(config.data.mixture, "train", data=config.data, vocabulary=vocabulary)
+    catalog = load_catalog(config.data.cards)
+    mixture = config.data.mixture
+    prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
     lengths = config.data.lengths
     batches = open_input(
-        sources(prepared),
+        sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap),
         row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
         batch_size=config.train.batch_size,
         seed=config.train.seed,
@@ -54,7 +58,6 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
         epochs=config.train.epochs,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        rate_cap=config.data.rate_cap,
     )
     if lengths == "auto":
         lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
@@ -67,17 +70,29 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
 
 
 def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
-    """Batches of (about) the first `train.validation_examples` rows of a shuffled validation split, the same for every run."""
+    """Batches of (about) the first `train.validation_examples` rows of a shuffled validation split, the same for every run.
+
+    Of data that have no validation split there are none, and a line says so.
+    """
     if config.train.validation_examples == 0:
         return []
+    catalog = load_catalog(config.data.cards)
+    mixture = config.data.mixture
     try:
-        prepared = ensure_prepared(config.data.mixture, "validation", data=config.data, vocabulary=vocabulary)
+        prepared = ensure_prepared(
+            mixture, "validation", data=config.data, vocabulary=vocabulary, catalog=catalog, optional=True
+        )
     except UserError as error:
+        if not _names_validation(catalog, mixture):
+            say(
+                f"{mixture}: has no validation split, so no validation loss is measured and no checkpoint is kept as the best"
+            )
+            return []
         raise UserError(f"{error} (set train.validation_examples=0 to train without a validation split)") from None
     lengths = config.data.lengths
     assert lengths != "auto", "open_training resolves it"
     batches = open_input(
-        sources(prepared),
+        sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap),
         row_lengths=(lengths.inputs, lengths.targets),
         batch_size=config.train.batch_size,
         seed=VALIDATION_SEED,
@@ -95,19 +110,39 @@ def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
     return taken
 
 
-def sources(prepared: Sequence[Prepared]) -> list[Source]:
-    """Groups prepared tasks by data set: the templates of one are phrasings of the same examples."""
-    by_dataset: dict[str, list[Prepared]] = {}
+def _names_validation(catalog: Catalog, mixture: str) -> bool:
+    """Tells whether a card of the mixture says that there is a validation split; of what is no card nobody knows."""
+    try:
+        return any("validation" in card.splits for card, _ in catalog.resolve(mixture))
+    except UserError:
+        return True
+
+
+def sources(
+    prepared: Sequence[Prepared], catalog: Catalog, mixture: str, *, rate_cap: int | None = None
+) -> list[Source]:
+    """Groups prepared tasks by data set, for the phrasings of one hold the same examples, at the mixture's rates."""
+    by_dataset: dict[str, list[tuple[str, CachedSplit]]] = {}
     for task in prepared:
-        by_dataset.setdefault(task.dataset, []).append(task)
-    return [
-        Source(name, [(task.template, task.open()) for task in tasks], tasks[0].max_examples)
-        for name, tasks in by_dataset.items()
-    ]
+        by_dataset.setdefault(task.dataset, []).append((task.phrasing, task.open()))
+    sizes = {dataset: len(phrasings[0][1]) for dataset, phrasings in by_dataset.items()}
+    rates = {task.dataset: task.rate for task in prepared if task.rate is not None}
+    if rates:  # plain SeqIO tasks of the user's
+        examples = _by_rates(sizes, rates, rate_cap)
+        return [Source(dataset, by_dataset[dataset], count) for dataset, count in examples.items() if count]
+    # What is left out (data.skip_missing) has no examples: the others' rates stand to each other as they did.
+    examples = catalog.examples_per_epoch(mixture, lambda dataset: sizes.get(dataset, 0), rate_cap=rate_cap)
+    return [Source(dataset, phrasings, examples[dataset]) for dataset, phrasings in by_dataset.items()]
+
+
+def _by_rates(sizes: dict[str, int], rates: dict[str, float], rate_cap: int | None) -> dict[str, int]:
+    """Examples of each task in an epoch that is as long as reading (nearly) everything once, as in our own mixtures."""
+    total = sum(min(size, rate_cap or size) for size in sizes.values()) / (sum(rates.values()) or 1)
+    return {dataset: max(1, round(total * rate)) if rate else 0 for dataset, rate in rates.items()}
 
 
 def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths) -> None:
-    """Says how much of the data is longer than a row, over all templates."""
+    """Says how much of the data is longer than a row, over all phrasings."""
     sizes = [task.open().lengths for task in prepared]
     total = sum(len(s) for s in sizes)
     inputs = sum(int((s[:, 0] > lengths.inputs).sum()) for s in sizes)

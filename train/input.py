@@ -51,7 +51,6 @@ def open_input(
     epochs: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
-    rate_cap: int | None = None,
     prefetch: int = 8,
 ) -> "Batches":
     """Opens the input of a training run.
@@ -66,7 +65,6 @@ def open_input(
       epochs: ends after so many, the last batch filled up with empty rows; None never ends.
       process_index: this host; it gets a contiguous slice of the rows of each global batch.
       process_count: hosts; must divide batch_size.
-      rate_cap: the most examples of any data set in an epoch, beside its own `max_examples`.
       prefetch: batches made ahead in a thread; 0 makes each when it is asked for.
 
     Raises:
@@ -75,17 +73,17 @@ def open_input(
     if batch_size % process_count:
         raise UserError(f"train.batch_size {batch_size}: must be a multiple of the {process_count} processes")
     if row_lengths == "auto":
-        row_lengths = _auto(sources, rate_cap)
-    stream = Stream(sources, row_lengths=row_lengths, seed=seed, pack=pack, rate_cap=rate_cap, epochs=epochs)
+        row_lengths = _auto(sources)
+    stream = Stream(sources, row_lengths=row_lengths, seed=seed, pack=pack, epochs=epochs)
     rows = batch_size // process_count
     return Batches(stream, batch_size, slice(process_index * rows, (process_index + 1) * rows), prefetch)
 
 
-def _auto(sources: Sequence[Source], rate_cap: int | None) -> tuple[int, int]:
+def _auto(sources: Sequence[Source]) -> tuple[int, int]:
     # The first block under a fixed seed is a fair sample of the mixture at its rates and templates, whatever the run's
     # seed: two seeds of one experiment must not differ in their shapes.
-    stream = Stream(sources, row_lengths=(1, 1), seed=0, rate_cap=rate_cap)
-    return auto_lengths(stream.lengths(*stream.order(0)))
+    stream = Stream(sources, row_lengths=(1, 1), seed=0)
+    return auto_lengths(stream.records.lengths(*stream.order(0)))
 
 
 class Batches(grain.IterDataset[Batch]):
@@ -245,17 +243,9 @@ def _members(block: Block, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _read(stream: Stream, splits: np.ndarray, indices: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reads examples and returns (all their tokens in one array, where in it each example's inputs start)."""
-    records: list[bytes] = [b""] * len(splits)
-    dtype = stream.splits[0].dtype
-    for s in np.unique(splits).tolist():
-        chosen = np.flatnonzero(splits == s)
-        found = stream.splits[s].records(indices[chosen])
-        if stream.splits[s].has_text:  # a JSON follows the tokens
-            found = [r[: n * dtype.itemsize] for r, n in zip(found, whole[chosen].sum(1).tolist(), strict=True)]
-        for position, record in zip(chosen.tolist(), found, strict=True):
-            records[position] = record
+    records = stream.records.tokens(splits, indices, whole)
     sizes = whole.sum(1, dtype=np.int64)
-    return np.frombuffer(b"".join(records), dtype), np.cumsum(sizes) - sizes
+    return np.frombuffer(b"".join(records), stream.records.dtype), np.cumsum(sizes) - sizes
 
 
 class _Side(NamedTuple):

@@ -1,0 +1,84 @@
+"""What a prepared split was made of: hashes of card, template, vocabulary, code and data, for the names of its folders."""
+
+import contextlib
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.errors import UserError
+from t5x_tasks.sources import locate, source_digest
+from t5x_tasks.vocabulary import Vocabulary
+
+
+def source_identity(card: Card, split: str, root: str | None) -> str | None:
+    """Tells the data of this run from other data: a file's hash, a hub data set's name and revision; None if out of reach.
+
+    Raises:
+      UserError: `root` is given and is no folder.
+    """
+    if root is not None and not Path(root).expanduser().is_dir():
+        locate(card, split, root)
+    if (digest := source_digest(card, split, root)) is not None:
+        return digest
+    with contextlib.suppress(UserError):
+        locate(card, split, root)
+        return f"out of reach:{json.dumps(card.source.model_dump(mode='json', exclude={'obtain'}), sort_keys=True)}"
+    return None
+
+
+def is_at_hand(identity: str | None) -> bool:
+    """Tells whether `source_identity` saw the data themselves, rather than only where they should be."""
+    return identity is not None and not identity.startswith("out of reach:")
+
+
+def recipe(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> str:
+    """Returns the hash of all that decides the tokens, apart from the data themselves.
+
+    Args:
+      fit: tokens that inputs with exemplars may have.
+    """
+    parts = {
+        "name": card.name,
+        "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
+        "options": card.options.model_dump() if card.options and phrasing.style else None,
+        "references": card.references.model_dump() if card.references else None,
+        "group_by": card.group_by,
+        # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
+        "used_fields": sorted(card.used_fields),
+        "phrasing": phrasing.model_dump(exclude={"split"}),
+        "dedupe": dedupe,
+        "fit": fit if phrasing.shots else None,
+        "vocabulary": vocabulary.sha256,
+        "code": _code_digest(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def prepared_before(folders: Path, split: str, recipe: str, text: bool) -> Path | None:
+    """The newest folder that the same recipe made from whatever source there was then: a machine may have only the cache."""
+    found = []
+    for path in folders.glob(f"{split}-*/manifest.json"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("recipe") == recipe and manifest.get("text") == text:
+            found.append((path.stat().st_mtime_ns, path.parent))
+    return max(found)[1] if found else None
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Returns the hash of the code that makes tokens out of rows: nobody has to remember to raise a version."""
+    here = Path(__file__).parent
+    names = (
+        "rendering.py",
+        "codec.py",
+        "fields.py",
+        "functions.py",
+        "transforms.py",
+        "fewshot.py",
+        "vocabulary.py",
+        "prepare_split.py",
+    )
+    files = [*(here / name for name in names), *sorted((here / "sources").glob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

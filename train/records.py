@@ -1,0 +1,104 @@
+"""Reads examples of many prepared splits at once: a batch of a mixture takes one record each of a hundred of them.
+
+Split by split, that is a hundred times the same handful of numpy calls on one or two numbers, and three times the cost of a
+batch of a single task. Here all splits lie behind each other, so that the calls are as few as for one.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from t5x_tasks.cache import CachedSplit, damaged
+
+_OTHER_FILES = 256  # that a process has open beside the readers
+
+
+class Records:
+    """The records of several splits. Safe to use from several threads.
+
+    Attributes:
+      dtype: of the stored tokens.
+    """
+
+    def __init__(self, splits: Sequence[CachedSplit]):
+        self._splits = splits
+        self.dtype = splits[0].dtype
+        self._first = np.cumsum([0, *map(len, splits)])[:-1]  # of each split's examples, among all
+        # Each split's own array becomes a part of the one for all: a large collection would not want to hold them twice.
+        self._lengths = np.concatenate([split.lengths for split in splits])
+        for split, first in zip(splits, self._first.tolist(), strict=True):
+            split.lengths = self._lengths[first : first + len(split)]
+        self._shards = [(split, n) for split in splits for n in range(len(split.shard_sizes))]
+        self._shard_first = np.cumsum([0, *(size for split in splits for size in split.shard_sizes)])[:-1]
+        self._readers: list[Any] = [_Unopened(self, shard) for shard in range(len(self._shards))]
+        self._has_text = np.array([split.has_text for split in splits])
+        self._any_text = bool(self._has_text.any())
+        _allow_open_files(len(self._shards) + _OTHER_FILES)
+
+    def lengths(self, splits: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Returns [n, 2] int32, the tokens of the given examples; see `CachedSplit.lengths`."""
+        return self._lengths[self._first[splits] + indices]
+
+    def tokens(self, splits: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> list[bytes]:
+        """Returns the tokens of each example, inputs and then targets, `self.dtype`.
+
+        Args:
+          lengths: [n, 2] of these examples.
+
+        Raises:
+          UserError: a split is damaged.
+        """
+        where = self._first[splits] + indices
+        shards = np.searchsorted(self._shard_first, where, side="right") - 1
+        positions = (where - self._shard_first[shards]).tolist()
+        readers = self._readers
+        try:
+            found = [readers[s].read(p, p + 1)[0] for s, p in zip(shards.tolist(), positions, strict=True)]
+        except RuntimeError as error:  # a checksum that does not fit; which one, a second look says
+            for split, index in zip(splits.tolist(), indices.tolist(), strict=True):
+                self._splits[split].records([index])
+            raise AssertionError("reads now what could not be read before") from error
+        sizes = lengths.sum(1, dtype=np.int64) * self.dtype.itemsize
+        stored = np.fromiter(map(len, found), np.int64, len(found))
+        with_text = self._has_text[splits] if self._any_text else False
+        if wrong := np.flatnonzero(np.where(with_text, stored < sizes, stored != sizes)).tolist():
+            raise damaged(self._splits[splits[wrong[0]]].folder, "records do not fit lengths.npy")
+        if self._any_text:  # a JSON may follow the tokens
+            return [record[:size] for record, size in zip(found, sizes.tolist(), strict=True)]
+        return found
+
+    def open_reader(self, shard: int) -> Any:
+        """Opens the reader of a shard, numbered over all splits, for this and later reads."""
+        split, number = self._shards[shard]
+        self._readers[shard] = split.reader(number)
+        return self._readers[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_readers": [_Unopened(self, shard) for shard in range(len(self._shards))]}
+
+
+class _Unopened:
+    """Stands for a reader until its first read: asking each of a hundred readers in a batch whether it is there takes longer."""
+
+    def __init__(self, records: Records, shard: int):
+        self._records = records
+        self._shard = shard
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        return self._records.open_reader(self._shard).read(start, stop)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raises this process's own limit of open files, often 1,024, as far as it may be."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
