@@ -1,17 +1,19 @@
-"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | prepare CONFIG [key=value ...]"""
+"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | suggest CARD | prepare CONFIG"""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5x_tasks.commands.suggest import add_arguments, lengths
 from t5x_tasks.errors import run_cli
 
 if TYPE_CHECKING:
     from t5x_tasks.vocabulary import Vocabulary
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int | None:
     arguments = _parser().parse_args(argv)
-    arguments.run(arguments)
+    return arguments.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,21 +36,23 @@ def _parser() -> argparse.ArgumentParser:
         "--vocabulary", metavar="V", help="SentencePiece model, its folder, or hf://owner/name: show tokens"
     )
     vocabulary.add_argument(
-        "--lengths", default="512/128", type=_lengths, metavar="I/T", help="tokens that fit (default 512/128)"
+        "--lengths", default="512/128", type=lengths, metavar="I/T", help="tokens that fit (default 512/128)"
     )
 
-    command = commands.add_parser("list", parents=[common, more], help="all data sets")
+    command = commands.add_parser("list", parents=[common, more], help="all data sets and mixtures")
     command.set_defaults(run=_list)
     command = commands.add_parser(
-        "show", parents=[common, more, vocabulary], help="a data set: source, splits, templates, lengths"
+        "show", parents=[common, more, vocabulary], help="a data set or mixture: source, rates, lengths"
     )
-    command.add_argument("name", metavar="NAME")
+    command.add_argument("name", metavar="NAME", help="data set, task, or mixture of data sets")
+    command.add_argument("--steps", type=int, default=1000, metavar="N", help="count epochs at so many (default 1000)")
+    command.add_argument("--batch-size", type=int, default=64, metavar="N", help="packed rows a step (default 64)")
     command.set_defaults(run=_show)
     command = commands.add_parser(
         "preview", parents=[common, more, vocabulary], help="examples exactly as the model gets them"
     )
     command.add_argument("name", metavar="NAME", help="task or mixture")
-    command.add_argument("-n", type=int, default=3, metavar="N", help="rows (default 3)")
+    command.add_argument("-n", type=int, default=3, metavar="N", help="rows of each data set (default 3)")
     command.add_argument("--split", default="train")
     command.set_defaults(run=_preview)
     command = commands.add_parser(
@@ -56,18 +60,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("card", metavar="CARD", help="file")
     command.set_defaults(run=_check)
+    command = commands.add_parser("new", help="look at a file of rows, write a commented card for it, and check it")
+    command.add_argument("name", metavar="NAME", help="of the new data set: letters, digits and _")
+    command.add_argument(
+        "--from",
+        dest="train",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="its training rows: .jsonl, .csv, .tsv or .parquet, plain or compressed",
+    )
+    command.add_argument("--validation", type=Path, metavar="FILE")
+    command.add_argument("--test", type=Path, metavar="FILE")
+    command.add_argument("--output", type=Path, metavar="CARD.yaml", help="default: NAME.yaml beside the training rows")
+    command.add_argument(
+        "--category", default="", metavar="C", help="summarization, classification, qa ... (else guessed)"
+    )
+    command.add_argument(
+        "--fields", metavar="A=COL,B=COL", help="the columns that count, the answer last (else guessed)"
+    )
+    command.set_defaults(run=_new)
+    command = commands.add_parser("suggest", help="propose other wordings for a card's templates; writes nothing")
+    add_arguments(command)
+    command.set_defaults(run=_suggest)
     command = commands.add_parser("prepare", help="write the token cache of a run, for training and evaluation")
     command.add_argument("config", metavar="CONFIG")
     command.add_argument("overrides", nargs="*", metavar="key=value")
     command.set_defaults(run=_prepare)
     return parser
-
-
-def _lengths(text: str) -> tuple[int, int]:
-    inputs, _, targets = text.partition("/")
-    if not (inputs.isdigit() and targets.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not INPUTS/TARGETS, as in 512/128")
-    return int(inputs), int(targets)
 
 
 def _vocabulary(arguments: argparse.Namespace) -> "Vocabulary | None":
@@ -80,23 +100,31 @@ def _vocabulary(arguments: argparse.Namespace) -> "Vocabulary | None":
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.describe import print_table
+    from t5x_tasks.commands.describe import print_table
 
     print_table(arguments.cards, arguments.root)
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.describe import show
+    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.commands.describe import show
+    from t5x_tasks.commands.describe_mixture import show_mixture
 
-    show(arguments.name, arguments.cards, arguments.root, _vocabulary(arguments), arguments.lengths)
+    catalog = load_catalog(arguments.cards)
+    where = (arguments.name, catalog, arguments.root, _vocabulary(arguments), arguments.lengths)
+    if arguments.name in catalog.mixtures:
+        show_mixture(*where, steps=arguments.steps, batch_size=arguments.batch_size)
+    else:
+        show(*where)
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.describe import preview
+    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.commands.describe import preview
 
     preview(
         arguments.name,
-        arguments.cards,
+        load_catalog(arguments.cards),
         arguments.root,
         _vocabulary(arguments),
         arguments.lengths,
@@ -106,13 +134,29 @@ def _preview(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.describe import check
+    from t5x_tasks.commands.describe import check
 
     check(arguments.card, arguments.root, _vocabulary(arguments), arguments.lengths)
 
 
+def _new(arguments: argparse.Namespace) -> None:
+    from t5x_tasks.commands.new_card import new_card, parse_fields
+
+    files = {
+        split: path for split in ("train", "validation", "test") if (path := getattr(arguments, split)) is not None
+    }
+    fields = parse_fields(arguments.fields) if arguments.fields else None
+    new_card(arguments.name, files, output=arguments.output, category=arguments.category, fields=fields)
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from t5x_tasks.commands.suggest import suggest
+
+    return suggest(arguments)
+
+
 def _prepare(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.prepare_run import prepare_run
+    from t5x_tasks.commands.prepare_run import prepare_run
 
     prepare_run(arguments.config, arguments.overrides)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t5x_tasks.cache import CachedSplit, Example, example_key, is_prepared, task_lock, write_split
+from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
 from t5x_tasks.errors import UserError
+from t5x_tasks.hashing import example_key
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,13 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from t5x_tasks.cache import example_key
-from t5x_tasks.card import shipped_cards
-from t5x_tasks.configuration import DataConfig
+from t5x_tasks.catalog import load_catalog
+from t5x_tasks.configuration import DataConfig, Lengths
 from t5x_tasks.errors import UserError
+from t5x_tasks.hashing import example_key
 from t5x_tasks.prepare import ensure_prepared
 from t5x_tasks.rendering import render
-from t5x_tasks.sources import read_rows
+from t5x_tasks.sources import Row, read_rows
 from t5x_tasks.vocabulary import Vocabulary
 
 
@@ -27,7 +27,7 @@ def decoded(prepared, vocabulary):
 
 def test_a_mixture_is_one_split_for_each_training_template(data, vocabulary):
     prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
-    assert [(p.task, p.dataset, p.template, p.split) for p in prepared] == [
+    assert [(p.task, p.dataset, p.phrasing, p.split) for p in prepared] == [
         ("tiny.t00", "tiny", "t00", "train"),
         ("tiny.t01", "tiny", "t01", "train"),
     ]
@@ -79,7 +79,7 @@ def test_evaluation_splits_hold_texts_references_and_fields(make_card, tmp_path,
     assert prepared.folder.name.endswith("-text")
     assert prepared.open().example(0) == {
         "id": "a",
-        "template": "t02",
+        "phrasing": "t02",
         "inputs": "Tell me: x y",
         "targets": "one",
         "references": ["one", "two"],
@@ -145,18 +145,18 @@ def test_a_broken_row_leaves_nothing_behind(make_card, tmp_path, vocabulary, tin
 
 
 def test_held_out_phrasings_and_data_sets_are_refused_for_training(data, make_card, vocabulary):
-    with pytest.raises(UserError, match=r"tiny\.t02: a held-out phrasing is evaluated, never trained on"):
+    with pytest.raises(UserError, match=r"tiny\.heldout: a held-out phrasing is evaluated, never trained on"):
         ensure_prepared("tiny.heldout", "train", data=data, vocabulary=vocabulary)
     assert ensure_prepared("tiny.heldout", "test", data=data, vocabulary=vocabulary, text=True)
     make_card(heldout=True)
-    with pytest.raises(UserError, match="holds it out of training"):
+    with pytest.raises(UserError, match="holds tiny out of training"):
         ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
 
 
 def test_neither_tensorflow_nor_jax_is_imported_to_prepare(data, vocabulary_path):
     code = f"""
 import sys
-from t5x_tasks.configuration import DataConfig
+from t5x_tasks.configuration import DataConfig, Lengths
 from t5x_tasks.prepare import ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
 ensure_prepared("tiny", "train", data=DataConfig(**{data.model_dump()!r}), vocabulary=Vocabulary.load({str(vocabulary_path)!r}))
@@ -185,14 +185,14 @@ def test_dialogsum_has_the_measured_lengths(shared_data, tmp_path):
     assert np.percentile(lengths[:, 1], [95, 99]).tolist() == pytest.approx([73, 96], abs=1)
     assert lengths[:, 1].max() == 277
     prompt = len(vocabulary.encode_batch([render_prompt()])[0]) + 1
-    card = shipped_cards()["dialogsum"]
-    dialogues = vocabulary.encode_batch([row["dialogue"] for row in read_rows(card, "train", shared_data)])
+    card = load_catalog().cards["dialogsum"]
+    dialogues = vocabulary.encode_batch([row.fields["dialogue"] for row in read_rows(card, "train", shared_data)])
     assert np.array_equal(lengths[:, 0], np.array([len(ids) for ids in dialogues]) + prompt)
 
 
 def render_prompt():
-    card = shipped_cards()["dialogsum"]
-    return render(card, card.templates[0], {"id": "x", "dialogue": "", "summary": ""}).inputs
+    card = load_catalog().cards["dialogsum"]
+    return render(card, card.phrasings[0], Row("x", {"dialogue": "", "summary": ""})).inputs
 
 
 def test_runs_on_different_data_never_share_a_folder(make_card, tmp_path, vocabulary, tiny_rows, write_jsonl):
@@ -217,3 +217,99 @@ def test_without_its_source_what_was_prepared_is_used_and_said(make_card, tmp_pa
         ensure_prepared(
             "tiny.t00", "train", data=data.model_copy(update={"root": str(tmp_path / "typo")}), vocabulary=vocabulary
         )
+
+
+def test_rows_whose_inputs_stand_in_another_split_are_left_out_where_that_is_asked_for(make_card, tmp_path, vocabulary):
+    rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(6)]
+    seen = [{"id": "other", "dialogue": " Ann: 4 ", "summary": "Another summary of the same."}]
+    card = make_card(rows=rows, test_rows=seen)
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
+    (whole,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    (fewer,) = ensure_prepared(
+        "tiny.t00", "train", data=data.model_copy(update={"dedupe": True}), vocabulary=vocabulary
+    )
+    assert (len(whole.open()), len(fewer.open())) == (6, 5)
+    assert fewer.open().manifest["counts"]["skipped"] == {"inputs also in test": {"rows": 1, "ids": ["r4"]}}
+    make_card(rows=rows, test_rows=seen, dedupe=True)
+    (by_card,) = ensure_prepared("tiny.t00", "train", data=data, vocabulary=vocabulary)
+    assert len(by_card.open()) == 5
+
+
+def test_exemplars_are_prepared_and_counted(make_card, tmp_path, vocabulary, capsys):
+    rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(6)]
+    card = make_card(rows=rows, shots=[0, 2])
+    data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
+    (prepared,) = ensure_prepared("tiny.t01_2shot", "train", data=data, vocabulary=vocabulary)
+    assert prepared.open().manifest["counts"]["exemplars"] == {"asked": 12, "kept": 12}
+    assert "exemplars that fit 12 of 12" in capsys.readouterr().err
+    for (inputs, _), row in zip(decoded(prepared, vocabulary), rows, strict=True):
+        assert inputs.endswith(f"{row['dialogue']} In short:")
+        assert inputs.count("In short:") == 3
+    short = data.model_copy(update={"lengths": Lengths(inputs=24, targets=16)})
+    (cut,) = ensure_prepared("tiny.t01_2shot", "train", data=short, vocabulary=vocabulary)
+    assert cut.folder != prepared.folder
+    assert 0 < cut.open().manifest["counts"]["exemplars"]["kept"] < 12
+    assert cut.open().lengths[:, 0].max() <= 24
+
+
+def test_a_data_set_out_of_reach_is_left_out_of_a_mixture_only_where_that_is_asked_for(
+    make_card, tmp_path, vocabulary, capsys
+):
+    card, gone = make_card(), make_card(name="gone")
+    (gone.parent / "train.jsonl").unlink()
+    mixture = tmp_path / "mix.yaml"
+    mixture.write_text("name: mix\nmembers: [tiny, gone]\n")
+    data = DataConfig(cards=(str(card), str(gone), str(mixture)), cache=str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"gone/train\.jsonl: no such file"):
+        ensure_prepared("mix", "train", data=data, vocabulary=vocabulary)
+    kept = data.model_copy(update={"skip_missing": True})
+    prepared = ensure_prepared("mix", "train", data=kept, vocabulary=vocabulary)
+    assert {entry.dataset for entry in prepared} == {"tiny"}
+    assert "gone train: left out (data.skip_missing), for" in capsys.readouterr().err
+
+
+def test_preparing_in_several_processes_writes_the_same_as_in_one(make_card, tmp_path, vocabulary, monkeypatch):
+    rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(40)]
+    cards = tuple(str(make_card(name=name, rows=rows, shots=[0, 1])) for name in ("one", "two"))
+    names, found = ["one", "two"], []
+    for inline_bytes, cores in ((10**9, 1), (0, 2)):
+        monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", inline_bytes)
+        monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda cores=cores: cores)
+        data = DataConfig(cards=cards, cache=str(tmp_path / str(cores)))
+        prepared = ensure_prepared(names, "train", data=data, vocabulary=vocabulary)
+        found.append({p.task: [(a.tolist(), b.tolist()) for a, b in p.open().tokens(range(40))] for p in prepared})
+    assert found[0] == found[1] and len(found[0]) == 8
+
+
+def test_what_is_wrong_in_another_process_is_the_same_one_line(make_card, tmp_path, vocabulary, tiny_rows, monkeypatch):
+    monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", 0)
+    monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda: 2)
+    data = DataConfig(cards=(str(make_card(rows=[*tiny_rows, {"id": "d"}])),), cache=str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"^[^\n]*train\.jsonl:4: no key 'dialogue'[^\n]*$"):
+        ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+
+
+def test_a_split_that_some_data_sets_lack_is_optional(make_card, tmp_path, vocabulary):
+    card = make_card()
+    other = make_card(name="other", source={"type": "jsonl", "train": "train.jsonl"})
+    mixture = tmp_path / "mix.yaml"
+    mixture.write_text("name: mix\nmembers: [tiny, other]\n")
+    data = DataConfig(cards=(str(card), str(other), str(mixture)), cache=str(tmp_path / "cache"))
+    prepared = ensure_prepared("mix", "test", data=data, vocabulary=vocabulary, optional=True)
+    assert {entry.dataset for entry in prepared} == {"tiny"}
+    with pytest.raises(UserError, match="other has no split test"):
+        ensure_prepared("mix", "test", data=data, vocabulary=vocabulary)
+
+
+def test_a_split_too_large_to_hold_is_read_anew_for_each_phrasing_and_gives_the_same(
+    make_card, tmp_path, vocabulary, monkeypatch
+):
+    rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(40)]
+    card = str(make_card(rows=rows, shots=[0, 1]))
+    found = []
+    for held in (1000, 8):
+        monkeypatch.setattr("t5x_tasks.prepare_split.HELD_ROWS", held)
+        data = DataConfig(cards=(card,), cache=str(tmp_path / str(held)))
+        prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+        found.append({p.task: [(a.tolist(), b.tolist()) for a, b in p.open().tokens(range(40))] for p in prepared})
+    assert found[0] == found[1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import t5x_tasks
-from t5x_tasks.card import all_cards, shipped_cards
+from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
@@ -44,11 +44,11 @@ def test_seqio_and_prepare_give_the_same_tokens(name, shared_data, tmp_path, voc
     root = root_of(name, shared_data)
     t5x_tasks.install(root=root, vocabulary=vocabulary_path)
     data = DataConfig(root=root, cache=str(tmp_path))
-    card = shipped_cards()[name]
-    tasks = [card.task_name(template) for template in card.templates]
+    card = load_catalog().cards[name]
+    tasks = [card.task_name(phrasing) for phrasing in card.phrasings]
     for prepared in ensure_prepared(tasks, "test", data=data, vocabulary=vocabulary, text=True, progress=False):
         split = prepared.open()
-        count = len(split) if prepared.template == "t00" else 24
+        count = len(split) if prepared.phrasing == "t00" else 24
         theirs = [example for example, _ in zip(examples_iterator(prepared.task), range(count), strict=False)]
         assert_same(theirs, split.tokens(range(count)))
         for index, seen in enumerate(theirs):
@@ -83,8 +83,8 @@ def test_tensorflow_texts_own_tokens_differ_in_ties_alone(shared_data, vocabular
     from t5x_tasks.registry import LazyVocabulary
 
     vocabulary = LazyVocabulary(str(vocabulary_path))
-    card = shipped_cards()["samsum"]
-    texts = [row["dialogue"] for row in read_rows(card, "test", shared_data)]
+    card = load_catalog().cards["samsum"]
+    texts = [row.fields["dialogue"] for row in read_rows(card, "test", shared_data)]
     pairs = list(
         zip(vocabulary.encode_tf(tf.constant(texts)).to_list(), vocabulary.native.encode_batch(texts), strict=True)
     )
@@ -98,7 +98,7 @@ def test_tensorflow_texts_own_tokens_differ_in_ties_alone(shared_data, vocabular
 
 def test_seqios_own_vocabulary_in_python_gives_the_same_tokens(vocabulary, vocabulary_path):
     theirs = seqio.SentencePieceVocabulary(str(vocabulary_path), extra_ids=100)
-    texts = [row["dialogue"] for row in read_rows(shipped_cards()["support_chats"], "test")]
+    texts = [row.fields["dialogue"] for row in read_rows(load_catalog().cards["support_chats"], "test")]
     texts += ["<extra_id_0> a <extra_id_99>", "", "🙂 Hmmm"]
     assert theirs.vocab_size == vocabulary.size
     for text, ours in zip(texts, vocabulary.encode_batch(texts), strict=True):
@@ -139,8 +139,9 @@ def test_what_is_cut_is_cut_alike_for_seqio_and_training(tmp_path, vocabulary, v
     lengths = {"inputs": 96, "targets": 24}
     theirs = {(tuple(e["inputs"]), tuple(e["targets"])) for e in examples("support_chats.t00", "test", lengths)}
     batches = open_input(
-        sources(prepared), row_lengths=(96, 24), batch_size=8, seed=0, pack=False, epochs=1, prefetch=0
-    )
+        sources(prepared, load_catalog(), "support_chats.t00"), row_lengths=(96, 24), batch_size=8, seed=0, pack=False,
+        epochs=1, prefetch=0,
+    )  # fmt: skip
     ours = set()
     truncated = 0
     for batch in batches:
@@ -219,7 +220,7 @@ def test_a_name_of_someone_else_is_refused(make_card, vocabulary_path):
     seqio.TaskRegistry.add(
         "theirs.t00", source=seqio.FunctionDataSource(lambda split, shuffle_files: None, splits=[]), output_features={}
     )
-    with pytest.raises(UserError, match=r"theirs\.t00 of someone else; rename the card"):
+    with pytest.raises(UserError, match=r"theirs\.t00 of someone else; choose another name"):
         t5x_tasks.install(cards=[make_card(name="theirs")], vocabulary=vocabulary_path)
     assert "theirs.t01" not in seqio.TaskRegistry.names()
 
@@ -246,7 +247,7 @@ def test_seqios_evaluator_scores_against_all_references(make_card, vocabulary, v
 
 
 def test_importing_registers_nothing_and_imports_no_seqio(make_card):
-    code = "import sys, t5x_tasks, t5x_tasks.card; print('seqio' in sys.modules, 'tensorflow' in sys.modules)"
+    code = "import sys, t5x_tasks, t5x_tasks.catalog; print('seqio' in sys.modules, 'tensorflow' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
-    assert "tiny" in all_cards([make_card()])
+    assert "tiny" in load_catalog([make_card()]).cards

@@ -1,9 +1,12 @@
 """The command `prepare`: all the token caches that a run's configuration asks for."""
 
+import contextlib
+
 from pydantic import BaseModel
 
-from t5x_tasks.card import all_cards, resolve
+from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import DataConfig, load
+from t5x_tasks.modules import MissingSplit
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import DEFAULT, Vocabulary
 
@@ -33,13 +36,18 @@ def prepare_run(config: str, overrides: list[str]) -> list[Prepared]:
     """
     run = load(config, overrides, _Run)
     vocabulary = Vocabulary.load(run.model.vocabulary)
-    mixture = run.data.mixture
-    prepared = ensure_prepared(mixture, "train", data=run.data, vocabulary=vocabulary)
-    pairs = resolve(mixture, all_cards(run.data.cards))
-    if all("validation" in card.splits for card, _ in pairs):
-        prepared += ensure_prepared(mixture, "validation", data=run.data, vocabulary=vocabulary)
+    mixture, catalog = run.data.mixture, load_catalog(run.data.cards)
+    prepared = ensure_prepared(mixture, "train", data=run.data, vocabulary=vocabulary, catalog=catalog)
+    plain = bool(run.data.modules) and not catalog.knows(mixture)
+    if plain or any("validation" in card.splits for card, _ in catalog.resolve(mixture)):
+        with contextlib.suppress(MissingSplit):
+            prepared += ensure_prepared(
+                mixture, "validation", data=run.data, vocabulary=vocabulary, catalog=catalog, optional=True
+            )
     names = run.eval.tasks or mixture
-    prepared += ensure_prepared(names, run.eval.split, data=run.data, vocabulary=vocabulary, text=True)
+    prepared += ensure_prepared(
+        names, run.eval.split, data=run.data, vocabulary=vocabulary, text=True, catalog=catalog, optional=True
+    )
     print(
         f"{len(prepared)} splits of {len({p.task for p in prepared})} tasks are prepared in {run.data.cache_folder()}"
     )

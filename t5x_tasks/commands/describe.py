@@ -1,0 +1,232 @@
+"""What the commands `list`, `show`, `preview` and `check` print of data sets. Of mixtures: see describe_mixture.py."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.card_file import load_card
+from t5x_tasks.catalog import Catalog, load_catalog
+from t5x_tasks.codec import load_codec
+from t5x_tasks.errors import UserError
+from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.metrics import load_metric
+from t5x_tasks.prepare_split import POOL_ROWS
+from t5x_tasks.rendering import is_blank, question, render
+from t5x_tasks.sources import Row, count_rows, locate, read_rows
+from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.vocabulary import Vocabulary
+
+Fits = tuple[int, int]  # tokens that fit: inputs, targets
+
+
+def print_table(paths: Sequence[str], root: str | None) -> None:
+    """Prints one line for each data set and mixture; rows are counted where that needs no network."""
+    catalog = load_catalog(paths)
+    header = ("name", "category", "train / validation / test", "phrasings", "licence", "data")
+    lines: list[tuple[str, ...]] = [header]
+    for card in catalog.cards.values():
+        where, counts = "", []
+        for split in SPLITS:
+            try:
+                location = locate(card, split, root)
+            except UserError as error:
+                if split in card.splits:
+                    where = where or f"missing ({error})"
+                count = None
+            else:
+                where, count = where or str(location), count_rows(location)
+            counts.append("-" if count is None else f"{count:,}")
+        kinds = {
+            "held out": sum(p.split == "heldout" and not p.inverted for p in card.phrasings),
+            "inverted": sum(p.inverted for p in card.phrasings),
+        }
+        notes = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
+        phrasings = f"{len(card.phrasings)}" + f" ({notes})" * bool(notes)
+        name = card.name + " (held out)" * card.heldout
+        lines.append((name, card.category, " / ".join(counts), phrasings, card.licence, where))
+    for mixture in catalog.mixtures.values():
+        members = ", ".join(member.name for member in mixture.members)
+        lines.append((mixture.name, "mixture", "", str(len(catalog.resolve(mixture.name))), "", members))
+    print_rows(lines)
+
+
+def print_rows(lines: Sequence[Sequence[str]]) -> None:
+    """Prints a table, its header first: with rich on a terminal, aligned plain text elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*lines[0])
+        for line in lines[1:]:
+            table.add_row(*line)
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary | None, fits: Fits) -> None:
+    """Prints all that a card says, where its data are and, with a vocabulary, how long its examples are."""
+    pairs = without_holding_out(catalog).resolve(name)
+    card = pairs[0][0]
+    phrasings = [phrasing for _, phrasing in pairs] if "." in name else list(card.phrasings)
+    print(f"{card.name}: {card.description}")
+    for key, value in (
+        ("card", card.path),
+        ("category", card.category),
+        ("licence", card.licence),
+        ("fields", ", ".join(f"{field} <- {spec}" for field, spec in card.fields.items())),
+        ("metrics", ", ".join(card.metrics)),
+        ("cap", f"{card.max_examples:,} examples an epoch of a mixture" if card.max_examples else "none"),
+        ("held out", "yes: evaluated, never trained on" if catalog.cards[card.name].heldout else "no"),
+    ):
+        print(f"  {key:<10} {value}")
+    for split in SPLITS:
+        try:
+            location = locate(card, split, root)
+        except UserError as error:
+            if split in card.splits:
+                print(f"  {split:<10} missing: {error}")
+            continue
+        count = count_rows(location)
+        print(f"  {split:<10} {location}" + (f", {count:,} rows" if count is not None else ""))
+        if vocabulary is not None:
+            print_lengths(card, phrasings, read_rows(card, split, root), vocabulary, fits)
+    print()
+    for phrasing in phrasings:
+        if phrasing.shots and any(p.template == phrasing.template and not p.shots for p in phrasings):
+            print(f"{card.task_name(phrasing)} (the same after {phrasing.shots} exemplars)")
+            continue
+        notes = " (held out)" * (phrasing.split == "heldout") + " (inverted)" * phrasing.inverted
+        options = f" (options {phrasing.style})" if phrasing.style else ""
+        print(f"{card.task_name(phrasing)}{notes}{options}")
+        print(_indent(phrasing.inputs, "  in  "))
+        print(_indent(phrasing.targets, "  out "))
+
+
+def preview(
+    name: str,
+    catalog: Catalog,
+    root: str | None,
+    vocabulary: Vocabulary | None,
+    fits: Fits,
+    *,
+    split: str,
+    num_rows: int,
+) -> None:
+    """Prints rows, each in the next of the phrasings; with a vocabulary as its tokens give it back.
+
+    Of a mixture of data sets, `num_rows` of each of them.
+    """
+    catalog = without_holding_out(catalog)
+    for member in catalog.members(name):
+        pairs = catalog.resolve(member)
+        card = pairs[0][0]
+        rows = read_rows(card, split, root)
+        for number, row in enumerate(rows[: max(0, num_rows)]):
+            _preview_row(card, pairs[number % len(pairs)][1], row, split, root, vocabulary, fits)
+    if vocabulary is None:
+        print("=== texts as rendered; with --vocabulary as the model sees them")
+
+
+def _preview_row(
+    card: Card, phrasing: Phrasing, row: Row, split: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
+) -> None:
+    exemplars: list[Row] = []
+    if phrasing.shots and vocabulary is not None:
+        pool = read_rows(card, "train", root)[:POOL_ROWS]
+        exemplars = Exemplars(card, phrasing, pool, vocabulary, fits[0]).choose([row])[0]
+    rendering = render(card, phrasing, row, exemplars)
+    print(
+        f"=== {card.task_name(phrasing)}, {split}, id {row.id}" + f", {len(exemplars)} exemplars" * bool(phrasing.shots)
+    )
+    answers = rendering.references if len(rendering.references) > 1 else [rendering.targets]
+    sides = [("inputs", rendering.inputs, fits[0])]
+    sides += [("targets" if len(answers) == 1 else f"target {i}", text, fits[1]) for i, text in enumerate(answers, 1)]
+    for side, text, length in sides:
+        seen, note = (text, "") if vocabulary is None else _as_seen(text, length, vocabulary)
+        print(f"--- {side}{note}\n{seen}")
+    for name in sorted({spec.codec for spec in card.used_fields.values() if spec.codec}):
+        print(f"--- targets decoded ({name})\n{load_codec(name).decode(rendering.targets)}")
+
+
+def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits) -> None:
+    """Loads a card, its metrics and every row of its splits, and says what it found."""
+    card = load_card(path)
+    for metric in (*card.metrics, *(card.inverted_metrics if any(p.inverted for p in card.phrasings) else ())):
+        load_metric(metric)
+    num_heldout = sum(template.split == "heldout" for template in card.templates)
+    print(
+        f"{path}: {card.name}, {len(card.templates)} templates ({num_heldout} held out), {len(card.phrasings)} phrasings"
+    )
+    if not card.splits:
+        raise UserError(f"{path}: source: names no split; add train: FILE")
+    questions: dict[str, dict[tuple[str, ...], str]] = {}
+    for split in card.splits:
+        location = locate(card, split, root)
+        rows = read_rows(card, split, root)
+        empty = [row.id for row in rows if any(map(is_blank, row.fields.values()))]
+        print(f"  {split:<10} {len(rows):,} rows, {location}")
+        if empty:
+            print(f"  {'':<10} {len(empty):,} with an empty field (left out of training): {', '.join(empty[:3])}")
+        questions[split] = {question(card, row): row.id for row in rows}
+        if vocabulary is not None:
+            print_lengths(card, card.phrasings, rows, vocabulary, fits)
+    for line in repeated(questions):
+        print(f"  {line}")
+    print("ok")
+
+
+def repeated(questions: dict[str, dict[tuple[str, ...], str]]) -> list[str]:
+    """Says which inputs stand in two splits: split -> question -> id of a row that asks it."""
+    lines = []
+    seen = list(questions)
+    for number, split in enumerate(seen):
+        for other in seen[number + 1 :]:
+            both = questions[split].keys() & questions[other].keys()
+            if both:
+                ids = ", ".join(sorted(questions[other][asked] for asked in both)[:3])
+                lines.append(
+                    f"{len(both):,} inputs of {other} stand in {split}, too ({ids}); data.dedupe=true leaves them out of training"
+                )
+    return lines
+
+
+def without_holding_out(catalog: Catalog) -> Catalog:
+    """Lets the name of a held-out data set stand for it where it is only looked at."""
+    cards = {name: card.model_copy(update={"heldout": False}) for name, card in catalog.cards.items()}
+    return Catalog(cards, catalog.mixtures)
+
+
+def print_lengths(
+    card: Card, phrasings: Sequence[Phrasing], rows: Sequence[Row], vocabulary: Vocabulary, fits: Fits
+) -> None:
+    """Prints how long the rows are in tokens, zero-shot, in the forward phrasings by turns."""
+    phrasings = [p for p in phrasings if not p.inverted and not p.shots] or phrasings
+    renderings = [render(card, phrasings[i % len(phrasings)], row) for i, row in enumerate(rows)]
+    for side, length in zip(("inputs", "targets"), fits, strict=True):
+        ids = vocabulary.encode_batch([getattr(rendering, side) for rendering in renderings])
+        sizes = np.array([len(one) + 1 for one in ids])  # with end of sequence
+        unknown = sum(int(np.count_nonzero(one == vocabulary.unk_id)) for one in ids)
+        p50, p95 = np.percentile(sizes, [50, 95], method="lower").tolist()
+        print(
+            f"  {'':<10} {side}: {sizes.mean():.0f} tokens on average, p50 {p50}, p95 {p95}, max {sizes.max()}; "
+            f"{100 * np.mean(sizes > length):.2f}% longer than {length}; {unknown:,} unknown tokens"
+        )
+
+
+def _as_seen(text: str, length: int, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Returns the text as the tokens that fit give it back, and a note on them. The end of sequence takes one place."""
+    ids = vocabulary.encode_batch([text])[0]
+    kept = ids[: length - 1]
+    unknown = int(np.count_nonzero(kept == vocabulary.unk_id))
+    note = f" ({len(kept) + 1} tokens" + f", {unknown} unknown" * bool(unknown) + ")"
+    cut = f" [... cut off here: {len(ids) + 1:,} tokens, {length:,} fit]" if len(kept) < len(ids) else ""
+    return vocabulary.decode(kept) + cut, note
+
+
+def _indent(text: str, first: str) -> str:
+    return first + text.replace("\n", "\n" + " " * len(first))

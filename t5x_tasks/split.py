@@ -1,0 +1,177 @@
+"""`python -m t5x_tasks.split FILE`: cuts a file of rows into FILE.train, FILE.validation and FILE.test beside it.
+
+Which rows go where comes from a hash of their content: the same file gives the same splits anywhere, and rows that are equal
+fall together, so that none is learned from and scored on. Lines are copied as they are; nothing is overwritten.
+"""
+
+import argparse
+import csv
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from t5x_tasks.commands.columns import find_delimiter
+from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.sources.files import open_plain
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_Records = Callable[[], Iterator[bytes]]
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m t5x_tasks.split",
+        description="Cuts a file (.jsonl, .csv, .tsv, .parquet; also compressed) into train, validation and test beside it, by a "
+        "hash of each row. Overwrites nothing.",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("--validation", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
+    parser.add_argument("--test", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
+    options = parser.parse_args(arguments)
+    written = split_file(options.file, {"validation": options.validation, "test": options.test})
+    print("for `source:` of the card:")
+    for split, (path, rows) in written.items():
+        print(f"  {split}: {path.name}   # {rows:,} rows")
+
+
+def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, int]]:
+    """Writes the splits; returns each one's file and number of rows, train first.
+
+    Raises:
+      UserError: no such file, not a format that is known, too few different rows, or a split's file is there already.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    stem, kind = _name(path)
+    files = {split: path.with_name(f"{stem}.{split}{kind}") for split in ("train", *shares)}
+    for file in files.values():
+        if file.exists():
+            raise UserError(f"{file}: exists already and is never overwritten; remove it or rename {path.name}")
+    header, records = _open(path, kind)
+    hashes = [_hash(record) for record in records()]
+    split_of = _deal(hashes, shares, path)
+    _write(path, kind, files, header, records, [split_of[number] for number in hashes])
+    counts = dict.fromkeys(files, 0)
+    for number in hashes:
+        counts[split_of[number]] += 1
+    return {split: (file, counts[split]) for split, file in files.items()}
+
+
+def _name(path: Path) -> tuple[str, str]:
+    name = path.name
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    plain = Path(name)
+    if plain.suffix.lower() not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"):
+        raise UserError(f"{path}: its name must end with .jsonl, .csv, .tsv or .parquet")
+    return plain.stem, plain.suffix
+
+
+def _deal(hashes: list[int], shares: dict[str, float], path: Path) -> dict[int, str]:
+    """Hash -> split, as near to the shares as equal rows allow; each split gets one row or more."""
+    order = sorted(set(hashes))
+    if len(order) <= len(shares):
+        raise UserError(f"{path}: has {len(order)} different rows, too few to cut")
+    split_of: dict[int, str] = {}
+    for split, share in shares.items():
+        room = max(1, min(round(share * len(order)), len(order) - len(split_of) - len(shares)))
+        taken = order[len(split_of) : len(split_of) + room]
+        split_of |= dict.fromkeys(taken, split)
+    return split_of | dict.fromkeys(order[len(split_of) :], "train")
+
+
+def _open(path: Path, kind: str) -> tuple[bytes, _Records]:
+    """Returns the header of the file, if its format has one, and what reads its rows anew."""
+    if kind.lower() == ".parquet":
+        return b"", lambda: _parquet_rows(path)
+    if kind.lower() in (".csv", ".tsv"):
+        delimiter, _ = find_delimiter(path, "csv" if kind.lower() == ".csv" else "tsv")
+
+        def rows() -> Iterator[bytes]:
+            records = _csv_records(path, delimiter)
+            next(records, None)
+            return records
+
+        return next(_csv_records(path, delimiter), b""), rows
+    return b"", lambda: _lines(path)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with open_plain(path) as file:
+        for line in file:
+            if line.strip():
+                yield line.rstrip(b"\r\n") + b"\n"
+
+
+def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
+    """Yields records as they stand in the file: quoted texts may hold line breaks."""
+    kept: list[bytes] = []
+
+    def lines() -> Iterator[str]:
+        with open_plain(path) as file:
+            for line in file:
+                kept.append(line)
+                yield line.decode("utf-8-sig", errors="replace")  # only to find where records end
+
+    csv.field_size_limit(sys.maxsize)
+    try:
+        for values in csv.reader(lines(), delimiter=delimiter, strict=True):
+            record = b"".join(kept)
+            kept.clear()
+            if values:
+                yield record.rstrip(b"\r\n") + b"\n"
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV ({error}); `python -m t5x_tasks check` names the line") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[bytes]:
+    for batch in _parquet(path).to_batches(max_chunksize=1024):
+        for row in batch.to_pylist():
+            yield repr(row).encode("utf-8", "surrogatepass")
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow.parquet
+
+    with open_plain(path) as file:
+        return pyarrow.parquet.read_table(pyarrow.BufferReader(file.read()))
+
+
+def _write(path: Path, kind: str, files: dict[str, Path], header: bytes, records: _Records, splits: list[str]) -> None:
+    if kind.lower() == ".parquet":
+        import pyarrow.parquet
+
+        table = _parquet(path)
+        for split, file in files.items():
+            chosen = table.take([number for number, name in enumerate(splits) if name == split])
+            pyarrow.parquet.write_table(chosen, file)
+        return
+    opened = {split: file.open("xb") for split, file in files.items()}
+    try:
+        for file in opened.values():
+            file.write(header)
+        for record, split in zip(records(), splits, strict=True):
+            opened[split].write(record)
+    finally:
+        for file in opened.values():
+            file.close()
+
+
+def _hash(record: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(record, digest_size=8).digest(), "big")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 0.5, as in 0.1")
+    return share
+
+
+if __name__ == "__main__":
+    run_cli(main)

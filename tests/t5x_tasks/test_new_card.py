@@ -1,0 +1,293 @@
+"""`new`: from a file of rows to a card that trains and is scored, without a line of Python."""
+
+import csv
+import gzip
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from t5x_tasks.__main__ import main
+from t5x_tasks.card_file import load_card
+from t5x_tasks.configuration import DataConfig
+from t5x_tasks.errors import UserError
+from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.split import main as split_main
+from t5x_tasks.split import split_file
+
+REPOSITORY = Path(__file__).parents[2]
+NAMES = ("Ana", "Ben", "Chloe", "Dev")
+THINGS = ("a refund", "the invoice", "two tickets")
+
+
+def note_rows(count: int = 20) -> list[dict]:
+    draw = random.Random(0)
+    rows = []
+    for number in range(count):
+        (one, other), thing = draw.sample(NAMES, 2), draw.choice(THINGS)
+        chat = f"{one}: I need {thing} by {number + 1} May.\n{other}: I will see what I can do today."
+        rows.append({"case": number, "chat": chat, "recap": f"{one} asks {other} for {thing} by {number + 1} May."})
+    return rows
+
+
+@pytest.fixture
+def notes(tmp_path, write_jsonl) -> Path:
+    return write_jsonl(tmp_path / "notes.jsonl", note_rows())
+
+
+@pytest.fixture
+def tickets(tmp_path) -> Path:
+    """A CSV as a spreadsheet writes it: semicolons, capitals and spaces in the header, line breaks in texts."""
+    path = tmp_path / "tickets.csv"
+    teams = ("delivery", "billing", "access")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["Ticket ID", "Customer Message", "Team"])
+        for number in range(20):
+            text = (
+                f'About {("my parcel", "a bill", "my password")[number % 3]}; "case {number}".\nPlease help me with it.'
+            )
+            writer.writerow([f"T{number}", text, teams[number % 3]])
+    return path
+
+
+def new(*arguments) -> None:
+    main(["new", *map(str, arguments)])
+
+
+def refused(*arguments) -> str:
+    with pytest.raises(UserError) as error:
+        new(*arguments)
+    return str(error.value)
+
+
+def test_a_running_number_is_not_taken_for_the_answer(tmp_path, write_jsonl, capsys):
+    rows = [
+        {
+            "nr": n,
+            "talk": f"Ana: Order {n} is late, is it not?\nBen: Yes, by a day.",
+            "what_came": f"Order {n} is late.",
+        }
+        for n in range(20)
+    ]
+    new("calls", "--from", write_jsonl(tmp_path / "calls.jsonl", rows))
+    shown = capsys.readouterr().out
+    assert "answer      what_came <- what_came" in shown
+    assert "not used    nr: is one word" in shown
+
+
+def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
+    new("notes", "--from", notes)
+    out = capsys.readouterr().out
+    card = load_card(notes.parent / "notes.yaml")
+    assert {field: str(spec) for field, spec in card.fields.items()} == {"dialogue": "chat", "summary": "recap"}
+    assert (card.category, card.metrics) == ("summarization", ("rouge",))
+    assert len(card.pool()) >= 3 and len(card.pool("heldout")) == 2
+    assert card.source.model_dump()["train"] == ("notes.jsonl",)
+    assert "not used    case" in out
+    assert "\nok\n" in out  # of `check`
+    assert "python -m t5x_tasks.split" in out
+    assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
+
+
+def test_every_key_of_a_new_card_has_a_comment(notes):
+    new("notes", "--from", notes)
+    lines = (notes.parent / "notes.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line[0].isalpha() and not line.startswith("name:"):
+            assert lines[number - 1].lstrip().startswith("#"), line
+    assert any(line.startswith("# Or, in place of this list") for line in lines)
+    assert "# GUESSED to be the answer: its name says so" in "\n".join(lines)
+
+
+def test_a_csv_with_other_columns_becomes_a_classification_card_with_options(tickets):
+    new("tickets", "--from", tickets)
+    card = load_card(tickets.parent / "tickets.yaml")
+    assert {f: str(s) for f, s in card.fields.items()} == {"customer_message": "Customer Message", "team": "Team"}
+    assert (card.category, card.metrics) == ("classification", ("accuracy",))
+    assert card.options is not None and card.options.choices == ("access", "billing", "delivery")
+    assert card.source.model_dump()["delimiter"] == ";"
+
+
+@pytest.mark.parametrize(
+    ("row", "category", "metrics", "answer"),
+    [
+        (lambda i: {"review": f"I liked it {i} times over.", "stars": i % 5 + 1}, "rating", ("rating",), "stars"),
+        (lambda i: {"premise": f"A {i}.", "hypothesis": f"It is {i}.", "label": "yn"[i % 2]}, "nli", ("accuracy",), "label"),
+        (lambda i: {"question": f"What is {i}?", "answer": f"number {i}"}, "qa", ("squad",), "answer"),
+        (lambda i: {"en": f"This is the text {i}.", "translation": f"Text {i}"}, "translation", ("bleu",), "translation"),
+        (lambda i: {"a": f"word {i}", "b": f"many more words than {i}"}, "generation", ("exact_match",), "a"),
+        (lambda i: {"body": f"An issue of {i} words.", "fixed": bool(i % 2)}, "classification", ("accuracy",), "fixed"),
+    ],
+)  # fmt: skip
+def test_category_metric_and_answer_are_guessed(tmp_path, write_jsonl, row, category, metrics, answer):
+    new("guessed", "--from", write_jsonl(tmp_path / "rows.jsonl", [row(i) for i in range(20)]))
+    card = load_card(tmp_path / "guessed.yaml")
+    assert (card.category, card.metrics) == (category, metrics)
+    assert card.templates[0].targets == f"{{{answer}}}"
+
+
+def test_what_the_user_says_wins_over_guesses(notes, tmp_path):
+    output = tmp_path / "cards" / "mine.yaml"
+    fields = "text=recap,story=chat"
+    new("mine", "--from", notes, "--output", output, "--category", "generation", "--fields", fields, "--test", notes)
+    card = load_card(output)
+    assert card.category == "generation" and card.templates[0].targets == "{story}"
+    assert card.source.model_dump()["test"] == ("../notes.jsonl",)
+
+
+def test_several_right_answers_become_references(tmp_path, write_jsonl):
+    rows = [{"question": f"What is {i}?", "answers": [f"number {i}", f"the {i}"]} for i in range(20)]
+    new("asked", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    card = load_card(tmp_path / "asked.yaml")
+    assert str(card.references) == "answers" and card.answer_field == "answers"
+
+
+@pytest.mark.parametrize("kind", ["jsonl.gz", "parquet", "tsv"])
+def test_other_formats(tmp_path, kind):
+    path = tmp_path / f"notes.{kind}"
+    rows = note_rows()
+    if kind == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif kind == "tsv":
+        lines = [[str(value).replace("\n", " ") for value in row.values()] for row in rows]
+        path.write_text("\n".join("\t".join(line) for line in [list(rows[0]), *lines]) + "\n")
+    else:
+        with gzip.open(path, "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    new("notes", "--from", path)
+    assert load_card(tmp_path / "notes.yaml").metrics == ("rouge",)
+
+
+@pytest.mark.parametrize(
+    "column", ["Größe des Texts", "要約 する", "yes", "null", "a: b # c", "x\ny", "{curly}", "1st", "options"]
+)
+def test_columns_may_have_any_name(tmp_path, write_jsonl, column):
+    rows = [{column: f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(5)]
+    new("odd", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert [spec.column for spec in load_card(tmp_path / "odd.yaml").fields.values()] == [column, "answer"]
+
+
+def test_answers_of_any_characters_are_choices_as_they_are(tmp_path, write_jsonl):
+    labels = ('say "no"', "back\\slash", "\x85\u2028\x00🙂", "- yes: #1")
+    rows = [{"body": f"this is the number {i}", "label": labels[i % 4]} for i in range(20)]
+    new("odd", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    options = load_card(tmp_path / "odd.yaml").options
+    assert options is not None and set(options.choices or ()) == set(labels)
+    half = [{"body": f"number {i} of many", "label": "ab\ud800"[i % 3]} for i in range(9)]
+    assert "half a character" in refused("half", "--from", write_jsonl(tmp_path / "half.jsonl", half))
+    assert "half a character" in refused("x", "--from", write_jsonl(tmp_path / "x.jsonl", [{"a\ud800": 1, "b": 2}]))
+
+
+def test_nothing_is_overwritten_and_what_is_wrong_is_one_line(notes, tmp_path, write_jsonl):
+    new("notes", "--from", notes)
+    assert "never overwritten" in refused("notes", "--from", notes)
+    assert "choose another" in refused("samsum", "--from", notes)
+    assert "no such file" in refused("x", "--from", tmp_path / "none.jsonl")
+    assert "did you mean chat?" in refused("x", "--from", notes, "--fields", "a=chats,b=recap")
+    assert "is not FIELD=COLUMN" in refused("x", "--from", notes, "--fields", "a:chat")
+    assert "its name must end with" in refused("x", "--from", write_jsonl(tmp_path / "rows.txt", [{}]))
+    lonely = write_jsonl(tmp_path / "lonely.jsonl", [{"text": f"only {i}"} for i in range(3)])
+    assert "needs one column to ask about and one with the answer" in refused("x", "--from", lonely)
+    other = write_jsonl(tmp_path / "test.jsonl", [{"chat": "a"}])
+    assert "no key 'recap'" in refused("x", "--from", notes, "--test", other)
+    (tmp_path / "x.csv").write_text("chat,recap\na,b\n")
+    assert "all splits of a card have one format" in refused("z", "--from", notes, "--test", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_new_card_is_prepared(kind, notes, tickets, tmp_path, vocabulary):
+    file = notes if kind == "jsonl" else tickets
+    new("fresh", "--from", file)
+    data = DataConfig(cards=(str(tmp_path / "fresh.yaml"),), cache=str(tmp_path / "cache"))
+    prepared = ensure_prepared("fresh", "train", data=data, vocabulary=vocabulary)
+    assert {len(entry.open()) for entry in prepared} == {20}
+    assert len(prepared) == (8 if kind == "jsonl" else 24)  # three styles of options
+
+
+def command_of(out: str, beginning: str) -> list[str]:
+    """The command that `new` printed."""
+    (line,) = [line.strip() for line in out.splitlines() if line.strip().startswith(f"python -m {beginning}")]
+    return shlex.split(line)[1:]
+
+
+def test_a_csv_is_trained_and_evaluated_by_the_commands_that_new_prints(tickets, tmp_path, capsys, vocabulary_path):
+    new("tickets", "--from", tickets)
+    out = capsys.readouterr().out
+    tiny = {
+        "run_dir": "none",
+        "model": {
+            "preset": "t5-tiny", "vocabulary": str(vocabulary_path), "emb_dim": 16, "mlp_dim": 16,
+            "num_heads": 2, "head_dim": 8, "num_encoder_layers": 1, "num_decoder_layers": 1,
+        },
+        "data": {"lengths": {"inputs": 96, "targets": 16}},
+        "train": {"steps": 2, "batch_size": 4},
+        "eval": {"decode": {"type": "greedy", "max_tokens": 4}, "bootstrap_samples": 10},
+        "logging": {"tensorboard": False},
+    }  # fmt: skip
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    train = command_of(out, "train")
+    train[train.index("configs/dialogsum_flan_t5_base.yaml")] = str(tmp_path / "tiny.yaml")
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
+    for command in (train, command_of(out, "eval")):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    steps = [json.loads(line)["step"] for line in (tmp_path / "runs/tickets/metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == 2
+    metrics = json.loads((tmp_path / "runs/tickets/eval/2/metrics.json").read_text())
+    assert metrics["split"] == "train"
+    assert metrics["tasks"].keys() == {"tickets", "tickets.heldout"}
+    assert metrics["tasks"]["tickets"]["n"] == 20 and "accuracy" in metrics["tasks"]["tickets"]["metrics"]
+
+
+def test_a_file_is_cut_into_three_by_content_and_only_when_asked(tickets, notes, capsys):
+    split_main([str(tickets)])
+    assert "validation: tickets.validation.csv   # 2 rows" in capsys.readouterr().out
+    parts = {split: tickets.with_name(f"tickets.{split}.csv") for split in ("train", "validation", "test")}
+    found = []
+    for part in parts.values():
+        with part.open(newline="") as file:
+            header, *rows = csv.reader(file, delimiter=";")
+        assert header == ["Ticket ID", "Customer Message", "Team"]
+        found += rows
+    with tickets.open(newline="") as file:
+        assert sorted(found) == sorted(list(csv.reader(file, delimiter=";"))[1:])
+    with pytest.raises(UserError, match="never overwritten"):
+        split_file(tickets, {"validation": 0.1, "test": 0.1})
+    new("cut", "--from", parts["train"], "--validation", parts["validation"], "--test", parts["test"])
+    assert "eval.split=test" in capsys.readouterr().out
+
+
+def test_rows_that_are_equal_fall_into_one_split(tmp_path, write_jsonl):
+    path = write_jsonl(tmp_path / "twins.jsonl", [{"text": f"number {i // 2}"} for i in range(100)])
+    written = split_file(path, {"validation": 0.1, "test": 0.2})
+    assert [rows for _, rows in written.values()] == [70, 10, 20]
+    texts = [set(file.read_text().splitlines()) for file, _ in written.values()]
+    assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+
+
+def test_parquet_is_cut_with_its_types(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "rows.parquet"
+    table = pyarrow.table(
+        {"text": [f"number {i}" for i in range(20)], "stars": pyarrow.array(range(20), pyarrow.int8())}
+    )
+    pyarrow.parquet.write_table(table, path)
+    written = split_file(path, {"validation": 0.1, "test": 0.1})
+    parts = [pyarrow.parquet.read_table(file) for file, _ in written.values()]
+    assert [len(part) for part in parts] == [16, 2, 2]
+    assert {part.schema for part in parts} == {table.schema}
+    assert pyarrow.concat_tables(parts).sort_by("stars").equals(table)
