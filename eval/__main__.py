@@ -1,4 +1,5 @@
-"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; `python -m eval score ...` scores anybody's output."""
+"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; `python -m eval score ...` scores anybody's output;
+`python -m eval suggest CARD --weights W` ranks wordings of a task."""
 
 import argparse
 
@@ -10,12 +11,17 @@ def main(arguments: list[str]) -> int:
         from eval import score
 
         return score.main(arguments[1:])
+    if arguments[:1] == ["suggest"]:
+        from eval import suggest
+
+        return suggest.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m eval",
         description="Decodes a split with checkpoints of a run, or with bare weights, and scores the output. `python -m eval "
-        "score --help` is for predictions that you have already.",
+        "score --help` is for predictions that you have already, `python -m eval suggest --help` for other wordings of a task.",
         epilog="Overrides are dotted: eval.split=test eval.limit=20 eval.steps=[0,latest,best] eval.decode.beams=1 "
-        "eval.decode.type=greedy data.root=/data. All keys: train/config.py. Writes RUN_DIR/eval/<step>/metrics.json and "
+        "eval.decode.type=greedy "
+        "eval.probe.limit=0 data.root=/data. All keys: train/config.py. Writes RUN_DIR/eval/<step>/metrics.json and "
         "<task>/predictions.jsonl.",
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a run directory")

@@ -1,4 +1,4 @@
-"""What is evaluated: the examples of a task or mixture, each under one template, with all its right answers.
+"""What is evaluated: the examples of a task or mixture, each in one phrasing, with all its right answers.
 
 Imports no JAX and no TensorFlow.
 """
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5x_tasks.card import Card, Template, all_cards, resolve
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
-from t5x_tasks.rendering import is_blank, placeholders, render
-from t5x_tasks.sources import read_rows
+from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
+from t5x_tasks.sources import Row, read_rows
 from t5x_tasks.vocabulary import Vocabulary
 
-TEMPLATE_SEED = (
-    0  # of the choice among a mixture's templates, whatever the run's seed: all runs answer the same questions
+PHRASING_SEED = (
+    0  # of the choice among a mixture's phrasings, whatever the run's seed: all runs answer the same questions
 )
 
 
@@ -26,15 +27,15 @@ class Example:
 
     Attributes:
       id: of the row.
-      template: the phrasing it is put in.
+      phrasing: it is put in this one; None in a plain SeqIO task.
       inputs: the text that the model reads, whole.
-      references: right answers, one or more.
+      references: right answers, one or more, as plain text.
       dialogue: the raw text that summaries are of; None where the task is no summarization.
       empty: a field of the input is blank.
     """
 
     id: str
-    template: str
+    phrasing: Phrasing | None
     inputs: str
     references: list[str]
     dialogue: str | None
@@ -47,17 +48,64 @@ class Questions:
 
     Attributes:
       task: the name it was asked for by: dialogsum, dialogsum.t00, dialogsum.heldout.
-      metrics: of the card.
+      card: of the data set; None of a plain SeqIO task (t5x_tasks/modules.py).
+      metrics: of the card, for this kind of phrasing; otherwise those of eval.metrics.
       tokens: input token ids of each example, whole, with end of sequence; empty when answers come from elsewhere.
       unknown_tokens: pieces of the inputs that the vocabulary lacks; None when there is no vocabulary.
     """
 
     task: str
     split: str
+    card: Card | None
     metrics: tuple[str, ...]
     examples: list[Example]
     tokens: list[np.ndarray]
     unknown_tokens: int | None
+
+    def targets(self) -> list[list[str]]:
+        """Returns the references of each example in the form that is tokenised."""
+        card = self.card
+        return [
+            [as_target(card, e.phrasing, text) if card and e.phrasing else text for text in e.references]
+            for e in self.examples
+        ]
+
+    def plain(self, answers: Sequence[str]) -> list[str]:
+        """Returns what a model wrote, an answer for each example, as plain text: code is decoded."""
+        pairs = zip(self.examples, answers, strict=True)
+        return [as_answer(self.card, e.phrasing, a) if self.card and e.phrasing else a for e, a in pairs]
+
+
+def open_questions(
+    tasks: Sequence[str],
+    split: str,
+    *,
+    data: Data,
+    vocabulary: Vocabulary,
+    metrics: tuple[str, ...],
+    limit: int | None = None,
+) -> dict[str, Questions]:
+    """Takes all that is to be answered from the cache, preparing it where that was not done.
+
+    A plain SeqIO mixture of the user's becomes its tasks: each is answered and scored by itself.
+
+    Args:
+      metrics: of plain SeqIO tasks.
+
+    Raises:
+      UserError: as `prepare_questions`.
+    """
+    catalog = load_catalog(data.cards)
+    found: dict[str, Questions] = {}
+    for task in tasks:
+        if catalog.knows(task) or not data.modules:
+            found[task] = prepare_questions(task, split, data=data, vocabulary=vocabulary, limit=limit)
+            continue
+        for entry in ensure_prepared(
+            task, split, data=data, vocabulary=vocabulary, text=True, catalog=catalog, optional=True
+        ):
+            found[entry.task] = _plain_questions(entry, metrics, vocabulary, limit)
+    return found
 
 
 def prepare_questions(
@@ -65,69 +113,107 @@ def prepare_questions(
 ) -> Questions:
     """Takes the (first `limit`) rows of a split from the cache, preparing them where that was not done.
 
-    A mixture asks each example in one of its templates: the one that training with seed 0 shows it in its first epoch.
+    A mixture asks each example in one of its phrasings: the one that training with seed 0 shows it in its first epoch.
 
     Raises:
       UserError: no such task, its data cannot be read, or it is a mixture of several data sets' or has no metric.
     """
-    pairs = resolve(task, all_cards(data.cards))
-    card = _single_card(task, pairs)
-    prepared = ensure_prepared(task, split, data=data, vocabulary=vocabulary, text=True)
+    catalog = load_catalog(data.cards)
+    pairs = catalog.resolve(task)
+    card, metrics = _single_card(task, pairs)
+    try:
+        prepared = ensure_prepared(task, split, data=data, vocabulary=vocabulary, text=True, catalog=catalog)
+    except UserError as error:
+        if split in card.splits:
+            raise
+        raise UserError(f"{error}; eval.split names the split to score") from None
     splits = [entry.open() for entry in prepared]
-    templates = {template.id: template for _, template in pairs}
+    phrasings = {phrasing.id: phrasing for _, phrasing in pairs}
     examples, tokens = [], []
-    for index, choice in enumerate(_choose_templates(prepared)[:limit].tolist()):
+    for index, choice in enumerate(_choose_phrasings(prepared)[:limit].tolist()):
         stored = splits[choice].example(index)
-        template = templates[stored["template"]]
-        examples.append(
-            _example(card, template, stored["id"], stored["inputs"], stored["references"], stored["fields"])
-        )
+        phrasing = phrasings[stored["phrasing"]]
+        row = Row(stored["id"], stored["fields"], tuple(stored["references"]))
+        examples.append(_example(card, phrasing, row, stored["inputs"], stored["references"]))
         tokens.append(splits[choice].tokens([index])[0][0].astype(np.int32))
-    unknown = sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for ids in tokens)
-    return Questions(task, split, card.metrics, examples, tokens, unknown)
+    return Questions(task, split, card, metrics, examples, tokens, _count_unknown(tokens, vocabulary))
 
 
 def read_questions(task: str, split: str, *, cards: Sequence[str] = (), root: str | None = None) -> Questions:
     """Reads the rows of a split from their source, for answers that come from elsewhere.
 
-    Whoever answered may have put the question as they liked, so all examples get the first template of the task.
+    Whoever answered may have put the question as they liked, so all examples get the first phrasing of the task.
 
     Raises:
       UserError: as `prepare_questions`.
     """
-    pairs = resolve(task, all_cards(cards))
-    card, template = _single_card(task, pairs), pairs[0][1]
+    pairs = load_catalog(cards).resolve(task)
+    card, metrics = _single_card(task, pairs)
+    phrasing = pairs[0][1]
     examples = []
     for row in read_rows(card, split, root):
-        rendering = render(card, template, row)
-        fields = {field: row[column] for field, column in card.used_fields.items() if column in row}
-        examples.append(_example(card, template, row["id"], rendering.inputs, rendering.references, fields))
-    return Questions(task, split, card.metrics, examples, [], None)
+        rendering = render(card, phrasing, row)
+        examples.append(_example(card, phrasing, row, rendering.inputs, rendering.references))
+    return Questions(task, split, card, metrics, examples, [], None)
 
 
-def _example(
-    card: Card, template: Template, id: str, inputs: str, references: list[str], fields: dict[str, str]
-) -> Example:
-    summarizes = card.category == "summarization" and template.id not in card.inverted
-    empty = any(is_blank(fields[field]) for field in placeholders(template.inputs) if field in fields)
-    return Example(id, template.id, inputs, references, fields.get("dialogue") if summarizes else None, empty)
+def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequence[str] = ()) -> list[str]:
+    """Puts the data sets of a mixture (`multitask`) in its place: each is answered and scored by itself.
+
+    Of a mixture's data sets those without such a split are passed over. With `modules` (of data.modules) a name that the
+    catalog does not know stays: what it is, is seen when it is prepared.
+
+    Raises:
+      UserError: no such name, or a mixture none of whose data sets has the split.
+    """
+    tasks: list[str] = []
+    for name in names:
+        if modules and not catalog.knows(name):
+            tasks.append(name)
+            continue
+        members = catalog.members(name)
+        have = [task for task in members if split in catalog.resolve(task)[0][0].splits]
+        if name in catalog.mixtures and not have:
+            raise UserError(f"{name}: none of its data sets has a split {split}; set eval.split")
+        tasks += have if name in catalog.mixtures else members
+        catalog.resolve(name)
+    return list(dict.fromkeys(tasks))
 
 
-def _single_card(task: str, pairs: list[tuple[Card, Template]]) -> Card:
-    card = pairs[0][0]
+def _plain_questions(entry: Prepared, metrics: tuple[str, ...], vocabulary: Vocabulary, limit: int | None) -> Questions:
+    split = entry.open()
+    indices = range(min(len(split), limit or len(split)))
+    stored = [split.example(index) for index in indices]
+    examples = [Example(s["id"], None, s["inputs"], s["references"], None, is_blank(s["inputs"])) for s in stored]
+    tokens = [inputs.astype(np.int32) for inputs, _ in split.tokens(indices)]
+    return Questions(entry.task, entry.split, None, metrics, examples, tokens, _count_unknown(tokens, vocabulary))
+
+
+def _count_unknown(tokens: Sequence[np.ndarray], vocabulary: Vocabulary) -> int:
+    return sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for ids in tokens)
+
+
+def _example(card: Card, phrasing: Phrasing, row: Row, inputs: str, references: list[str]) -> Example:
+    summarizes = card.category == "summarization" and not phrasing.inverted
+    empty = any(is_blank(row.fields[field]) for field in placeholders(phrasing.inputs) if field in row.fields)
+    return Example(row.id, phrasing, inputs, references, row.fields.get("dialogue") if summarizes else None, empty)
+
+
+def _single_card(task: str, pairs: list[tuple[Card, Phrasing]]) -> tuple[Card, tuple[str, ...]]:
+    card, phrasing = pairs[0]
     if any(other.name != card.name for other, _ in pairs):
         raise UserError(f"{task}: mixes several data sets; give each of them to eval.tasks")
-    if not card.metrics:
+    if not (metrics := card.metrics_of(phrasing)):
         raise UserError(f"{card.path}: metrics: {card.name} has none, so nothing can be scored; add `metrics: [rouge]`")
-    return card
+    return card, metrics
 
 
-def _choose_templates(prepared: list[Prepared]) -> np.ndarray:
+def _choose_phrasings(prepared: list[Prepared]) -> np.ndarray:
     """For each example, in the order of the rows, which entry of `prepared` it is asked in: int [n]."""
     from train.stream import Source, Stream
 
-    source = Source(prepared[0].dataset, [(entry.template, entry.open()) for entry in prepared])
-    stream = Stream([source], row_lengths=(1, 1), seed=TEMPLATE_SEED)
+    source = Source(prepared[0].dataset, [(entry.phrasing, entry.open()) for entry in prepared])
+    stream = Stream([source], row_lengths=(1, 1), seed=PHRASING_SEED)
     choice = np.empty(len(source), np.int64)
     for number in range(stream.blocks_per_epoch):
         splits, indices = stream.order(number)

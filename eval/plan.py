@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5x_tasks.card import all_cards, resolve
+from eval.examples import task_names
+from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train.config import Config, EvalConfig
@@ -19,7 +20,7 @@ class Plan:
       config: model and data of the run, if there is one.
       run_dir: folder whose `checkpoints` are evaluated.
       steps: of the checkpoints; 0 is the model before training.
-      tasks: names of tasks and mixtures.
+      tasks: names of tasks and mixtures; plain SeqIO mixtures (data.modules) stand for their tasks.
       output: OUTPUT/<step>/metrics.json is written.
     """
 
@@ -71,10 +72,8 @@ def make_plan(config: Config, run_dir: Path) -> Plan:
     Raises:
       UserError: no such task, or no such checkpoint.
     """
-    tasks = list(dict.fromkeys(config.eval.tasks or (config.data.mixture,)))
-    cards = all_cards(config.data.cards)
-    for task in tasks:
-        resolve(task, cards)
+    catalog = load_catalog(config.data.cards)
+    tasks = task_names(config.eval.tasks or (config.data.mixture,), config.eval.split, catalog, config.data.modules)
     output = Path(config.eval.output) if config.eval.output else run_dir / "eval"
     return Plan(config, run_dir, _steps(config.eval.steps, run_dir), tasks, output)
 

@@ -38,10 +38,10 @@ def main(arguments: list[str]) -> int:
     # of a model and a vocabulary that we did not see
     unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
     scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)
-    write_predictions(output, options.task, scores.rows)
+    rows = write_predictions(output, options.task, scores.rows)
     head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})
-    print_scores(options.task, {"predictions": scores.summary}, split=options.split)
+    print_scores(options.task, {"predictions": scores.summary}, split=options.split, predictions=rows)
     print(f"written to {written}")
     return 0
 

@@ -11,9 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.diagnostics.show import diagnostics_table, worst_made_up
 from t5x_tasks.errors import UserError, run_cli
 
 WIDTH = 100  # of text in plain output
+_RANKING = (
+    "rougeL",
+    "f1",
+    "accuracy",
+    "exact_match",
+)  # scores of rows that can tell a weaker example from a better one
+_IN_STARS = ("mean_absolute_error",)  # other scores are in percent
 _QUANTILES = ((0.25, "a weaker one"), (0.5, "a middling one"), (0.75, "a better one"))
 
 
@@ -40,12 +48,14 @@ def summarize(run_dir: Path) -> None:
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["tasks"]))
     for task in tasks:
         # Scores of different rows are no before and after: each split and limit has a table of its own.
-        tables: dict[tuple[str, int | None], dict[str, dict[str, Any]]] = {}
+        tables: dict[tuple[str, int | None], dict[int, dict[str, Any]]] = {}
         for step, result in results.items():
             if task in result["tasks"]:
-                tables.setdefault((result["split"], result.get("limit")), {})[_column(step)] = result["tasks"][task]
-        for (split, _), columns in tables.items():
-            print_scores(task, columns, split=split)
+                tables.setdefault((result["split"], result.get("limit")), {})[step] = result["tasks"][task]
+        for (split, _), steps in tables.items():
+            last = run_dir / "eval" / str(max(steps)) / task / "predictions.jsonl"
+            columns = {_column(step): scores for step, scores in steps.items()}
+            print_scores(task, columns, split=split, predictions=last)
     task = tasks[0]
     print_examples(run_dir / "eval", task, [step for step in results if task in results[step]["tasks"]])
     picture = draw_loss(run_dir)
@@ -70,27 +80,37 @@ def load_results(folder: Path) -> dict[int, dict[str, Any]]:
     }
 
 
-def print_scores(task: str, columns: Mapping[str, dict[str, Any]], *, split: str) -> None:
-    """Prints the scores of one task: a row a metric, the floor first, then a column for each of `columns`.
+def print_scores(
+    task: str, columns: Mapping[str, dict[str, Any]], *, split: str, predictions: Path | None = None
+) -> None:
+    """Prints the scores of one task: a row a metric, the floor first, then a column for each of `columns`; - where one lacks it.
+
+    Below them the diagnostics of summaries, where there are any.
 
     Args:
       columns: title -> what metrics.json says of the task.
+      predictions: those of the last column, to show what they make up.
     """
     first = next(iter(columns.values()))
-    lead = first["baselines"].get("lead_3", {})
+    lead = first.get("baselines", {}).get("lead_3", {})
     header = ["", *(["LEAD-3"] if lead else []), *columns]
     rows = []
-    for name in first["metrics"]:
-        cells = [name, *([f"{lead[name]['value']:.1f}"] if lead else [])]
-        rows.append(cells + [_cell(column["metrics"][name]) for column in columns.values()])
+    for name in dict.fromkeys(name for column in columns.values() for name in column["metrics"]):
+        floor = [f"{lead[name]['value']:.{_decimals(name)}f}" if name in lead else "-"] if lead else []
+        rows.append([name, *floor, *(_cell(name, column["metrics"].get(name)) for column in columns.values())])
     title = f"{task}, {first['n']} rows of {split}"
     print_table(title, header, rows)
     print("(with 95% bootstrap interval)")
     for column, result in columns.items():
-        counts = ", ".join(
-            f"{value} {name.replace('_', ' ')}" for name, value in result["counts"].items() if value is not None
-        )
-        print(f"{column}: {counts}")
+        counts = [f"{n} {name.replace('_', ' ')}" for name, n in result.get("counts", {}).items() if n is not None]
+        if counts:
+            print(f"{column}: {', '.join(counts)}")
+    if table := diagnostics_table(columns):
+        print()
+        print_table(f"{task}, what the scores do not see", *table)
+    if predictions is not None and predictions.is_file():
+        for line in worst_made_up(_by_id(predictions).values()):
+            _print_text("", line)
     print()
 
 
@@ -121,11 +141,11 @@ def print_examples(folder: Path, task: str, steps: Sequence[int]) -> None:
     """Prints three examples at the quartiles of the last step's scores: what is typical, not what looks best."""
     answers = {step: _by_id(folder / str(step) / task / "predictions.jsonl") for step in steps}
     last = answers[steps[-1]]
-    metric = "rougeL" if all("rougeL" in row["scores"] for row in last.values()) else None
+    metric = next((name for name in _RANKING if all(name in row["scores"] for row in last.values())), None)
     ranked = sorted(last.values(), key=lambda row: row["scores"][metric] if metric else 0.0)
     for quantile, label in _QUANTILES:
         row = ranked[int(quantile * (len(ranked) - 1))]
-        score = f", rougeL {row['scores'][metric]:.1f}" if metric else ""
+        score = f", {metric} {row['scores'][metric]:.1f}" if metric else ""
         print(f"--- {task} {row['id']}: {label}{score}")
         _print_text("", row.get("dialogue", row["inputs"]))
         for reference in row["references"]:
@@ -168,8 +188,15 @@ def _column(step: int) -> str:
     return f"step {step}" if step else "before training"
 
 
-def _cell(score: dict[str, float]) -> str:
-    return f"{score['value']:.1f} [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
+def _cell(name: str, score: dict[str, float] | None) -> str:
+    if score is None:
+        return "-"
+    value, low, high = (f"{score[key]:.{_decimals(name)}f}" for key in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _decimals(name: str) -> int:
+    return 2 if name.rpartition(".")[2] in _IN_STARS else 1
 
 
 def _by_id(path: Path) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 from t5x_tasks import configuration
 from t5x_tasks.configuration import DataConfig, Section
 from t5x_tasks.errors import UserError
+from t5x_tasks.metrics import check_metric_name
 
 # T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
 # (emb_dim, mlp_dim, num_heads, head_dim, encoder layers, decoder layers)
@@ -29,7 +30,10 @@ class ModelConfig(Section):
     """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
 
     preset: PresetName = "flan-t5-base"
-    weights: str = Field(default="random", description="hf://ID, a Hugging Face directory, or `random`")
+    weights: str = Field(
+        default="random",
+        description="hf://ID, a Hugging Face directory, a T5X checkpoint, one of our runs, or `random`",
+    )
     vocabulary: str = Field(
         default="hf://google/flan-t5-base", description="hf://ID, or the path of a SentencePiece model"
     )
@@ -170,11 +174,25 @@ class BeamConfig(Section):
     early_stopping: bool = Field(default=False, description="stop as soon as there are `beams` finished hypotheses")
 
 
+def _metric_name(name: str) -> str:
+    check_metric_name(name)
+    return name
+
+
+class ProbeConfig(Section):
+    """The contrastive probe of summarization tasks, see eval/diagnostics/probe.py."""
+
+    limit: int = Field(default=100, ge=0, description="first rows that are probed; 0: none")
+
+
 class EvalConfig(Section):
     tasks: tuple[str, ...] = Field(
         default=(), description="tasks and mixtures to score; empty: the mixture that is trained on"
     )
     split: str = "validation"
+    metrics: Annotated[tuple[Annotated[str, AfterValidator(_metric_name)], ...], Field(min_length=1)] = Field(
+        default=("rouge",), description="of plain SeqIO tasks (data.modules); cards have their own"
+    )
     limit: PositiveInt | None = Field(default=None, description="first rows of the split")
     steps: tuple[int | Literal["latest", "best"], ...] = Field(
         default=(0, "latest"), description="checkpoints to score; 0 is the model before training"
@@ -182,6 +200,7 @@ class EvalConfig(Section):
     batch_size: PositiveInt = Field(default=32, description="examples decoded at once, over all devices")
     decode: Annotated[GreedyConfig | BeamConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
     output: str | None = Field(default=None, description="folder in place of RUN_DIR/eval")
+    probe: ProbeConfig = ProbeConfig()
     bootstrap_samples: PositiveInt = 1000
 
 

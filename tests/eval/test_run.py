@@ -93,6 +93,22 @@ def test_a_run_is_scored_before_and_after_training(run_dir, capsys):
     assert (run_dir / "loss.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_the_first_rows_are_probed_and_no_limit_means_none(run_dir, capsys):
+    assert run(run_dir, "eval.steps=[0]", "eval.probe.limit=4") == 0
+    diagnostics = json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"]["tiny"]["diagnostics"]
+    negation = diagnostics["probe.negation_added"]  # `It is 0.`: it is not
+    assert negation["n"] == 4 and negation["not_applicable"] == 0 and 0 <= negation["value"] <= 100
+    assert "first 4 rows" in negation["settings"] and "test split" in negation["settings"]
+    probed = [row["diagnostics"].get("probe") for row in predictions(run_dir, 0)]
+    assert [bool(row) for row in probed] == [True] * 4 + [False] * 2
+    assert probed[0]["negation_added"]["text"] == "It is not 0."
+    assert "prefers the reference to its negation" in capsys.readouterr().out
+
+    assert run(run_dir, "eval.steps=[0]", "eval.probe.limit=0") == 0
+    diagnostics = json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"]["tiny"]["diagnostics"]
+    assert "made_up_rows" in diagnostics and not any(name.startswith("probe.") for name in diagnostics)
+
+
 def test_a_broken_checkpoint_does_not_stop_the_others(run_dir, capsys):
     save_checkpoint(run_dir, 3, seed=7)
     for file in (run_dir / "checkpoints" / "3" / "params").rglob("*"):
@@ -111,6 +127,13 @@ def test_weights_that_do_not_fit_are_the_users_mistake(run_dir):
     assert not (run_dir / "eval").exists()
 
 
+def test_a_split_that_the_card_does_not_have_is_named_with_the_key_to_set(run_dir):
+    with pytest.raises(
+        UserError, match=r"no split validation; it has train, test; eval\.split names the split to score"
+    ):
+        run(run_dir, "eval.split=validation")
+
+
 def test_tasks_scored_one_after_the_other_share_a_file_and_other_settings_take_its_place(run_dir):
     def tasks():
         return set(json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"])
@@ -124,7 +147,9 @@ def test_tasks_scored_one_after_the_other_share_a_file_and_other_settings_take_i
 
 def test_a_metric_that_fails_costs_the_scores_and_not_the_predictions(run_dir, capsys):
     card = run_dir.parent / "cards" / "tiny" / "card.yaml"
-    card.write_text(card.read_text().replace("metrics: [rouge]", "metrics: ['operator:itemgetter']"))
+    text = card.read_text()
+    assert "\n- rouge\n" in text
+    card.write_text(text.replace("\n- rouge\n", "\n- operator:itemgetter\n"))
     assert run(run_dir, "eval.steps=[0]") == 1
     assert [row["id"] for row in predictions(run_dir, 0)] == [f"r{i}" for i in range(6)]
     assert not (run_dir / "eval" / "0" / "metrics.json").exists()
