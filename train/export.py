@@ -1,60 +1,114 @@
-"""`python -m train.export RUN_DIR --to hf OUT`: takes the model of a run away, as other tools open it."""
+"""`python -m train.export RUN_DIR --to hf OUT`: takes the model of a run, or other weights, away as other tools open them."""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t5x_tasks.errors import UserError, run_cli
+
+if TYPE_CHECKING:
+    from train.model import Params, T5Config
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m train.export",
-        description="Writes the weights of a run, with configuration and tokenizer, into a folder of their own.",
-        epilog="Example: python -m train.export runs/dialogsum_base --to hf exported/dialogsum_base",
+        description="Writes the weights of a run, or those of another format, into a folder of their own.",
+        epilog="Examples: python -m train.export runs/dialogsum_base --to hf exported/dialogsum_base; "
+        "python -m train.export hf://google/flan-t5-xl --to t5x exported/flan_t5_xl",
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="folder of the run")
+    parser.add_argument(
+        "source", metavar="RUN_DIR", help="folder of the run; or a Hugging Face directory, hf://ID, or a T5X checkpoint"
+    )
     parser.add_argument(
         "--to",
-        choices=("hf",),
+        choices=("hf", "t5x"),
         required=True,
-        help="hf: a Hugging Face directory for AutoModelForSeq2SeqLM and AutoTokenizer",
+        help="hf: a Hugging Face directory for AutoModelForSeq2SeqLM and AutoTokenizer; t5x: a T5X checkpoint",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist, or be empty")
-    parser.add_argument("--step", default="latest", help="latest (default), best (by validation loss), or a number")
+    parser.add_argument(
+        "--step", help="of a run: latest (default), best (by validation loss), or a number; other weights: none"
+    )
+    parser.add_argument(
+        "--vocabulary", help="SentencePiece model, its folder or hf://ID; only for weights that bring none (T5X) to hf"
+    )
     args = parser.parse_args(argv)
-    step = export(args.run_dir, args.out, args.step)
-    print(f"step {step} of {args.run_dir} -> {args.out}")
+    step = export(args.source, args.out, to=args.to, which=args.step, vocabulary=args.vocabulary)
+    print(f"{'' if step is None else f'step {step} of '}{args.source} -> {args.out}")
 
 
-def export(run_dir: Path, out: Path, which: str) -> int:
-    """Exports a checkpoint; returns its step.
+@dataclass(frozen=True)
+class Weights:
+    """What is exported. `read` is called once everything else is known to be right.
+
+    Attributes:
+      vocabulary: None where the format needs none.
+      decode: the run's `eval.decode`.
+      card: the model card.
+    """
+
+    step: int | None
+    model: "T5Config"
+    vocabulary: Path | None
+    decode: dict[str, Any]
+    card: str
+    read: "Callable[[], Params]"
+
+
+def export(source: str, out: Path, *, to: str, which: str | None = None, vocabulary: str | None = None) -> int | None:
+    """Exports a checkpoint of a run, or other weights; returns the step, None of other weights.
 
     Raises:
-      UserError: no run, no such checkpoint, or something lies at `out` already.
+      UserError: no such weights, no such checkpoint, no vocabulary, or something lies at `out` already.
     """
-    from train import config as configuration
+    from train import weights
 
-    config = configuration.load(run_dir, [])
-    if which not in ("latest", "best") and not which.isdecimal():
+    run = weights.is_run(Path(source))
+    if which is not None and not run:
+        raise UserError(f"--step: {source} is no run: it has one set of weights; leave --step away")
+    if which not in (None, "latest", "best") and not which.isdecimal():
         raise UserError(f"--step: {which!r} is none of latest, best and a number")
 
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # XXL in float32 fits a host, hardly an accelerator
-    from jax.sharding import SingleDeviceSharding
 
-    from t5x_tasks.vocabulary import Vocabulary
-    from train.checkpoints import Checkpoints
     from train.export_hf import check_free, save_hf
+    from train.export_t5x import save_t5x
+
+    check_free(out)
+    if run:
+        chosen = _of_run(Path(source), which or "latest", vocabulary)
+    else:
+        chosen = _of_others(source, vocabulary, needs_vocabulary=to == "hf")
+    params = chosen.read()
+    if to == "t5x":
+        save_t5x(params, out, chosen.step or 0)
+    else:
+        assert chosen.vocabulary is not None
+        save_hf(params, chosen.model, out, chosen.vocabulary, generation_config(chosen.decode), card=chosen.card)
+    return chosen.step
+
+
+def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
+    from t5x_tasks.vocabulary import Vocabulary
+    from train import config as configuration
+    from train.checkpoints import Checkpoints
+    from train.export_card import run_card
     from train.model import abstract_model
     from train.state import model_config
 
-    check_free(out)
-    vocabulary = Vocabulary.load(config.model.vocabulary)
-    model = model_config(config, vocabulary.size)
-    host = SingleDeviceSharding(jax.devices("cpu")[0])
-    shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=host), abstract_model(model)[1])
+    if run_dir.name.isdecimal() and not (run_dir / "config.yaml").is_file():  # RUN_DIR/checkpoints/<step>
+        run_dir, which = run_dir.absolute().parents[1], run_dir.name
+    if vocabulary is not None:
+        raise UserError("--vocabulary: a run has its own, in config.yaml; leave --vocabulary away")
+    config = configuration.load(run_dir, [])
+    pieces = Vocabulary.load(config.model.vocabulary)
+    model = model_config(config, pieces.size)
+    shapes = _on_host(abstract_model(model)[1])
     folder = run_dir / "checkpoints"
     with Checkpoints(folder, best_metric="validation_loss", read_only=True) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()
@@ -62,13 +116,49 @@ def export(run_dir: Path, out: Path, which: str) -> int:
         if step is None:
             lacks = "no checkpoint yet" if which == "latest" else "no checkpoint with a validation loss; name a step"
             raise UserError(f"{folder}: {lacks}")
-        params = checkpoints.restore_params(step, shapes)
-    save_hf(params, model, out, vocabulary.path, _generation(config.eval.decode.model_dump()))
-    return step
+        checkpoints.info(step)  # UserError, if there is no such step
+
+    def read() -> "Params":
+        with Checkpoints(folder, read_only=True) as checkpoints:
+            return checkpoints.restore_params(step, shapes)
+
+    return Weights(step, model, pieces.path, config.eval.decode.model_dump(), run_card(config, run_dir, step), read)
 
 
-def _generation(decode: dict[str, Any]) -> dict[str, Any]:
-    """The run's own way of decoding under the names of transformers' GenerationConfig."""
+def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -> Weights:
+    from t5x_tasks.vocabulary import locate_vocabulary
+    from train import weights
+    from train.config import EvalConfig
+    from train.export_card import converted_card
+    from train.model import abstract_model
+
+    if "://" not in source and not Path(source).expanduser().is_dir():
+        raise UserError(
+            f"{source}: no such folder; give a run's, a Hugging Face directory, hf://ID, or a T5X checkpoint"
+        )
+    folder = weights.resolve(source)
+    model = weights.infer(folder)
+    pieces = None
+    if needs_vocabulary:
+        if vocabulary is None and not (folder / "spiece.model").is_file():
+            raise UserError(f"{source}: no spiece.model there; say --vocabulary, as hf://google/flan-t5-base")
+        pieces = locate_vocabulary(vocabulary or folder)
+    shapes = abstract_model(model)[1]
+    decode = EvalConfig().decode.model_dump()
+    return Weights(
+        None, model, pieces, decode, converted_card(source), lambda: weights.load(folder, shapes, None, model)
+    )
+
+
+def _on_host(shapes: "Params") -> "Params":
+    import jax
+
+    host = jax.sharding.SingleDeviceSharding(jax.devices("cpu")[0])
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=host), shapes)
+
+
+def generation_config(decode: dict[str, Any]) -> dict[str, Any]:
+    """A way of decoding, `eval.decode`, under the names of transformers' GenerationConfig."""
     names = {"beams": "num_beams", "max_tokens": "max_new_tokens"}
     return {names.get(key, key): value for key, value in decode.items() if key != "type"}
 

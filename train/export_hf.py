@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from t5x_tasks.errors import UserError
 from train.model import Params, T5Config
-from train.weights import by_path, hf_sizes, layout
+from train.weights_hf import TABLE, hf_sizes
+from train.weights_stream import foreign_tensors, layout
 
 SHARD_BYTES = 5 * 10**9
 EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
@@ -30,6 +29,7 @@ def save_hf(
     folder: Path,
     vocabulary: Path,
     generation: dict[str, Any] | None = None,
+    card: str | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Writes a Hugging Face directory; it appears at once and whole, or not at all.
@@ -40,22 +40,25 @@ def save_hf(
       folder: must not exist, or be empty.
       vocabulary: the SentencePiece model that the weights were trained with.
       generation: defaults of `generate`, as `{"max_new_tokens": 128}`. Without a length, transformers stops after 20 tokens.
+      card: README.md, the model card; see train/export_card.py.
       shard_bytes: weights beyond it are cut into several files with an index.
 
     Raises:
       UserError: there is something at `folder`.
     """
     check_free(folder)
-    with _appearing(folder) as partial:
-        _write_json(partial / "config.json", _config(config))
+    with appearing(folder) as partial:
+        _write_json(partial / "config.json", hf_config(config))
         _write_weights(params, partial, shard_bytes)
         ids = {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
         _write_json(partial / "generation_config.json", ids | (generation or {}))
         _write_tokenizer(partial, vocabulary)
+        if card is not None:
+            (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
+def appearing(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to write into, renamed to it at the end; removed if anything fails."""
     folder = folder.absolute()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -72,33 +75,19 @@ def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
     """Writes tensors shard by shard; the host holds one shard besides the parameters."""
     from safetensors.numpy import save_file
 
-    leaves = by_path(params)
-    tensors = {
-        name: (path, layer if slot.stacked else None, slot.transposed)
-        for path, slot in layout(params).items()
-        for layer, name in enumerate(slot.names)
-    }
-    sizes = {
-        name: leaves[path].nbytes // (len(leaves[path]) if layer is not None else 1)
-        for name, (path, layer, _) in tensors.items()
-    }
+    tensors = foreign_tensors(params, layout(params, TABLE))
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     shards: list[list[str]] = [[]]
     for name in sorted(tensors):
         if shards[-1] and sum(sizes[n] for n in shards[-1]) + sizes[name] > shard_bytes:
             shards.append([])
         shards[-1].append(name)
 
-    def tensor(name: str) -> np.ndarray:
-        path, layer, transposed = tensors[name]
-        # Cut on the device: of a parameter in an accelerator's memory only this layer comes over.
-        array = np.asarray(leaves[path] if layer is None else leaves[path][layer])
-        return np.ascontiguousarray(array.T if transposed else array)
-
     weight_map = {}
     for number, names in enumerate(shards, start=1):
         # The names that transformers gives and looks for.
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file({name: tensor(name) for name in names}, folder / file, metadata={"format": "pt"})
+        save_file({name: tensors[name].read() for name in names}, folder / file, metadata={"format": "pt"})
         (folder / file).chmod((folder / "config.json").stat().st_mode)  # safetensors lets nobody else read it
         weight_map |= dict.fromkeys(names, file)
     if len(shards) > 1:
@@ -106,7 +95,8 @@ def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
         _write_json(folder / "model.safetensors.index.json", index)
 
 
-def _config(config: T5Config) -> dict[str, Any]:
+def hf_config(config: T5Config) -> dict[str, Any]:
+    """config.json."""
     return {
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",

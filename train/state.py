@@ -72,7 +72,7 @@ def load_params(config: Config, model: Model) -> Params:
         return jax.jit(init, out_shardings=model.shardings)()
     from train import weights
 
-    return weights.load_hf(weights.resolve(config.model.weights), model.shapes, model.shardings, model.config)
+    return weights.load(weights.resolve(config.model.weights), model.shapes, model.shardings, model.config)
 
 
 def state_shapes(model: Model, optimizer: optax.GradientTransformation) -> State:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.serialization import msgpack_restore
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
@@ -91,10 +93,104 @@ def run(tmp_path: Path) -> Path:
 def test_run_is_exported_at_the_step_asked_for(run, tmp_path, options, step, capsys):
     export.main([str(run), "--to", "hf", str(tmp_path / "out"), *options])
     assert capsys.readouterr().out == f"step {step} of {run} -> {tmp_path / 'out'}\n"
-    params = weights.load_hf(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
+    params = weights.load(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
     generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (generation["num_beams"], generation["max_new_tokens"]) == (2, 64)
+
+
+@pytest.mark.parametrize(("step", "other"), [(20, []), (10, ["--step", "10"])])
+def test_run_goes_out_as_a_t5x_checkpoint_of_its_step(run, tmp_path, step, other):
+    export.main([str(run), "--to", "t5x", str(tmp_path / "out"), *other])
+    params = weights.load(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
+    jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
+    tree = msgpack_restore((tmp_path / "out" / "checkpoint").read_bytes())
+    assert tree["optimizer"]["state"]["step"] == step
+
+
+def test_weights_of_other_formats_are_converted(run, tmp_path, capsys):
+    """Run -> T5X -> Hugging Face -> T5X: every step by the command, no number changed."""
+    export.main([str(run), "--to", "t5x", str(tmp_path / "a")])
+    capsys.readouterr()
+    with pytest.raises(UserError, match=r"no spiece\.model there; say --vocabulary"):
+        export.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b")])
+    export.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b"), "--vocabulary", str(VOCABULARY)])
+    assert capsys.readouterr().out == f"{tmp_path / 'a'} -> {tmp_path / 'b'}\n"
+    export.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "c")])
+    for folder in ("b", "c"):
+        params = weights.load(tmp_path / folder, abstract_model(CONFIG)[1], None, CONFIG)
+        jax.tree.map(np.testing.assert_array_equal, params, random_params(20))
+    generation = json.loads((tmp_path / "b" / "generation_config.json").read_text())
+    assert (generation["num_beams"], generation["max_new_tokens"]) == (4, 128)
+    assert f"`{tmp_path / 'a'}`, converted without change" in (tmp_path / "b" / "README.md").read_text()
+    with pytest.raises(UserError, match="leave --step away"):
+        export.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "d"), "--step", "3"])
+
+
+def test_run_is_the_weights_of_another(run):
+    shapes = abstract_model(CONFIG)[1]
+    for source, step in ((run, 20), (run / "checkpoints" / "10", 10)):
+        params = weights.load(weights.resolve(str(source)), shapes, None, CONFIG)
+        jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
+    deeper = dataclasses.replace(CONFIG, num_decoder_layers=4)
+    with pytest.raises(UserError, match="num_decoder_layers is 3, the configured model has 4"):
+        weights.load(run, abstract_model(deeper)[1], None, deeper)
+
+
+def write_scores(run: Path, step: int, value: float, **head: Any) -> None:
+    score = {"value": value, "ci_low": value - 1, "ci_high": value + 1, "settings": "rouge_score, stemmer"}
+    tasks = {"support_chats": {"n": 50, "metrics": {"rougeL": score}}}
+    folder = run / "eval" / str(step)
+    folder.mkdir(parents=True)
+    head = {"step": step, "split": "test", "limit": None, "decode": {"type": "beam", "beams": 2}} | head
+    (folder / "metrics.json").write_text(json.dumps({**head, "tasks": tasks}))
+
+
+def test_card_names_data_method_and_scores(run, tmp_path):
+    write_scores(run, 20, 38.7)
+    write_scores(run, 0, 12.3)
+    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "trained from random weights for 20 steps" in card
+    assert "| support_chats | Customer-support chats" in card
+    assert "CC0-1.0" in card
+    assert "| method | full |" in card
+    assert "| support_chats | rougeL | 12.30 [11.30, 13.30] | 38.70 [37.70, 39.70] | 50 |" in card
+    assert "test split, decoded with type beam, beams 2" in card
+    assert "- rougeL: rouge_score, stemmer" in card
+
+
+def test_card_leaves_out_scores_of_other_steps_and_other_rows(run, tmp_path):
+    write_scores(run, 20, 38.7)
+    write_scores(run, 0, 12.3, limit=10)
+    export.main([str(run), "--to", "hf", str(tmp_path / "ten"), "--step", "10"])
+    assert "## Scores" not in (tmp_path / "ten" / "README.md").read_text()
+    export.main([str(run), "--to", "hf", str(tmp_path / "twenty")])
+    assert "| rougeL | - | 38.70 [37.70, 39.70] |" in (tmp_path / "twenty" / "README.md").read_text()
+
+
+def test_model_is_exported_when_its_cards_are_gone(run, tmp_path):
+    text = (run / "config.yaml").read_text().replace("cards: []", "cards: [gone.yaml]")
+    (run / "config.yaml").write_text(text)
+    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    assert "Nothing more is known of it: " in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.needs_torch
+def test_transformers_opens_the_model_with_the_lengths_and_beams_of_the_run(run, tmp_path):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    model, info = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert (model.generation_config.num_beams, model.generation_config.max_new_tokens) == (2, 64)
+    head = model.lm_head.weight.detach().numpy()
+    np.testing.assert_array_equal(head, np.asarray(random_params(20)["head"]).T)
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "out")("Anna: Hi!", return_tensors="pt")
+    # One step by hand: transformers 5.23 sizes the cache of `generate` by the encoder's layers, of which CONFIG has fewer.
+    logits = model(**tokens, decoder_input_ids=tokens["input_ids"][:, :1], use_cache=False).logits
+    assert logits.shape == (1, 1, CONFIG.vocab_size)
 
 
 @pytest.mark.parametrize("options", [["--step", "15"], ["--step", "last"]])
@@ -119,7 +215,10 @@ def test_mistake_ends_the_command_with_code_2_and_one_line(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {tmp_path}: is no run directory: it has no config.yaml\n"
+    assert done.stderr == (
+        f"error: {tmp_path}/config.json: no such file; give a Hugging Face directory, a T5X checkpoint (the folder with the "
+        "file `checkpoint`) or one of our runs\n"
+    )
 
 
 def test_help_imports_nothing_heavy():

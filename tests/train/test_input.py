@@ -249,9 +249,9 @@ def test_the_template_of_an_example_goes_with_its_id_and_not_with_its_row(tmp_pa
     assert len(reduced) == 80 and all(complete[i] == template for i, template in reduced.items())
 
 
-def test_a_cap_limits_each_data_set_and_still_serves_all_of_it_over_the_epochs(sources):
-    capped = [sources[0], Source("set1", sources[1].templates, max_examples=35), sources[2]]
-    batches = opened(capped, epochs=23, rate_cap=60, pack=False, batch_size=106, prefetch=0)
+def test_an_epoch_may_take_a_part_of_a_data_set_and_serves_all_of_it_over_the_epochs(sources):
+    parts = [Source("set0", sources[0].templates, 60), Source("set1", sources[1].templates, 35), sources[2]]
+    batches = opened(parts, epochs=23, pack=False, batch_size=106, prefetch=0)
     assert batches.examples_per_epoch == 60 + 35 + 11
     everything = served(batches)
     for epoch in range(23):
@@ -324,7 +324,7 @@ def test_sizes_that_do_not_fit_are_refused(sources):
     with pytest.raises(UserError, match=r"train\.batch_size 8: must be a multiple of the 3 processes"):
         opened(sources, process_count=3)
     with pytest.raises(UserError, match="must be 1 or more"):
-        opened(sources, rate_cap=0)
+        opened([Source("set0", sources[0].templates, 0)])
     with pytest.raises(UserError, match="holds no data set"):
         opened([])
 

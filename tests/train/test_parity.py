@@ -58,7 +58,7 @@ def hf_folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def params(hf_folder: Path) -> Params:
-    return weights.load_hf(hf_folder, abstract_model(CONFIG)[1], None, CONFIG)
+    return weights.load(hf_folder, abstract_model(CONFIG)[1], None, CONFIG)
 
 
 @pytest.fixture(scope="module")
