@@ -44,6 +44,7 @@ lint: install
 
 bench: install
 	$(PY) -m bench.input
+	$(PY) -m bench.prepare
 
 # Newest versions that pyproject.toml allows, for all its Python versions, with hashes and without an index's address.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
