@@ -24,7 +24,7 @@ from t5x_tasks.errors import run_cli
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary, num_cores
 
-COLLECTION = 15_000_000  # examples of the Flan 2022 collection's mixtures as they are usually cached
+COLLECTION = 15_000_000  # examples, about those of the whole FLAN collection
 LARGE = 64  # cores of the larger machine in the estimate
 
 

@@ -42,7 +42,8 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.errors import UserError
+from t5x_tasks.functions import check_name
 
 # fmt: off
 _IDIOMS = {  # piece -> text, by frequency. No word begins another one; each has a character that is escaped in encoded text.
@@ -182,11 +183,7 @@ CODECS: dict[str, Codec] = {"code": CodeCodec()}
 
 def check_codec_name(name: str) -> None:
     """Raises ValueError if `name` is neither in `CODECS` nor of the form `package.module:name`."""
-    module, colon, attribute = name.partition(":")
-    if name in CODECS or (colon and attribute.isidentifier() and all(p.isidentifier() for p in module.split("."))):
-        return
-    hint = suggest(name, CODECS) or f"; known are {', '.join(CODECS)}, or package.module:name"
-    raise ValueError(f"codec: unknown codec {name}{hint}")
+    check_name(name, CODECS, kind="codec", key="codec")
 
 
 def load_codec(name: str) -> Codec:

@@ -24,7 +24,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.functions import describe_exception, is_function_name, load_function
+from t5x_tasks.functions import check_name, describe_exception, load_function
 from t5x_tasks.transforms import TRANSFORMS
 
 Column = Annotated[str, StringConstraints(min_length=1)]
@@ -105,9 +105,7 @@ def _of_column(column: str) -> FieldSpec:
 
 def check_transform_name(name: str) -> None:
     """Raises ValueError if `name` is neither in `TRANSFORMS` nor of the form `package.module:function`."""
-    if name not in TRANSFORMS and not is_function_name(name):
-        known = ", ".join([*TRANSFORMS, "or package.module:function"])
-        raise ValueError(f"transform: unknown transform {name}{suggest(name, TRANSFORMS) or f'; known are {known}'}")
+    check_name(name, TRANSFORMS, kind="transform", key="transform")
 
 
 @cache

@@ -5,17 +5,25 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, suggest
 
 
 def is_function_name(name: str) -> bool:
     """Tells whether a text has the form `package.module:function`."""
     module, colon, function = name.partition(":")
     return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def check_name(name: str, known: Iterable[str], *, kind: str, key: str) -> None:
+    """Raises ValueError, which begins with `key`, if `name` is neither known nor of the form `package.module:function`."""
+    known = list(known)
+    if name not in known and not is_function_name(name):
+        hint = suggest(name, known) or f"; known are {', '.join(known)}, or package.module:function"
+        raise ValueError(f"{key}: unknown {kind} {name}{hint}")
 
 
 def load_function(name: str, *, folder: Path, where: str) -> Callable[..., Any]:

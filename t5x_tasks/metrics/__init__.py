@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.errors import UserError
+from t5x_tasks.functions import check_name
 
 if TYPE_CHECKING:
     from t5x_tasks.metrics.pooled import Scores
@@ -37,11 +38,7 @@ METRICS = {
 
 def check_metric_name(name: str) -> None:
     """Raises ValueError if `name` is neither in `METRICS` nor of the form `package.module:function`."""
-    module, colon, function = name.partition(":")
-    if name in METRICS or (colon and function.isidentifier() and all(p.isidentifier() for p in module.split("."))):
-        return
-    hint = suggest(name, METRICS) or f"; known are {', '.join(METRICS)}, or package.module:function"
-    raise ValueError(f"metrics: unknown metric {name}{hint}")
+    check_name(name, METRICS, kind="metric", key="metrics")
 
 
 def load_metric(name: str) -> "Metric":

@@ -1,5 +1,6 @@
 """What a card may say under `source:`; one model for each `type`."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -40,9 +41,9 @@ class BaseSource(Section):
     null_is_empty: ClassVar[bool] = False  # null stands for an empty text: formats that once were CSV have nulls there
 
     @property
+    @abstractmethod
     def named_splits(self) -> dict[str, Any]:
         """Split -> what the source says of it."""
-        raise NotImplementedError
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -51,6 +52,16 @@ class BaseSource(Section):
     def reading_options(self) -> dict[str, Any]:
         """What changes the rows that the same files give."""
         return {}
+
+
+class SplitsSource(BaseSource):
+    """A source that has its splits by name."""
+
+    splits: SplitNames = ALL_SPLITS
+
+    @property
+    def named_splits(self) -> dict[str, Any]:
+        return {**self.splits}
 
 
 class FileSource(BaseSource):
@@ -108,7 +119,7 @@ class ParquetSource(FileSource):
     null_is_empty: ClassVar[bool] = True
 
 
-class HubSource(BaseSource):
+class HubSource(SplitsSource):
     """A data set of the Hugging Face hub, a local folder laid out like one, or one that `save_to_disk` wrote.
 
     Attributes:
@@ -123,16 +134,11 @@ class HubSource(BaseSource):
     path: Text
     name: str | None = None
     revision: str | None = None
-    splits: SplitNames = ALL_SPLITS
     streaming: bool = False
     null_is_empty: ClassVar[bool] = True
 
-    @property
-    def named_splits(self) -> dict[str, Any]:
-        return {**self.splits}
 
-
-class TfdsSource(BaseSource):
+class TfdsSource(SplitsSource):
     """A TensorFlow Datasets data set.
 
     Attributes:
@@ -143,12 +149,7 @@ class TfdsSource(BaseSource):
     type: Literal["tfds"]
     name: Text
     data_dir: str | None = None
-    splits: SplitNames = ALL_SPLITS
     null_is_empty: ClassVar[bool] = True
-
-    @property
-    def named_splits(self) -> dict[str, Any]:
-        return {**self.splits}
 
 
 class PythonSource(BaseSource):

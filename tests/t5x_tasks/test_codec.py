@@ -185,5 +185,5 @@ def test_codecs_are_found_by_name_or_by_path(tmp_path, monkeypatch):
 def test_unknown_codecs_are_refused_with_the_ones_there_are():
     with pytest.raises(ValueError, match="codec: unknown codec cod, did you mean code"):
         check_codec_name("cod")
-    with pytest.raises(UserError, match=r"codec: unknown codec a-b:c; known are code, or package\.module:name"):
+    with pytest.raises(UserError, match=r"codec: unknown codec a-b:c; known are code, or package\.module:function"):
         load_codec("a-b:c")
