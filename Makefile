@@ -34,8 +34,9 @@ quickstart: install
 	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary
 	$(PY) -m eval.summary runs/quickstart
 
+# Two processes: much of the time goes into compiling small programs, each in one thread. Files stay whole: fixtures are shared.
 test: install
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .
