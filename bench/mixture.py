@@ -28,8 +28,9 @@ from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import run_cli
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
+from train.batch import load, make_batch
 from train.data import sources
-from train.input import Batches, Source, make_batch, open_input
+from train.input import Batches, Source, open_input
 from train.stream import Stream
 
 BATCH = 64
@@ -109,9 +110,10 @@ def turn(stream: Stream, number: int) -> tuple[float, int, int]:
     gc.collect()  # what others have left behind
     start = time.thread_time()
     block = stream.block(number)
+    loaded = load(stream, block, block.rows)
     examples = batches = 0
     for first in range(0, len(block.rows) - BATCH + 1, BATCH):
-        batch = make_batch(stream, [(block, block.rows[first : first + BATCH])], BATCH, slice(0, BATCH))
+        batch = make_batch([(loaded, block.rows[first : first + BATCH])], ROW, slice(0, BATCH))
         examples += batch.stats["examples"]
         batches += 1
     return time.thread_time() - start, batches, examples

@@ -93,12 +93,14 @@ def ensure_prepared(
     total = sum(len(job.phrasings) for _, job in jobs)
     with Progress(total, enabled=progress) as shown, closing(_deal_out(jobs, vocabulary)) as dealt:
         for (work, job), results in dealt:
+            done = 0
             try:
-                for written in results:
+                for done, written in enumerate(results, 1):
                     work.written.append(written)
                     shown.advance()
             except UserError as error:
                 work.fall_back(job, error, skip=data.skip_missing and len(works) > 1)
+                shown.leave_out(len(job.phrasings) - done)
     for work in works if progress else []:
         work.report()
     prepared = [*plain, *(entry for work in works for entry in work.prepared())]

@@ -38,6 +38,12 @@ class Progress:
             left = (now - self._start) / self._done * (self._total - self._done)
             print(f"preparing: {self._done} of {self._total} phrasings, {left:.0f} s left", file=sys.stderr, flush=True)
 
+    def leave_out(self, phrasings: int) -> None:
+        """Counts on without phrasings that turn out not to be prepared: the time left is that of the others."""
+        self._total -= phrasings
+        if self._bar:
+            self._bar.update(self._task, total=self._total)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -1,7 +1,7 @@
-"""Reads examples of many prepared splits at once: a batch of a mixture takes one record each of a hundred of them.
+"""Reads examples of many prepared splits at once: a block of a mixture takes some records each of hundreds of them.
 
-Split by split, that is a hundred times the same handful of numpy calls on one or two numbers, and three times the cost of a
-batch of a single task. Here all splits lie behind each other, so that the calls are as few as for one.
+Split by split, that is hundreds of times the same handful of numpy calls on a few numbers. Here all splits lie behind each
+other, so that the calls are as few as for one.
 """
 
 import contextlib
@@ -42,8 +42,11 @@ class Records:
         """Returns [n, 2] int32, the tokens of the given examples; see `CachedSplit.lengths`."""
         return self._lengths[self._first[splits] + indices]
 
-    def tokens(self, splits: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> list[bytes]:
-        """Returns the tokens of each example, inputs and then targets, `self.dtype`.
+    def tokens(self, splits: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (all tokens of the examples in one array, `self.dtype`; where in it each example starts).
+
+        Each example's inputs and then its targets lie together, the examples in no order that means anything: they are read
+        as they lie on the disk, file by file.
 
         Args:
           lengths: [n, 2] of these examples.
@@ -52,6 +55,8 @@ class Records:
           UserError: a split is damaged.
         """
         where = self._first[splits] + indices
+        order = np.argsort(where)
+        splits, indices, where = splits[order], indices[order], where[order]
         shards = np.searchsorted(self._shard_first, where, side="right") - 1
         positions = (where - self._shard_first[shards]).tolist()
         readers = self._readers
@@ -61,14 +66,17 @@ class Records:
             for split, index in zip(splits.tolist(), indices.tolist(), strict=True):
                 self._splits[split].records([index])
             raise AssertionError("reads now what could not be read before") from error
-        sizes = lengths.sum(1, dtype=np.int64) * self.dtype.itemsize
+        sizes = lengths[order].sum(1, dtype=np.int64)
+        size_bytes = sizes * self.dtype.itemsize
         stored = np.fromiter(map(len, found), np.int64, len(found))
         with_text = self._has_text[splits] if self._any_text else False
-        if wrong := np.flatnonzero(np.where(with_text, stored < sizes, stored != sizes)).tolist():
+        if wrong := np.flatnonzero(np.where(with_text, stored < size_bytes, stored != size_bytes)).tolist():
             raise damaged(self._splits[splits[wrong[0]]].folder, "records do not fit lengths.npy")
         if self._any_text:  # a JSON may follow the tokens
-            return [record[:size] for record, size in zip(found, sizes.tolist(), strict=True)]
-        return found
+            found = [record[:size] for record, size in zip(found, size_bytes.tolist(), strict=True)]
+        starts = np.empty_like(sizes)
+        starts[order] = np.cumsum(sizes) - sizes
+        return np.frombuffer(b"".join(found), self.dtype), starts
 
     def open_reader(self, shard: int) -> Any:
         """Opens the reader of a shard, numbered over all splits, for this and later reads."""

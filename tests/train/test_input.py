@@ -91,6 +91,20 @@ def test_the_slices_of_the_hosts_make_up_the_global_batch(sources):
         assert all(s.stats == batch.stats for s in slices)
 
 
+def test_a_host_reads_its_own_rows_and_no_others(sources, monkeypatch):
+    monkeypatch.setattr(stream_module, "MAX_BLOCK", 100)
+    batches = opened(sources, epochs=1, process_index=1, process_count=2)
+    records, first = batches.stream.records, [0, 4, 7]  # of each data set's templates, among all splits
+    read = []
+
+    def tokens(splits, indices, lengths):
+        read.extend(zip(splits.tolist(), indices.tolist(), strict=True))
+        return type(records).tokens(records, splits, indices, lengths)
+
+    monkeypatch.setattr(records, "tokens", tokens)
+    assert Counter((first[d] + t, i) for d, t, i in served(batches)) == Counter(read)
+
+
 def test_epochs_end_exactly_and_the_last_batch_is_filled_up_with_empty_rows(sources):
     batches = opened(sources, epochs=3)
     served_batches = list(batches)
@@ -116,10 +130,10 @@ def test_epochs_differ_in_order_and_seeds_do_too(sources):
     assert served(opened(sources, epochs=1, pack=False)) == two[:311]
 
 
-@pytest.mark.parametrize("prefetch", [0, 3])
-def test_resuming_from_any_state_gives_the_same_batches(sources, monkeypatch, prefetch: int):
+@pytest.mark.parametrize("changes", [{"prefetch": 0}, {"prefetch": 3}, {"process_index": 1, "process_count": 4}])
+def test_resuming_from_any_state_gives_the_same_batches(sources, monkeypatch, changes: dict[str, int]):
     monkeypatch.setattr(stream_module, "MAX_BLOCK", 100)  # several blocks an epoch, so that batches cross their borders
-    batches = opened(sources, epochs=2, prefetch=prefetch)
+    batches = opened(sources, epochs=2, **changes)
     iterator = iter(batches)
     states, expected = [iterator.get_state()], []
     for batch in iterator:
@@ -129,7 +143,7 @@ def test_resuming_from_any_state_gives_the_same_batches(sources, monkeypatch, pr
     used = iter(batches)
     for start, state in list(enumerate(states))[::3]:
         assert state.keys() == {"block", "row"}
-        fresh = iter(opened(sources, epochs=2, prefetch=prefetch))
+        fresh = iter(opened(sources, epochs=2, **changes))
         for resumed in (fresh, used):  # `used` stands elsewhere, with batches of there prefetched
             resumed.set_state(state)
             assert resumed.get_state() == state
