@@ -93,14 +93,15 @@ def ensure_prepared(
     total = sum(len(job.phrasings) for _, job in jobs)
     with Progress(total, enabled=progress) as shown, closing(_deal_out(jobs, vocabulary)) as dealt:
         for (work, job), results in dealt:
-            done = 0
+            left = len(job.phrasings)
             try:
-                for done, written in enumerate(results, 1):
+                for written in results:
                     work.written.append(written)
                     shown.advance()
+                    left -= 1
             except UserError as error:
                 work.fall_back(job, error, skip=data.skip_missing and len(works) > 1)
-                shown.leave_out(len(job.phrasings) - done)
+                shown.leave_out(left)
     for work in works if progress else []:
         work.report()
     prepared = [*plain, *(entry for work in works for entry in work.prepared())]
