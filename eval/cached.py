@@ -13,19 +13,18 @@ Layout, chosen so that a step moves as few bytes as it can:
 - The layers are unrolled: a scan would copy each layer's weights and cache out of their stacks at each step.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from train.attention import MASKED
-from train.model import T5, DecoderBlock, Dropout
+from train.model import NO_DROPOUT, T5, DecoderBlock, blocks
 from train.sharding import constrain
 
 PAD, EOS = 0, 1  # T5's ids; decoding starts with PAD
 CACHE_AXES = ("batch", "heads", None, None)
-NO_DROPOUT = Dropout(0.0, None)
 LayerCache = tuple[jax.Array, jax.Array]
 
 
@@ -45,7 +44,8 @@ class CachedDecoder:
     def __init__(self, model: T5, inputs: jax.Array, *, beams: int, max_tokens: int):
         """Encodes `inputs` `[batch, length]` (0 = padding) and prepares the weights for the loop."""
         self.model, self.beams, self.max_tokens, self.batch = model, beams, max_tokens, inputs.shape[0]
-        self.layers = _unstack(model)
+        dtype = model.config.compute_dtype
+        self.layers = [layer for block in blocks(model.decoder) for layer in _unstack(block, dtype)]
         positions = jnp.arange(max_tokens)
         self.bias = model.decoder_bias(positions, positions)[0]  # [heads, max_tokens (query), max_tokens (key)]
         segment_ids = (inputs != PAD).astype(jnp.int32)
@@ -108,18 +108,19 @@ class CachedDecoder:
         return new_cache, constrain(logits, ("batch", None, "vocab"))
 
 
-def _unstack(model: T5) -> list[DecoderBlock]:
+def _unstack(block: DecoderBlock, dtype: Any) -> list[DecoderBlock]:
     """The stacked decoder block -> one block a layer; kernels in the compute type, so that the loop does not cast them."""
-    graphdef, stacked = nnx.split(model.decoder)
+    graphdef, stacked = nnx.split(block)
+    layers = jax.tree.leaves(stacked)[0].shape[0]
 
     def layer(index: int) -> DecoderBlock:
         def take(x: jax.Array) -> jax.Array:
             kernel = x.ndim == 3  # norms' scales stay float32
-            return x[index].astype(model.config.compute_dtype) if kernel else x[index]
+            return x[index].astype(dtype) if kernel else x[index]
 
         return nnx.merge(graphdef, jax.tree.map(take, nnx.to_pure_dict(stacked)))
 
-    return [layer(i) for i in range(model.config.num_decoder_layers)]
+    return [layer(i) for i in range(layers)]
 
 
 def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array) -> jax.Array:

@@ -23,6 +23,7 @@ from train import runtime, sharding, state, weights
 from train.checkpoints import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, ModelConfig
 from train.model import Params
+from train.runs import checkpoint_params
 
 _PROMPTS = (
     "Paraphrase this instruction: {}",
@@ -69,7 +70,7 @@ class Judge:
         mesh = sharding.make_mesh(config.mesh)
         model_config = state.model_config(config, self.vocabulary.size)
         sharding.check_model_fits(mesh, model_config)
-        self.model = state.Model.on(mesh, model_config)
+        self.model = state.Model.on(mesh, model_config, config.method)
         self.params = _load(config, run_dir, self.model)
 
     def rank(self, card: Card, proposals: Sequence[Proposal], rows: Sequence[Row], *, score: bool) -> list[Ranked]:
@@ -160,7 +161,7 @@ def _load(config: Config, run_dir: Path | None, model: state.Model) -> Params:
         return state.load_params(config, model)
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step()
-        return checkpoints.restore_params(step, model.shapes) if step else state.load_params(config, model)
+        return checkpoint_params(config, model, checkpoints, step) if step else state.load_params(config, model)
 
 
 def _phrasing(card: Card, proposal: Proposal) -> Phrasing:

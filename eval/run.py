@@ -38,6 +38,7 @@ from train.checkpoints import Checkpoints
 from train.config import Config
 from train.log import duration, say
 from train.model import Params
+from train.runs import checkpoint_params
 
 _REPORT_EVERY_S = 10
 
@@ -63,7 +64,7 @@ def evaluate(plan: Plan) -> int:
     failed: dict[str, Exception] = {}
     results: dict[int, dict[str, Any]] = {}
     with jax.set_mesh(mesh):
-        model = state.Model.on(mesh, model_config)
+        model = state.Model.on(mesh, model_config, config.method)
         decoder = Decoder(model.graphdef, config.eval.decode, mesh=mesh, batch_size=config.eval.batch_size)
         log_likelihood = LogLikelihood(model.graphdef, mesh=mesh, batch_size=config.eval.batch_size)
         for step in plan.steps:
@@ -101,7 +102,7 @@ def _params(plan: Plan, model: state.Model, step: int) -> Params:
     if step == 0:
         return state.load_params(plan.config, model)
     with Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
-        return checkpoints.restore_params(step, model.shapes)
+        return checkpoint_params(plan.config, model, checkpoints, step)
 
 
 def _count(questions: Questions, config: Config, vocabulary: Vocabulary) -> dict[str, int | None]:

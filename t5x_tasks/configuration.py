@@ -184,7 +184,7 @@ def _describe(error: ValidationError, file: str, origin: dict[str, str], schema:
 
 
 def _fields(annotation: Any) -> dict[str, Any]:
-    """Fields of the pydantic models in an annotation (unions and Annotated are looked through)."""
+    """Fields of the pydantic models in an annotation (unions and Annotated are looked through; a base is all its kinds)."""
     fields: dict[str, Any] = {}
     for model in _models(annotation):
         fields.update({name: info.annotation for name, info in model.model_fields.items()})
@@ -193,7 +193,7 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return [annotation, *annotation.__subclasses__()]
     return [m for arg in getattr(annotation, "__args__", ()) for m in _models(arg)]
 
 

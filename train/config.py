@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
 from t5x_tasks import configuration
 from t5x_tasks.configuration import DataConfig, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
+from train.methods import Full, Method, parse_method
 
 # T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
 # (emb_dim, mlp_dim, num_heads, head_dim, encoder layers, decoder layers)
@@ -64,12 +65,6 @@ class ModelConfig(Section):
 def _default_type(name: str) -> BeforeValidator:
     """Lets `eval.decode.beams=2` stand alone: a section without a `type` is of the default type."""
     return BeforeValidator(lambda value: {"type": name, **value} if isinstance(value, dict) else value)
-
-
-class FullMethod(Section):
-    """Every parameter is trained."""
-
-    type: Literal["full"] = "full"
 
 
 class Schedule(Section):
@@ -215,7 +210,7 @@ class Config(Section):
     run_dir: str
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
-    method: FullMethod = FullMethod()
+    method: Annotated[SerializeAsAny[Method], BeforeValidator(parse_method)] = Full()
     optimizer: Annotated[AdafactorConfig | AdamWConfig, Field(discriminator="type"), _default_type("adafactor")] = (
         AdafactorConfig()
     )

@@ -94,12 +94,15 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
 
 
 def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
+    import jax
+
     from t5x_tasks.vocabulary import Vocabulary
     from train import config as configuration
     from train.checkpoints import Checkpoints
     from train.export_card import run_card
-    from train.model import abstract_model
-    from train.state import model_config
+    from train.runs import checkpoint_params, merged_params
+    from train.sharding import make_mesh
+    from train.state import Model, model_config
 
     if run_dir.name.isdecimal() and not (run_dir / "config.yaml").is_file():  # RUN_DIR/checkpoints/<step>
         run_dir, which = run_dir.absolute().parents[1], run_dir.name
@@ -107,8 +110,9 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
         raise UserError("--vocabulary: a run has its own, in config.yaml; leave --vocabulary away")
     config = configuration.load(run_dir, [])
     pieces = Vocabulary.load(config.model.vocabulary)
-    model = model_config(config, pieces.size)
-    shapes = _on_host(abstract_model(model)[1])
+    model = Model.on(
+        make_mesh(configuration.MeshConfig(), jax.devices()[:1]), model_config(config, pieces.size), config.method
+    )
     folder = run_dir / "checkpoints"
     with Checkpoints(folder, best_metric="validation_loss", read_only=True) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()
@@ -120,9 +124,11 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
 
     def read() -> "Params":
         with Checkpoints(folder, read_only=True) as checkpoints:
-            return checkpoints.restore_params(step, shapes)
+            return merged_params(model, checkpoint_params(config, model, checkpoints, step))
 
-    return Weights(step, model, pieces.path, config.eval.decode.model_dump(), run_card(config, run_dir, step), read)
+    return Weights(
+        step, model.config, pieces.path, config.eval.decode.model_dump(), run_card(config, run_dir, step), read
+    )
 
 
 def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -> Weights:
@@ -148,13 +154,6 @@ def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -
     return Weights(
         None, model, pieces, decode, converted_card(source), lambda: weights.load(folder, shapes, None, model)
     )
-
-
-def _on_host(shapes: "Params") -> "Params":
-    import jax
-
-    host = jax.sharding.SingleDeviceSharding(jax.devices("cpu")[0])
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=host), shapes)
 
 
 def generation_config(decode: dict[str, Any]) -> dict[str, Any]:

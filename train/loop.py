@@ -17,9 +17,10 @@ from typing import Any
 import jax
 
 from t5x_tasks.vocabulary import Vocabulary
-from train import data, provenance, runtime, sharding, state
+from train import data, provenance, runs, runtime, sharding, state
 from train.checkpoints import Checkpoints
 from train.config import Config
+from train.fingerprint import fingerprint
 from train.flops import peak_flops, train_flops
 from train.log import MetricsLog, Progress, duration, say
 from train.optimizer import make_optimizer, make_schedule
@@ -54,9 +55,9 @@ def train(config: Config) -> int:
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        model = state.Model.on(mesh, model_config)
+        model = state.Model.on(mesh, model_config, config.method)
         schedule = make_schedule(config.optimizer, total_steps)
-        optimizer = make_optimizer(config.optimizer, schedule, model.axes)
+        optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
         shapes = state.state_shapes(model, optimizer)
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -69,25 +70,30 @@ def train(config: Config) -> int:
         batches = iter(inputs.batches)
         step = checkpoints.latest_step() or 0
         if step:
-            provenance.check_data(run_dir, checkpoints.info(step).metadata, inputs.fingerprints)
+            metadata = checkpoints.info(step).metadata
+            provenance.check_data(run_dir, metadata, inputs.fingerprints)
+            frozen = runs.load_frozen(config, model, metadata, where=str(run_dir))
             restored = checkpoints.restore(step, shapes)
             current = restored.state
             batches.set_state(restored.position)
             say(f"{run_dir}: goes on after step {step}")
         else:
-            current = state.first_state(state.load_params(config, model), optimizer, config.train.seed, shapes)
+            params, frozen = model.split(state.load_params(config, model))
+            current = state.first_state(params, optimizer, config.train.seed, shapes)
         if step >= total_steps:
             say(f"{run_dir}: is trained to step {step} of {total_steps} already")
             return 0
         provenance.write(config, run_dir, mesh)
+        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen))
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
         update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
         validate = make_validation_step(model.graphdef)
-        parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+        parameters, trained = (sum(x.size for x in jax.tree.leaves(tree)) for tree in (model.shapes, shapes["params"]))
+        of = "" if trained == parameters else f"{config.method.type} trains {trained:,} of "
         say(
-            f"{config.model.preset}: {parameters:,} parameters, {model_config.compute_dtype.name} | "
+            f"{config.model.preset}: {of}{parameters:,} parameters, {model_config.compute_dtype.name} | "
             f"mesh {dict(mesh.shape)} | steps {step + 1} to {total_steps} of {config.train.batch_size} rows "
             f"{inputs.lengths.inputs}/{inputs.lengths.targets} | peak {peak / 1e12:.3g} TFLOP/s ({peak_source})"
         )
@@ -100,7 +106,7 @@ def train(config: Config) -> int:
             with window.waiting():
                 batch = next(batches)
                 arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
-            current, metrics = update(current, arrays)
+            current, metrics = update(current, frozen, arrays)
             step += 1
             window.add(batch.stats)
             progress.step(step)
@@ -112,7 +118,7 @@ def train(config: Config) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
                 if saving and validation:
-                    row |= _validate(validate, current["params"], validation, mesh)
+                    row |= _validate(validate, current["params"], frozen, validation, mesh)
                 _check_finite(row, checkpoints.latest_step())
                 log.write(row)
                 progress.report(row)
@@ -122,7 +128,7 @@ def train(config: Config) -> int:
                         step,
                         current,
                         position=batches.get_state(),
-                        metadata=provenance.metadata(config, inputs.fingerprints),
+                        metadata=metadata,
                         metrics=measured,
                     )
                     window.restart()
@@ -146,8 +152,10 @@ def _check_finite(row: dict[str, Any], saved: int | None) -> None:
             )
 
 
-def _validate(validate: Any, params: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh) -> dict[str, float]:
-    sums = [validate(params, sharding.global_batch(mesh, batch.arrays, parts=1)) for batch in batches]
+def _validate(
+    validate: Any, params: Any, frozen: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh
+) -> dict[str, float]:
+    sums = [validate(params, frozen, sharding.global_batch(mesh, batch.arrays, parts=1)) for batch in batches]
     loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
     return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}
 

@@ -2,7 +2,8 @@
 
 Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output. Modules hold parameters; the
 layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so that compile
-time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh.
+time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh. What a
+fine-tuning method adds hangs in `adapters` of the module that it changes (train/methods); the model knows no method.
 
 Numerics: parameters, norms, softmax, residual sums of squares and logits are float32; matrix products run in
 `compute_dtype`. T5 in bfloat16 throughout gives NaN.
@@ -20,6 +21,7 @@ from train.attention import attention, relative_position_bucket, segment_mask
 from train.sharding import constrain
 
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
+Extend = Callable[["T5", nnx.Rngs], None]  # hangs what a fine-tuning method adds into a model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +55,59 @@ class Dropout:
     """
 
     def __init__(self, rate: float, key: jax.Array | None):
-        self._rate, self._key, self._calls = rate, key if rate > 0 else None, 0
+        self._rate, self._key, self._calls = rate, key, 0
 
-    def mask(self, shape: tuple[int, ...]) -> jax.Array | None:
-        """Float32 mask of zeros and 1 / (1 - rate), or None when nothing is dropped."""
-        if self._key is None:
+    def mask(self, shape: tuple[int, ...], rate: float | None = None) -> jax.Array | None:
+        """Float32 mask of zeros and 1 / (1 - rate), or None when nothing is dropped. An adapter has a `rate` of its own."""
+        rate = self._rate if rate is None else rate
+        if self._key is None or rate == 0:
             return None
         self._calls += 1
-        keep = jax.random.bernoulli(jax.random.fold_in(self._key, self._calls), 1 - self._rate, shape)
-        return keep / (1 - self._rate)
+        keep = jax.random.bernoulli(jax.random.fold_in(self._key, self._calls), 1 - rate, shape)
+        return keep / (1 - rate)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, rate: float | None = None) -> jax.Array:
         """`[batch, length, dim]` -> the same, dropped."""
-        mask = self.mask((x.shape[0], 1, x.shape[2]))
+        mask = self.mask((x.shape[0], 1, x.shape[2]), rate)
         return x if mask is None else x * mask.astype(x.dtype)
+
+
+NO_DROPOUT = Dropout(0.0, None)
+
+
+class Adapter(nnx.Module):
+    """What a fine-tuning method puts in the place of a product `x @ kernel`; see train/methods.
+
+    It hangs in the module that has the kernel, so its parameters have a leading axis of layers like the kernel's.
+    """
+
+    def __call__(self, x: jax.Array, kernel: jax.Array, dropout: Dropout) -> jax.Array:
+        """`[..., in]` in the compute type, `[in, out]` as it is stored -> `[..., out]` in the compute type."""
+        raise NotImplementedError
+
+    def merged(self, kernel: jax.Array) -> jax.Array:
+        """`[layers, in, out]` -> the kernel whose plain product does the same, for layers of weights without adapters.
+
+        Raises:
+          UserError: no kernel does.
+        """
+        raise NotImplementedError
+
+
+class Projections(nnx.Module):
+    """A module that multiplies with kernels `[layers, in, out]`, its parameters of three axes.
+
+    Attributes:
+      adapters: of some kernels, by the name of the kernel; empty unless a fine-tuning method hangs some in.
+    """
+
+    def __init__(self) -> None:
+        self.adapters = nnx.Dict()
+
+    def project(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
+        """`[..., in]` -> `[..., out]` by the kernel of that name."""
+        kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
+        return x @ kernel.astype(x.dtype) if adapter is None else adapter(x, kernel, dropout)
 
 
 class RMSNorm(nnx.Module):
@@ -83,10 +124,11 @@ class RMSNorm(nnx.Module):
         return (x * self.scale[...]).astype(self.dtype)
 
 
-class Attention(nnx.Module):
+class Attention(Projections):
     """Multi-head attention, T5's: no bias in the projections, no scaling of the logits (it is in the initialisation of q)."""
 
     def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
+        super().__init__()
         self.config = config
         emb, inner = config.emb_dim, config.num_heads * config.head_dim
         into = ("layers", "embed", "joined_kv")
@@ -95,44 +137,46 @@ class Attention(nnx.Module):
         self.value = _param(rngs, (layers, emb, inner), into, emb**-0.5)
         self.out = _param(rngs, (layers, inner, emb), ("layers", "joined_kv", "embed"), inner**-0.5)
 
-    def _project(self, x: jax.Array, kernel: nnx.Param) -> jax.Array:
-        """`[..., length, embed]` -> `[..., length, heads, head_dim]`."""
-        y = x @ kernel[...].astype(x.dtype)
+    def _heads(self, y: jax.Array) -> jax.Array:
+        """`[..., length, heads x head_dim]` -> `[..., length, heads, head_dim]`."""
         return y.reshape(*y.shape[:-1], self.config.num_heads, self.config.head_dim)
 
-    def queries(self, x: jax.Array) -> jax.Array:
-        return self._project(x, self.query)
+    def queries(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> jax.Array:
+        """`[..., length, embed]` -> `[..., length, heads, head_dim]`."""
+        return self._heads(self.project(x, "query", dropout))
 
-    def keys_values(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return self._project(x, self.key), self._project(x, self.value)
+    def keys_values(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> tuple[jax.Array, jax.Array]:
+        """`[..., length, embed]` -> `[..., length, heads, head_dim]` twice."""
+        return self._heads(self.project(x, "key", dropout)), self._heads(self.project(x, "value", dropout))
 
-    def project_out(self, x: jax.Array) -> jax.Array:
+    def project_out(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> jax.Array:
         """`[..., length, heads, head_dim]` -> `[..., length, embed]`."""
-        return x.reshape(*x.shape[:-2], -1) @ self.out[...].astype(x.dtype)
+        return self.project(x.reshape(*x.shape[:-2], -1), "out", dropout)
 
     def __call__(
         self, x: jax.Array, memory: jax.Array, mask: jax.Array, bias: jax.Array | None, dropout: Dropout
     ) -> jax.Array:
         """Attends from `x` `[batch, q_length, embed]` to `memory` `[batch, k_length, embed]`."""
         heads = ("batch", "length", "heads", None)
-        q = constrain(self.queries(x), heads)
-        k, v = (constrain(y, heads) for y in self.keys_values(memory))
+        q = constrain(self.queries(x, dropout), heads)
+        k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
         y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)))
-        return self.project_out(y)
+        return self.project_out(y, dropout)
 
 
-class MLP(nnx.Module):
+class MLP(Projections):
     """Gated GELU (tanh form) feed-forward layer (Shazeer 2020)."""
 
     def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
+        super().__init__()
         emb, mlp = config.emb_dim, config.mlp_dim
         self.gate = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
         self.up = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
         self.down = _param(rngs, (layers, mlp, emb), ("layers", "mlp", "embed"), mlp**-0.5)
 
     def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
-        y = jax.nn.gelu(x @ self.gate[...].astype(x.dtype), approximate=True) * (x @ self.up[...].astype(x.dtype))
-        return dropout(constrain(y, ("batch", "length", "mlp"))) @ self.down[...].astype(x.dtype)
+        y = jax.nn.gelu(self.project(x, "gate", dropout), approximate=True) * self.project(x, "up", dropout)
+        return self.project(dropout(constrain(y, ("batch", "length", "mlp"))), "down", dropout)
 
 
 class RelativePositionBias(nnx.Module):
@@ -188,11 +232,34 @@ class DecoderBlock(nnx.Module):
         return x + dropout(self.mlp(self.mlp_norm(x), dropout))
 
 
-def scan_layers(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: bool = False) -> Any:
-    """Runs `carry, y = body(block of one layer, carry, x)` over the layers of a stacked block; returns (carry, stacked ys).
+class CutStack(nnx.Module):
+    """A block's layers in two blocks, so that the lower ones can be frozen: then they have no backward pass at all."""
 
-    `xs` has a leading axis of layers, like the block's parameters.
+    def __init__(self, lower: nnx.Module, upper: nnx.Module):
+        self.lower, self.upper = lower, upper
+
+
+def blocks(stack: nnx.Module) -> tuple[Any, ...]:
+    """The blocks of stacked layers that make up an encoder or a decoder, one or two."""
+    return (stack.lower, stack.upper) if isinstance(stack, CutStack) else (stack,)
+
+
+def scan_layers(stack: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: bool = False) -> Any:
+    """Runs `carry, y = body(block of one layer, carry, x)` over the layers of a stack; returns (carry, stacked ys).
+
+    `xs` has a leading axis of layers, like the parameters.
     """
+    outputs, start = [], 0
+    for block in blocks(stack):
+        end = start + jax.tree.leaves(nnx.state(block))[0].shape[0]
+        part = jax.tree.map(lambda x, here=slice(start, end): x[here], xs)
+        carry, ys = _scan_block(block, body, carry, part, remat=remat)
+        outputs.append(ys)
+        start = end
+    return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), *outputs)
+
+
+def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any, *, remat: bool) -> Any:
     graphdef, stacked = nnx.split(block)
 
     def step(carry: Any, layer: Any) -> Any:
@@ -286,21 +353,31 @@ class T5(nnx.Module):
 
     def _dropout(self, key: jax.Array | None, layers: int) -> tuple[Dropout, jax.Array | None]:
         """Dropout outside the layers, and a key for each layer."""
-        if key is None or self.config.dropout == 0:
-            return Dropout(0.0, None), None
+        if key is None:
+            return NO_DROPOUT, None
         own, rest = jax.random.split(key)
         return Dropout(self.config.dropout, own), jax.random.split(rest, layers)
 
 
-def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params, Params]:
+def abstract_model(config: T5Config, extend: Extend | None = None) -> tuple[nnx.GraphDef, Params, Params]:
     """The model without its weights.
+
+    Args:
+      extend: what a fine-tuning method adds to it; see train/methods.
 
     Returns:
       graphdef: `nnx.merge(graphdef, params)` makes the model.
       shapes: the parameters as `jax.ShapeDtypeStruct`.
       axes: the logical axes of each parameter, a tuple of names.
     """
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: T5(config, nnx.Rngs(params=0))))
+
+    def make() -> T5:
+        model = T5(config, nnx.Rngs(params=0))
+        if extend is not None:
+            extend(model, nnx.Rngs(params=0))
+        return model
+
+    graphdef, state = nnx.split(nnx.eval_shape(make))
     shapes = nnx.to_pure_dict(state)
     axes: Params = {}
     for path, variable in nnx.to_flat_state(state):
@@ -315,3 +392,17 @@ def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params, Params]:
 def init_params(config: T5Config, seed: int) -> Params:
     """Random parameters; call it under jit with the shardings of the parameters as its output's."""
     return nnx.to_pure_dict(nnx.state(T5(config, nnx.Rngs(params=seed))))
+
+
+def extend_params(graphdef: nnx.GraphDef, params: Params, extend: Extend, seed: int) -> Params:
+    """Parameters of the plain model (and its graphdef) -> those of the extended one, what is added from `seed`. For jit."""
+    model = nnx.merge(graphdef, params)
+    extend(model, nnx.Rngs(params=seed))
+    return nnx.to_pure_dict(nnx.state(model))
+
+
+def merge_params(graphdef: nnx.GraphDef, params: Params, merge: Callable[[T5], None]) -> Params:
+    """Parameters of an extended model (and its graphdef) -> those of the plain one. For jit."""
+    model = nnx.merge(graphdef, params)
+    merge(model)
+    return nnx.to_pure_dict(nnx.state(model))

@@ -37,9 +37,8 @@ def make_optimizer(
     mapped over them: what it does to a layer does not depend on the others, as without stacking.
     """
     if isinstance(config, AdamWConfig):
-        decayed = _map_axes(
-            lambda names: names not in (("embed",), ("layers", "embed")), axes
-        )  # all but the norms' scales
+        # Matrices only: a scale, of a norm or of a method, is best near one, not near zero.
+        decayed = _map_axes(lambda names: len(names) - (names[0] == "layers") > 1, axes)
         return optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
     adafactor = optax.adafactor(schedule, decay_rate=config.decay_rate, multiply_by_parameter_scale=True)
     # Encoder and decoder apart: they may differ in depth.

@@ -66,13 +66,15 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh) -> None:
     temporary.replace(run_dir / "config.yaml")
 
 
-def metadata(config: Config, data: dict[str, str]) -> dict[str, Any]:
+def metadata(config: Config, data: dict[str, str], frozen: dict[str, str]) -> dict[str, Any]:
     """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
 
-    `data` is the fingerprint of each task that is trained on; a position in the stream means nothing in other data.
+    Args:
+      data: fingerprint of each task that is trained on; a position in the stream means nothing in other data.
+      frozen: fingerprint of each parameter that is not trained, so not in the checkpoint; it means nothing on another base.
     """
     values = config.model_dump(mode="json", exclude={"environment", "run_dir"})
-    return {"config": values, "base": config.model.weights, "data": data}
+    return {"config": values, "base": config.model.weights, "data": data, "frozen": frozen}
 
 
 def check_data(run_dir: Path, stored: dict[str, Any], data: dict[str, str]) -> None:

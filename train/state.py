@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +15,9 @@ from jax.sharding import Mesh
 from t5x_tasks.errors import UserError
 from train import sharding
 from train.config import FLAN_VOCAB_SIZE, Config
-from train.model import Params, T5Config, abstract_model, init_params
+from train.methods import Full, Method
+from train.methods.base import split
+from train.model import Params, T5Config, abstract_model, extend_params, init_params
 from train.step import State
 
 
@@ -45,51 +49,81 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model on a mesh, without its weights."""
+    """A model on a mesh, as a method fine-tunes it, without its weights.
+
+    Attributes:
+      shapes: of all parameters, jax.ShapeDtypeStruct with shardings.
+    """
 
     config: T5Config
     mesh: Mesh
+    method: Method
     graphdef: nnx.GraphDef
-    shapes: Params  # of jax.ShapeDtypeStruct with shardings
+    shapes: Params
     axes: Params
     shardings: Params
 
     @classmethod
-    def on(cls, mesh: Mesh, config: T5Config) -> "Model":
-        graphdef, shapes, axes = abstract_model(config)
+    def on(cls, mesh: Mesh, config: T5Config, method: Method | None = None) -> "Model":
+        """Without a method: full fine-tuning, the plain model. UserError: the method does not fit the model."""
+        method = Full() if method is None else method
+        graphdef, shapes, axes = abstract_model(config, method.extend)
         shardings = sharding.param_shardings(mesh, axes)
-        return cls(config, mesh, graphdef, _placed(shapes, shardings), axes, shardings)
+        return cls(config, mesh, method, graphdef, _placed(shapes, shardings), axes, shardings)
+
+    def split(self, tree: Params) -> tuple[Params, Params]:
+        """A tree of parameters, shapes or axes -> what is trained and what is frozen."""
+        return split(tree, self.method.trains)
 
 
 def load_params(config: Config, model: Model) -> Params:
-    """Parameters before training: from `model.weights`, or random from `train.seed`, the same on every mesh.
+    """All parameters before training, the same on every mesh.
+
+    The base is `model.weights`, or random from `train.seed`; what the method adds starts from the base and the seed.
 
     Raises:
       UserError: the weights are not there or do not fit the model; the message names the tensors.
     """
+    base = Model.on(model.mesh, model.config)
     if config.model.weights == "random":
         init = functools.partial(init_params, model.config, config.train.seed)
-        return jax.jit(init, out_shardings=model.shardings)()
-    from train import weights
+        params = jax.jit(init, out_shardings=base.shardings)()
+    else:
+        from train import weights
 
-    return weights.load(weights.resolve(config.model.weights), model.shapes, model.shardings, model.config)
+        folder = weights.resolve(config.model.weights)
+        params = weights.load(folder, base.shapes, base.shardings, model.config)
+    if model.graphdef == base.graphdef:
+        return params
+    extend = functools.partial(extend_params, base.graphdef, extend=model.method.extend, seed=config.train.seed)
+    return rewrite(extend, params, model.shardings)
+
+
+def rewrite(function: Callable[[Params], Params], params: Params, shardings: Params) -> Params:
+    """Runs a function from parameters to parameters in the memory that the old ones give up."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="Some donated buffers were not usable"
+        )  # those that change their shape
+        return jax.jit(function, donate_argnums=0, out_shardings=shardings)(params)
 
 
 def state_shapes(model: Model, optimizer: optax.GradientTransformation) -> State:
-    """The state as `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into."""
-    opt_state = jax.eval_shape(optimizer.init, model.shapes)
-    opt_shardings = sharding.optimizer_shardings(model.mesh, opt_state, model.shapes, model.shardings)
+    """The state as `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into. Frozen parameters are not in it."""
+    params = model.split(model.shapes)[0]
+    opt_state = jax.eval_shape(optimizer.init, params)
+    opt_shardings = sharding.optimizer_shardings(model.mesh, opt_state, params, model.split(model.shardings)[0])
     scalar = sharding.replicated(model.mesh)
     return {
         "step": jax.ShapeDtypeStruct((), jnp.int32, sharding=scalar),
-        "params": model.shapes,
+        "params": params,
         "opt_state": _placed(opt_state, opt_shardings),
         "rng": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=scalar),
     }
 
 
 def first_state(params: Params, optimizer: optax.GradientTransformation, seed: int, shapes: State) -> State:
-    """The state before the first step."""
+    """The state before the first step; `params` are those that are trained."""
     shardings = jax.tree.map(lambda s: s.sharding, shapes)
     rest = jax.jit(
         lambda params: {

@@ -9,9 +9,10 @@ import optax
 from flax import nnx
 
 from train.config import TrainConfig
+from train.methods.base import join
 
 Batch = dict[str, jax.Array]
-State = dict[str, Any]  # step: int32 []; params; opt_state; rng: uint32 [2]
+State = dict[str, Any]  # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]
 Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
 
 
@@ -51,15 +52,17 @@ def make_train_step(
     schedule: optax.Schedule,
     config: TrainConfig,
     state_shardings: State,
-) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
-    """Compiles `state, metrics = step(state, batch)`; the old state's memory is given to the new one.
+) -> Callable[[State, Any, Batch], tuple[State, dict[str, jax.Array]]]:
+    """Compiles `state, metrics = step(state, frozen, batch)`; the old state's memory is given to the new one.
+
+    `frozen` are the parameters that the method does not train: no gradient, no optimizer state, not in the state.
 
     A batch's arrays are `[parts, rows, length]`. Each part's gradients are of the *sum* of its tokens' losses over the
     tokens of the whole batch, so their sum is the gradient of the mean over all tokens, however unevenly the parts are filled.
     """
 
-    def objective(params: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
-        logits = nnx.merge(graphdef, params)(batch, key)
+    def objective(params: Any, frozen: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
+        logits = nnx.merge(graphdef, join(params, frozen))(batch, key)
         total, sums = loss_sums(
             logits,
             batch["decoder_target_tokens"],
@@ -69,7 +72,7 @@ def make_train_step(
         )
         return total / tokens, sums
 
-    def step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    def step(state: State, frozen: Any, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         params = state["params"]
         key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
         tokens = jnp.maximum(jnp.sum(batch["decoder_segment_ids"] > 0), 1).astype(jnp.float32)
@@ -77,13 +80,13 @@ def make_train_step(
 
         def part(carry: Any, xs: Any) -> tuple[Any, None]:
             index, rows = xs
-            (_, sums), grads = value_and_grad(params, rows, jax.random.fold_in(key, index), tokens)
+            (_, sums), grads = value_and_grad(params, frozen, rows, jax.random.fold_in(key, index), tokens)
             return jax.tree.map(jnp.add, carry, (grads, sums)), None
 
         parts = config.grad_accumulation
         if parts == 1:
             rows = jax.tree.map(lambda x: x[0], batch)
-            (_, sums), grads = value_and_grad(params, rows, jax.random.fold_in(key, 0), tokens)
+            (_, sums), grads = value_and_grad(params, frozen, rows, jax.random.fold_in(key, 0), tokens)
         else:
             zeros = jax.tree.map(jnp.zeros_like, params), dict.fromkeys(("loss", "correct", "tokens"), jnp.float32(0))
             (grads, sums), _ = jax.lax.scan(part, zeros, (jnp.arange(parts), batch))
@@ -110,13 +113,13 @@ def make_train_step(
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
 
 
-def make_validation_step(graphdef: nnx.GraphDef) -> Callable[[Any, Batch], Sums]:
-    """Compiles `sums = step(params, batch)`: cross-entropy, correct tokens and tokens of a batch, without dropout."""
+def make_validation_step(graphdef: nnx.GraphDef) -> Callable[[Any, Any, Batch], Sums]:
+    """Compiles `sums = step(params, frozen, batch)`: cross-entropy, correct tokens and tokens of a batch, without dropout."""
 
-    def step(params: Any, batch: Batch) -> Sums:
+    def step(params: Any, frozen: Any, batch: Batch) -> Sums:
         rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
         weights = rows["decoder_segment_ids"] > 0
-        logits = nnx.merge(graphdef, params)(rows)
+        logits = nnx.merge(graphdef, join(params, frozen))(rows)
         return loss_sums(logits, rows["decoder_target_tokens"], weights, z_loss=0.0, label_smoothing=0.0)[1]
 
     return jax.jit(step)

@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 
 from t5x_tasks.errors import UserError
-from train import config as configuration
+from train.config import MeshConfig
 from train.model import Params, T5Config
+from train.sharding import make_mesh
 from train.weights_hf import infer_hf, open_hf
 from train.weights_stream import place
 from train.weights_t5x import CHECKPOINT, find_t5x, infer_t5x, open_t5x
@@ -69,7 +70,7 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
       UserError: no weights there, another architecture or size, or tensors missing, unknown, misshapen: all in one line.
     """
     if is_run(folder):
-        return _load_run(folder, shapes, shardings, config)
+        return _load_run(folder, shardings, config)
     opening = open_t5x if (folder / CHECKPOINT).is_file() else open_hf
     tensors, slots = opening(folder, shapes, config)
     return place(shapes, shardings, tensors, slots)
@@ -87,25 +88,14 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
-def _load_run(folder: Path, shapes: Params, shardings: Params | None, config: T5Config) -> Params:
+def _load_run(folder: Path, shardings: Params | None, config: T5Config) -> Params:
     """Loads a checkpoint of a run; Orbax reads each device's part and no more."""
-    from train.checkpoints import Checkpoints
+    from train.runs import load_run
 
-    whole = (folder / "config.yaml").is_file()
-    run_dir = folder if whole else folder.absolute().parents[1]
-    theirs = configuration.load(run_dir, []).model
-    different = [
-        f"{key} is {size}, the configured model has {getattr(config, key)}"
-        for key, size in theirs.sizes().items()
-        if size != getattr(config, key)
-    ]
-    if different:
-        raise UserError(f"{run_dir}: {'; '.join(different)}; set model.preset={theirs.preset}, or take other weights")
     if shardings is None:
-        shardings = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), shapes)
-    like = jax.tree.map(lambda s, at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), shapes, shardings)
-    with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest_step() if whole else int(folder.name)
-        if step is None:
-            raise UserError(f"{run_dir}: no checkpoint yet; take the weights of a run that has one")
-        return checkpoints.restore_params(step, like)
+        mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    else:
+        mesh = jax.tree.leaves(shardings)[0].mesh
+    if (folder / "config.yaml").is_file():
+        return load_run(folder, None, mesh, config)
+    return load_run(folder.absolute().parents[1], int(folder.name), mesh, config)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from t5x_tasks.errors import UserError
 from train import config as configuration
@@ -89,3 +90,35 @@ def test_only_what_a_run_computes_must_stay_the_same(write):
     other = configuration.load(write(MINIMAL), ["train.seed=1"])
     assert configuration.differences(longer, first) == []
     assert configuration.differences(other, first) == ["train.seed: 0 -> 1"]
+
+
+def test_a_method_of_the_users_own_is_named_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "my_methods.py").write_text(
+        "from train.methods import Method\n"
+        "class Norms(Method):\n"
+        "    strength: float = 1.0\n"
+        "    def trains(self, path):\n"
+        "        return path.endswith('norm/scale')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = configuration.Config.model_validate(
+        {"run_dir": "r", "method": {"type": "my_methods:Norms", "strength": 2}}
+    )
+    assert config.method.trains("encoder_norm/scale") and not config.method.trains("embedding")
+    assert config.model_dump()["method"] == {"type": "my_methods:Norms", "strength": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"type": "lra"}, "method: type: unknown method lra, did you mean lora"),
+        ({"type": "lora", "ranc": 4}, r"method\.ranc: unknown key, did you mean method\.rank"),
+        ({"type": "lora", "rank": 0}, r"method\.rank: input should be greater than 0 \(got 0\)"),
+        ({"type": "train.config:Config"}, "is no train.methods.Method"),
+        ({"type": "no_such_module:X"}, "cannot be imported"),
+    ],
+)
+def test_a_mistake_in_the_method_is_named(method, message, write):
+    path = write(yaml.safe_dump({"run_dir": "r", "method": method}))
+    with pytest.raises(UserError, match=message):
+        configuration.load(path, [])

@@ -117,7 +117,7 @@ def run_steps(train: TrainConfig, batches, *, optimizer=None, model_config=TINY)
         step = make_train_step(model.graphdef, tx, schedule, train, jax.tree.map(lambda s: s.sharding, shapes))
         rows = []
         for batch in batches:
-            state, metrics = step(state, global_batch(mesh, batch, parts=train.grad_accumulation))
+            state, metrics = step(state, {}, global_batch(mesh, batch, parts=train.grad_accumulation))
             rows.append({name: float(value) for name, value in metrics.items()})
         return rows, state
 

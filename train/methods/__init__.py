@@ -1,0 +1,36 @@
+"""Ways to fine-tune. One file a method, each with the same parts: see train/methods/base.py. Imports no JAX."""
+
+from pathlib import Path
+from typing import Any
+
+from t5x_tasks.errors import UserError
+from t5x_tasks.functions import check_name, load_function
+from train.methods.base import Method
+from train.methods.full import Full
+
+__all__ = ["METHODS", "Full", "Method", "parse_method"]
+
+# Imported when a configuration names them: they need JAX, and `--help` must not.
+METHODS = {
+    "full": "train.methods.full:Full",
+    "lora": "train.methods.lora:Lora",
+}
+
+
+def parse_method(value: Any) -> Any:
+    """`{type: lora, rank: 8}` -> the method; its class is one of METHODS, or the user's `package.module:Class`.
+
+    Raises:
+      UserError: the user's module cannot be imported, or has no such method.
+      ValueError: no such type; a ValidationError of pydantic's, when its keys do not fit.
+    """
+    if not isinstance(value, dict):
+        return value
+    value = {"type": "full"} | value
+    name = str(value["type"])
+    check_name(name, METHODS, kind="method", key="type")
+    path = METHODS.get(name, name)
+    method = load_function(path, folder=Path.cwd(), where="method.type")
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"method.type: {name}: is no train.methods.Method")
+    return method.model_validate(value)

@@ -1,0 +1,135 @@
+"""What a way to fine-tune is: a section of the configuration that says what it adds, what it trains, how it is merged.
+
+    class Scaled(Method):                       # method: {type: "my_module:Scaled", targets: [".*/key"]}
+        targets: tuple[str, ...] = (".*/value",)        # its keys
+
+        def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.model.Adapter
+            hang(model, self.targets, lambda path, kernel: Scale(kernel), key="method.targets")
+
+        def trains(self, path):                         # what is trained; all else is frozen
+            return "/adapters/" in path
+
+Everything else follows: shapes, sharding by the logical axes of the added parameters, gradients and optimizer state for what
+is trained, checkpoints of it alone, and merging, as far as the adapters can be merged.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from t5x_tasks.configuration import Section
+from t5x_tasks.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from train.model import T5, Adapter, Projections
+
+
+class Method(Section):
+    """A way to fine-tune; the base of all. Its fields are the keys of the section `method`."""
+
+    type: str
+
+    def extend(self, model: "T5", rngs: "nnx.Rngs") -> None:
+        """Hangs what the method adds into a plain model, initialised.
+
+        Called where the model has no weights (for shapes and logical axes: every `nnx.Param` has `logical_axes`), and under
+        jit with the base weights, so that what is added may start from them. Nothing may depend on the weights but values.
+
+        Raises:
+          UserError: the method does not fit the model.
+        """
+
+    def trains(self, path: str) -> bool:
+        """Whether the parameter at a path, as `encoder/attention/query`, is trained. All others are frozen."""
+        raise NotImplementedError
+
+    def merge(self, model: "T5") -> None:
+        """Undoes `extend`: folds what was added into the weights, so that the plain model computes the same.
+
+        Raises:
+          UserError: the plain model cannot compute the same.
+        """
+        for _, module in projections(model):
+            for name in list(module.adapters):
+                kernel = getattr(module, name)
+                kernel[...] = module.adapters[name].merged(kernel[...])
+                del module.adapters[name]
+
+
+def projections(model: "T5") -> "Iterator[tuple[str, Projections]]":
+    """The modules that have kernels, with their paths: `encoder/attention`, `decoder/mlp`, ..."""
+    from flax import nnx
+
+    from train.model import Projections
+
+    for path, module in nnx.iter_modules(model):
+        if isinstance(module, Projections):
+            yield "/".join(map(str, path)), module
+
+
+def hang(model: "T5", targets: Iterable[str], make: "Callable[[str, nnx.Param], Adapter]", *, key: str) -> None:
+    """Hangs `make(path, kernel)` at each kernel whose path a pattern of `targets` matches whole.
+
+    Args:
+      make: from the path of a kernel, as `decoder/cross_attention/value`, and its parameter `[layers, in, out]`.
+      key: of the configuration that holds the targets, for errors.
+
+    Raises:
+      UserError: a pattern matches no kernel, or is none.
+    """
+    kernels = {}
+    for path, module in projections(model):
+        for name, value in vars(module).items():
+            if getattr(value, "ndim", 0) == 3:
+                kernels[f"{path}/{name}"] = (module, name)
+    matched = {path for pattern in targets for path in matches(pattern, kernels, key=key)}
+    for path in sorted(matched):
+        module, name = kernels[path]
+        module.adapters[name] = make(path, getattr(module, name))
+
+
+def matches(pattern: str, paths: Iterable[str], *, key: str) -> list[str]:
+    """The paths that a regular expression matches whole. UserError: it matches none, or is not a regular expression."""
+    paths = list(paths)
+    try:
+        found = [path for path in paths if re.fullmatch(pattern, path)]
+    except re.error as error:
+        raise UserError(f"{key}: {pattern!r} is no regular expression ({error})") from None
+    if not found:
+        hint = suggest(pattern, paths) or f"; there are {', '.join(paths)}"
+        raise UserError(f"{key}: {pattern!r} matches no parameter of the model{hint}")
+    return found
+
+
+def split(tree: dict[str, Any], keep: Callable[[str], bool], path: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+    """A tree of parameters -> the leaves whose paths are to be kept, and the others. Empty branches are left out."""
+    kept: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for name, node in tree.items():
+        here = f"{path}/{name}" if path else str(name)
+        if isinstance(node, dict):
+            for side, part in zip((kept, rest), split(node, keep, here), strict=True):
+                if part:
+                    side[name] = part
+        else:
+            (kept if keep(here) else rest)[name] = node
+    return kept, rest
+
+
+def join(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The tree of which `split` made two."""
+    joined = dict(one)
+    for name, node in other.items():
+        joined[name] = join(joined[name], node) if name in joined else node
+    return joined
+
+
+def flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The leaves of a tree of parameters under their paths, as `encoder/attention/query`."""
+    leaves: dict[str, Any] = {}
+    for name, node in tree.items():
+        here = f"{path}/{name}" if path else str(name)
+        leaves |= flat(node, here) if isinstance(node, dict) else {here: node}
+    return leaves

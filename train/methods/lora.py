@@ -1,0 +1,85 @@
+"""Low-rank adaptation: LoRA (Hu et al. 2021, arXiv 2106.09685), with rank-stabilised scaling and DoRA as options."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field, PositiveInt
+
+from train.methods.base import Method, hang
+from train.model import T5, Adapter, Dropout
+
+
+class Lora(Method):
+    """Adds to each target kernel W `[in, out]` a product A B of rank r, scaled by alpha / r.
+
+    Trains r (in + out) parameters a layer and target, with `dora` out more. With the default targets, all attention's queries
+    and values, that is r (d + h) (2 Le + 4 Ld): d = emb_dim, h = num_heads x head_dim, Le and Ld layers.
+    """
+
+    type: Literal["lora"] = "lora"
+    rank: PositiveInt = 8
+    alpha: float = Field(default=16.0, gt=0, description="the product is scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of the input of A")
+    targets: tuple[str, ...] = Field(
+        default=(".*/(query|value)",),
+        min_length=1,
+        description="regular expressions that match whole paths of kernels: `decoder/.*`, `.*/(query|key|value|out)`",
+    )
+    rslora: bool = Field(
+        default=False, description="scale by alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732): for high ranks"
+    )
+    dora: bool = Field(
+        default=False, description="train the length of each output's weights apart (Liu et al. 2024, arXiv 2402.09353)"
+    )
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+    def extend(self, model: T5, rngs: nnx.Rngs) -> None:
+        hang(model, self.targets, lambda _, kernel: LowRank(self, kernel, rngs), key="method.targets")
+
+    def trains(self, path: str) -> bool:
+        return "/adapters/" in path
+
+
+class LowRank(Adapter):
+    """`x W + scale (dropout(x) A) B`; with DoRA times `magnitude / norm(W + scale A B)`, the norm as a constant (section 4.3).
+
+    As in PEFT, A starts uniform in +-1 / sqrt(in), B with zeros: the model starts as the base.
+    """
+
+    def __init__(self, method: Lora, kernel: nnx.Param, rngs: nnx.Rngs):
+        layers, fan_in, fan_out = kernel.shape
+        stacked, axis_in, axis_out = kernel.get_metadata("logical_axes")
+        self.scale, self.dropout, self.dora = method.scale, method.dropout, method.dora
+        bound = fan_in**-0.5
+        a = jax.random.uniform(rngs.params(), (layers, fan_in, method.rank), jnp.float32, -bound, bound)
+        self.a = nnx.Param(a, logical_axes=(stacked, axis_in, "rank"))
+        self.b = nnx.Param(
+            jnp.zeros((layers, method.rank, fan_out), jnp.float32), logical_axes=(stacked, "rank", axis_out)
+        )
+        if self.dora:
+            self.magnitude = nnx.Param(_norm(kernel[...]), logical_axes=(stacked, axis_out))
+
+    def __call__(self, x: jax.Array, kernel: jax.Array, dropout: Dropout) -> jax.Array:
+        a, b = self.a[...].astype(x.dtype), self.b[...].astype(x.dtype)
+        y = x @ kernel.astype(x.dtype) + self.scale * ((dropout(x, self.dropout) @ a) @ b)
+        if not self.dora:
+            return y
+        return y * (self.magnitude[...] / jax.lax.stop_gradient(_norm(self._sum(kernel)))).astype(x.dtype)
+
+    def merged(self, kernel: jax.Array) -> jax.Array:
+        whole = self._sum(kernel)
+        return whole * (self.magnitude[...] / _norm(whole))[:, None, :] if self.dora else whole
+
+    def _sum(self, kernel: jax.Array) -> jax.Array:
+        product = jnp.matmul(self.a[...], self.b[...], precision=jax.lax.Precision.HIGHEST)
+        return kernel.astype(jnp.float32) + self.scale * product
+
+
+def _norm(kernel: jax.Array) -> jax.Array:
+    """Length of each output's weights: `[..., in, out]` -> float32 `[..., out]`."""
+    return jnp.sqrt(jnp.sum(jnp.square(kernel.astype(jnp.float32)), axis=-2))
