@@ -1,5 +1,7 @@
 """Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -31,13 +33,55 @@ def attention(
     Returns:
       `[batch, q_length, heads, head_dim]`, of the type of `v`.
     """
+    if key_dropout is not None:
+        v = v * key_dropout.astype(v.dtype)
+    return _attend(q, k, v, mask, bias)
+
+
+@jax.custom_vjp
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """XLA's attention. Nothing of the size `[q_length, k_length]` is kept for the backward pass: it is computed anew."""
+    return jnp.einsum("bhqk,bkhd->bqhd", _weights(q, k, mask, bias).astype(v.dtype), v)
+
+
+def _weights(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Float32 `[batch, heads, q_length, k_length]`."""
     logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
     if bias is not None:
         logits += bias
-    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
-    if key_dropout is not None:
-        v = v * key_dropout.astype(v.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(v.dtype), v)
+    return jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
+
+
+def _attend_forward(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None
+) -> tuple[jax.Array, Any]:
+    return _attend(q, k, v, mask, bias), (q, k, v, mask, bias)
+
+
+def _attend_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None, jax.Array | None]:
+    q, k, v, mask, bias = saved
+    weights = _weights(q, k, mask, bias)
+    of_v = jnp.einsum("bhqk,bqhd->bkhd", weights.astype(v.dtype), gradient)
+    of_weights = jnp.einsum("bqhd,bkhd->bhqk", gradient, v, preferred_element_type=jnp.float32)
+    inner = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
+    of_logits = jnp.where(mask, weights * (of_weights - inner), 0.0)
+    narrow = of_logits.astype(q.dtype)
+    of_q = jnp.einsum("bhqk,bkhd->bqhd", narrow, k)
+    of_k = jnp.einsum("bhqk,bqhd->bkhd", narrow, q)
+    of_bias = None if bias is None else _sum_of_rows(of_logits).astype(bias.dtype)
+    return of_q, of_k, of_v, None, of_bias
+
+
+def _sum_of_rows(x: jax.Array) -> jax.Array:
+    """`[batch, ...]` -> `[1, ...]`. On a CPU as a product: XLA's reduction over the outermost axis takes 100 times as long."""
+    return jax.lax.platform_dependent(
+        x,
+        cpu=lambda x: jnp.einsum("b,b...->...", jnp.ones(x.shape[0], x.dtype), x)[None],
+        default=lambda x: jnp.sum(x, axis=0, keepdims=True),
+    )
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
 
 
 def segment_mask(q_segment_ids: jax.Array, k_segment_ids: jax.Array, *, causal: bool = False) -> jax.Array:

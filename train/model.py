@@ -10,6 +10,7 @@ Numerics: parameters, norms, softmax, residual sums of squares and logits are fl
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from train.attention import attention, relative_position_bucket, segment_mask
+from train.products import dense
 from train.sharding import constrain
 
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
@@ -107,7 +109,7 @@ class Projections(nnx.Module):
     def project(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
         """`[..., in]` -> `[..., out]` by the kernel of that name."""
         kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
-        return x @ kernel.astype(x.dtype) if adapter is None else adapter(x, kernel, dropout)
+        return dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
 
 
 class RMSNorm(nnx.Module):
@@ -119,9 +121,13 @@ class RMSNorm(nnx.Module):
         self.scale = nnx.Param(jnp.ones((*layers, config.emb_dim), jnp.float32), logical_axes=axes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
-        return (x * self.scale[...]).astype(self.dtype)
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def norm(x: jax.Array, scale: jax.Array) -> jax.Array:
+            x = x.astype(jnp.float32)
+            x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+            return (x * scale).astype(self.dtype)
+
+        return norm(x, self.scale[...])
 
 
 class Attention(Projections):
@@ -164,6 +170,13 @@ class Attention(Projections):
         return self.project_out(y, dropout)
 
 
+# What is cheap to compute anew from what must be kept anyway is not kept for the backward pass. (Inside a scan nothing
+# could merge the two computations, so no barriers are needed.)
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+    return jax.nn.gelu(gate, approximate=True) * up
+
+
 class MLP(Projections):
     """Gated GELU (tanh form) feed-forward layer (Shazeer 2020)."""
 
@@ -175,7 +188,7 @@ class MLP(Projections):
         self.down = _param(rngs, (layers, mlp, emb), ("layers", "mlp", "embed"), mlp**-0.5)
 
     def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
-        y = jax.nn.gelu(self.project(x, "gate", dropout), approximate=True) * self.project(x, "up", dropout)
+        y = _gated(self.project(x, "gate", dropout), self.project(x, "up", dropout))
         return self.project(dropout(constrain(y, ("batch", "length", "mlp"))), "down", dropout)
 
 
@@ -338,18 +351,21 @@ class T5(nnx.Module):
         kernel = self.head[...].astype(hidden.dtype)
         return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
 
-    def __call__(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
-        """Float32 logits `[batch, target_length, vocab]` of a packed batch (see train/input.py for its fields)."""
+    def hidden(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
+        """Hidden states `[batch, target_length, embed]` of a packed batch (see train/input.py for its fields)."""
         encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
         encoded = self.encode(batch["encoder_input_tokens"], batch["encoder_segment_ids"], encoder_key)
-        hidden = self.decode(
+        return self.decode(
             encoded,
             batch["encoder_segment_ids"],
             batch["decoder_input_tokens"],
             batch["decoder_segment_ids"],
             decoder_key,
         )
-        return constrain(self.logits(hidden), ("batch", "length", "vocab"))
+
+    def __call__(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
+        """Float32 logits `[batch, target_length, vocab]`, all at once; a loss takes them in parts: train/loss.py."""
+        return constrain(self.logits(self.hidden(batch, dropout_key)), ("batch", "length", "vocab"))
 
     def _dropout(self, key: jax.Array | None, layers: int) -> tuple[Dropout, jax.Array | None]:
         """Dropout outside the layers, and a key for each layer."""

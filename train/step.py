@@ -9,41 +9,11 @@ import optax
 from flax import nnx
 
 from train.config import TrainConfig
+from train.loss import Sums, head_loss_sums
 from train.methods.base import join
 
 Batch = dict[str, jax.Array]
 State = dict[str, Any]  # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]
-Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
-
-
-def loss_sums(
-    logits: jax.Array, targets: jax.Array, weights: jax.Array, *, z_loss: float, label_smoothing: float
-) -> tuple[jax.Array, Sums]:
-    """Sums over target tokens; the caller divides once by the tokens of the global batch.
-
-    Args:
-      logits: float32 `[batch, length, vocab]`.
-      targets: int `[batch, length]`.
-      weights: bool `[batch, length]`, False on padding.
-      z_loss: weight of log(Z)^2, which keeps logits from drifting (Shazeer et al. 2018, arXiv 1804.04235, T5X's `z_loss`).
-      label_smoothing: share of probability spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
-
-    Returns:
-      The objective's sum, and the sums of `loss` (cross-entropy without z-loss, nats), `correct` and `tokens`.
-    """
-    log_z = jax.nn.logsumexp(logits, axis=-1)
-    target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    if label_smoothing:
-        aim = (1 - label_smoothing) * target_logits + label_smoothing * jnp.mean(logits, axis=-1)
-    else:
-        aim = target_logits
-    cross_entropy = jnp.sum(jnp.where(weights, log_z - aim, 0.0))
-    sums = {
-        "loss": cross_entropy,
-        "correct": jnp.sum(jnp.where(weights, jnp.argmax(logits, axis=-1) == targets, False), dtype=jnp.float32),
-        "tokens": jnp.sum(weights, dtype=jnp.float32),
-    }
-    return cross_entropy + z_loss * jnp.sum(jnp.where(weights, jnp.square(log_z), 0.0)), sums
 
 
 def make_train_step(
@@ -62,9 +32,10 @@ def make_train_step(
     """
 
     def objective(params: Any, frozen: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
-        logits = nnx.merge(graphdef, join(params, frozen))(batch, key)
-        total, sums = loss_sums(
-            logits,
+        model = nnx.merge(graphdef, join(params, frozen))
+        total, sums = head_loss_sums(
+            model.hidden(batch, key),
+            model.head[...],
             batch["decoder_target_tokens"],
             batch["decoder_segment_ids"] > 0,
             z_loss=config.z_loss,
@@ -118,8 +89,9 @@ def make_validation_step(graphdef: nnx.GraphDef) -> Callable[[Any, Any, Batch], 
 
     def step(params: Any, frozen: Any, batch: Batch) -> Sums:
         rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        model = nnx.merge(graphdef, join(params, frozen))
         weights = rows["decoder_segment_ids"] > 0
-        logits = nnx.merge(graphdef, join(params, frozen))(rows)
-        return loss_sums(logits, rows["decoder_target_tokens"], weights, z_loss=0.0, label_smoothing=0.0)[1]
+        hidden, targets = model.hidden(rows), rows["decoder_target_tokens"]
+        return head_loss_sums(hidden, model.head[...], targets, weights, z_loss=0.0, label_smoothing=0.0)[1]
 
     return jax.jit(step)

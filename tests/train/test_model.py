@@ -83,3 +83,25 @@ def test_dropping_keys_is_dropping_attention_weights_alike_for_all_queries():
     dropped = weights * keep.reshape(1, 1, 1, 4)
     expected = jnp.einsum("bhqk,bkhd->bqhd", dropped, v)
     np.testing.assert_allclose(attention(q, k, v, mask=mask, key_dropout=keep), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_attention_has_the_gradients_of_the_plain_formula():
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(3, n, 2, 4)), jnp.float32) for n in (5, 6, 6))
+    bias = jnp.asarray(rng.normal(size=(1, 2, 5, 6)), jnp.float32)
+    # The third row has nothing to attend to: its gradients are zero.
+    mask = segment_mask(
+        jnp.array([[1, 1, 2, 2, 0], [1] * 5, [1] * 5]), jnp.array([[1, 1, 2, 2, 0, 0], [1] * 6, [2] * 6])
+    )
+
+    def plain(q, k, v, bias):
+        logits = jnp.where(mask, jnp.einsum("bqhd,bkhd->bhqk", q, k) + bias, -1e9)
+        return jnp.sum(jnp.sin(jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)))
+
+    def ours(q, k, v, bias):
+        return jnp.sum(jnp.sin(attention(q, k, v, mask=mask, bias=bias)))
+
+    expected, got = (jax.grad(f, argnums=(0, 1, 2, 3))(q, k, v, bias) for f in (plain, ours))
+    assert not np.any(got[0][2])
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -10,11 +10,12 @@ import pytest
 from flax import nnx
 
 from train.config import AdafactorConfig, AdamWConfig, Config, MeshConfig, Schedule, TrainConfig
+from train.loss import loss_sums
 from train.model import T5, T5Config, abstract_model
 from train.optimizer import make_optimizer, make_schedule
 from train.sharding import global_batch, make_mesh
 from train.state import Model, first_state, load_params, state_shapes
-from train.step import loss_sums, make_train_step
+from train.step import make_train_step
 
 TINY = T5Config(
     vocab_size=64,

@@ -1,0 +1,142 @@
+"""Cross-entropy from hidden states, in parts of the target length: the logits of all positions never stand in memory.
+
+The loss is a sum over positions, so each part's gradient is known as soon as its logits are: it is taken at once and only
+the gradients of the hidden states and of the head are kept. That needs the three products of the plain loss and no
+recomputation. Logits are float32 and stay cut by the vocabulary on a mesh with `tensor`; their gradient enters its
+products in the compute type.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from train.sharding import constrain
+
+Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
+
+_PARTS = 4  # at least
+_POSITIONS = 4096  # of the global batch in a part, at most, as far as the length divides
+
+
+def loss_sums(
+    logits: jax.Array, targets: jax.Array, weights: jax.Array, *, z_loss: float, label_smoothing: float
+) -> tuple[jax.Array, Sums]:
+    """Sums over target tokens; the caller divides once by the tokens of the global batch.
+
+    Args:
+      logits: float32 `[batch, length, vocab]`.
+      targets: int `[batch, length]`.
+      weights: bool `[batch, length]`, False on padding.
+      z_loss: weight of log(Z)^2, which keeps logits from drifting (Shazeer et al. 2018, arXiv 1804.04235, T5X's `z_loss`).
+      label_smoothing: share of probability spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
+
+    Returns:
+      The objective's sum, and the sums of `loss` (cross-entropy without z-loss, nats), `correct` and `tokens`.
+    """
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    if label_smoothing:
+        aim = (1 - label_smoothing) * target_logits + label_smoothing * jnp.mean(logits, axis=-1)
+    else:
+        aim = target_logits
+    cross_entropy = jnp.sum(jnp.where(weights, log_z - aim, 0.0))
+    sums = {
+        "loss": cross_entropy,
+        "correct": jnp.sum(jnp.where(weights, jnp.argmax(logits, axis=-1) == targets, False), dtype=jnp.float32),
+        "tokens": jnp.sum(weights, dtype=jnp.float32),
+    }
+    return cross_entropy + z_loss * jnp.sum(jnp.where(weights, jnp.square(log_z), 0.0)), sums
+
+
+def head_loss_sums(
+    hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, *, z_loss: float, label_smoothing: float
+) -> tuple[jax.Array, Sums]:
+    """`loss_sums` of the logits `hidden @ head`, in parts; only the objective has a gradient.
+
+    Args:
+      hidden: `[batch, length, embed]` in the compute type.
+      head: `[embed, vocab]` as it is stored.
+      targets: int `[batch, length]`.
+      weights: bool `[batch, length]`, False on padding.
+    """
+    sums: Any = _in_parts(hidden, head, targets, weights, z_loss, label_smoothing)
+    return sums
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _in_parts(
+    hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, z_loss: float, label_smoothing: float
+) -> tuple[jax.Array, Sums]:
+    kernel = _kernel(hidden, head)
+
+    def part(total: Any, xs: Any) -> tuple[Any, None]:
+        hidden, targets, weights = xs
+        logits = _logits(hidden, kernel)
+        sums = loss_sums(logits, targets, weights, z_loss=z_loss, label_smoothing=label_smoothing)
+        return jax.tree.map(jnp.add, total, sums), None
+
+    return jax.lax.scan(part, _zeros(), _split(hidden, targets, weights))[0]
+
+
+def _forward(
+    hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, z_loss: float, label_smoothing: float
+) -> tuple[tuple[jax.Array, Sums], tuple[jax.Array, jax.Array]]:
+    kernel = _kernel(hidden, head)
+
+    def part(carry: Any, xs: Any) -> tuple[Any, jax.Array]:
+        total, of_kernel = carry
+        hidden, targets, weights = xs
+        logits = _logits(hidden, kernel)
+        sums = loss_sums(logits, targets, weights, z_loss=z_loss, label_smoothing=label_smoothing)
+        log_z = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        # d/dlogits of log_z - aim + z_loss * log_z^2
+        is_target = jnp.arange(logits.shape[-1]) == targets[..., None]
+        gradient = jnp.exp(logits - log_z) * (1 + 2 * z_loss * log_z)
+        gradient -= jnp.where(is_target, 1 - label_smoothing, 0.0) + label_smoothing / logits.shape[-1]
+        gradient = jnp.where(weights[..., None], gradient, 0.0).astype(hidden.dtype)
+        gradient = jax.lax.optimization_barrier(constrain(gradient, ("batch", "length", "vocab")))
+        of_hidden = constrain(gradient @ kernel.T, ("batch", "length", None))
+        here = jax.lax.dot_general(
+            hidden, gradient, (((0, 1), (0, 1)), ((), ())), preferred_element_type=of_kernel.dtype
+        )
+        return (jax.tree.map(jnp.add, total, sums), of_kernel + here), of_hidden
+
+    first = _zeros(), constrain(jnp.zeros(head.shape, jnp.promote_types(head.dtype, jnp.float32)), ("embed", "vocab"))
+    (total, of_head), of_hidden = jax.lax.scan(part, first, _split(hidden, targets, weights))
+    of_hidden = of_hidden.swapaxes(0, 1).reshape(hidden.shape)
+    return total, (of_hidden, of_head.astype(head.dtype))
+
+
+def _backward(
+    z_loss: float, label_smoothing: float, saved: tuple[jax.Array, jax.Array], gradient: tuple[jax.Array, Sums]
+) -> tuple[jax.Array, jax.Array, None, None]:
+    of_hidden, of_head = saved
+    scale = gradient[0]
+    return of_hidden * scale.astype(of_hidden.dtype), of_head * scale.astype(of_head.dtype), None, None
+
+
+_in_parts.defvjp(_forward, _backward)
+
+
+def _kernel(hidden: jax.Array, head: jax.Array) -> jax.Array:
+    """The head in the compute type, gathered over fsdp once and not in each part."""
+    return constrain(head.astype(hidden.dtype), (None, "vocab"))
+
+
+def _logits(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
+    logits = jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
+    return constrain(logits, ("batch", "length", "vocab"))
+
+
+def _split(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """`[batch, length, ...]` -> `[parts, batch, length / parts, ...]`: with positions of all rows, so of all devices, in each."""
+    batch, length = arrays[0].shape[:2]
+    enough = (n for n in range(min(_PARTS, length), length + 1) if length % n == 0 and batch * length <= n * _POSITIONS)
+    parts = next(enough, length)
+    return tuple(x.reshape(batch, parts, length // parts, *x.shape[2:]).swapaxes(0, 1) for x in arrays)
+
+
+def _zeros() -> tuple[jax.Array, Sums]:
+    return jnp.float32(0), dict.fromkeys(("loss", "correct", "tokens"), jnp.float32(0))
