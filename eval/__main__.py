@@ -11,6 +11,10 @@ def main(arguments: list[str]) -> int:
         from eval import score
 
         return score.main(arguments[1:])
+    if arguments[:1] == ["compare"]:
+        from eval import compare
+
+        return compare.main(arguments[1:])
     if arguments[:1] == ["suggest"]:
         from eval import suggest
 

@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from eval.bootstrap import bootstrap, interval_settings
 from eval.diagnostics.diagnose import diagnose
 from eval.examples import Example, Questions
 from eval.files import write_json, write_jsonl
 from t5x_tasks.metrics import compute, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
-from t5x_tasks.metrics.pooled import Pooled, Scores, value
+from t5x_tasks.metrics.pooled import Pooled, Scores
 
-BOOTSTRAP_SEED = 0
-CONFIDENCE = 0.95
 BASELINES = {"lead_3": lead, "longest_3": longest}
-_CHUNK = 50  # resamples drawn at once: 50 x 13,000 rows are 5 MB
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,11 @@ def score_task(
             said = [baseline(dialogue or "") for dialogue in dialogues]
             baselines[name] = summarized(compute(questions.metrics, said, references))
     scores = compute(questions.metrics, predictions, references)
+    phrasings = {example.phrasing.id: example.phrasing.split for example in examples if example.phrasing}
     summary = {
         "n": len(examples),
+        "metric_names": list(questions.metrics),
+        "phrasings": phrasings,
         "metrics": summarized(scores),
         "baselines": baselines,
         "counts": {**counts, "empty_inputs": sum(example.empty for example in examples)},
@@ -100,44 +99,6 @@ def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[di
     return [_row(example, said) for example, said in zip(questions.examples, predictions, strict=True)]
 
 
-def bootstrap(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dict[str, dict[str, float]]:
-    """Scores of all rows with percentile confidence intervals (Efron & Tibshirani 1993, chapter 13).
-
-    Rows are drawn, and the score is that of the rows drawn: their mean, or for Pooled the score of their summed statistics.
-    All metrics are resampled together, and the same seed draws the same rows for every system scored on n rows, so
-    their intervals can be compared.
-
-    Args:
-      scores: name -> [rows] or Pooled, one or more, all of the same rows.
-      samples: resamples.
-
-    Returns:
-      name -> {"value", "ci_low", "ci_high"}.
-    """
-    n = len(next(iter(scores.values())))
-    pooled = {name: values for name, values in scores.items() if isinstance(values, Pooled)}
-    plain = {name: values for name, values in scores.items() if not isinstance(values, Pooled)}
-    table = np.stack(list(plain.values()), axis=1) if plain else np.empty((n, 0))  # [rows, plain scores]
-    rng = np.random.default_rng(seed)
-    means: list[np.ndarray] = []  # of each resample, [plain scores]
-    resampled: dict[str, list[np.ndarray]] = {name: [] for name in pooled}  # of each chunk, [its resamples]
-    for start in range(0, samples, _CHUNK):
-        drawn = rng.integers(0, n, (min(_CHUNK, samples - start), n))
-        means += [table[rows].mean(axis=0) for rows in drawn]
-        if pooled:
-            times = np.stack([np.bincount(rows, minlength=n) for rows in drawn]).astype(np.float64)  # [resamples, rows]
-            for name, values in pooled.items():
-                resampled[name].append(values.score(times @ values.statistics))
-    of_plain = dict(zip(plain, np.stack(means, axis=1), strict=True))
-    tail = 100 * (1 - CONFIDENCE) / 2
-    intervals = {}
-    for name, values in scores.items():
-        found = of_plain[name] if name in plain else np.concatenate(resampled[name])
-        low, high = np.percentile(found, [tail, 100 - tail])
-        intervals[name] = {"value": value(values), "ci_low": float(low), "ci_high": float(high)}
-    return intervals
-
-
 def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Path:
     """Writes FOLDER/<task>/predictions.jsonl."""
     path = folder / task / "predictions.jsonl"
@@ -159,11 +120,6 @@ def _settings(questions: Questions, metric: str, name: str, samples: int) -> str
     most = max(len(example.references) for example in questions.examples)
     choice = getattr(module, "REFERENCES", "best of")
     return f"{implementation}, {_convention(name, most, choice)}, {_behind(questions, samples)}"
-
-
-def interval_settings(samples: int) -> str:
-    """Says what interval `bootstrap` gives."""
-    return f"{CONFIDENCE:.0%} interval of {samples} bootstrap resamples (seed {BOOTSTRAP_SEED})"
 
 
 def _behind(questions: Questions, samples: int) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {
         "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
         "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",
+        "needs_chromium": None if _has_chromium() else "no Chromium installed",
         "needs_accelerator": None if _has_accelerator(items) else "no GPU or TPU here",
     }
     for item in items:
         for marker, reason in missing.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_chromium() -> bool:
+    return any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")))
 
 
 def _has_accelerator(items: list[pytest.Item]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Rows of the table: name in metrics.json, label, decimals.
-_SHOWN = (
+SHOWN = (
     ("made_up_rows", "made-up alarm, % of summaries", 1),
     ("made_up_per_100", "made-up alarm, per 100 names and numbers", 1),
     ("speaker_recall", "speakers of the reference named, %", 1),
@@ -28,7 +28,7 @@ def diagnostics_table(columns: Mapping[str, dict[str, Any]]) -> tuple[list[str],
     if not any(found.values()):
         return None
     rows = []
-    for name, label, decimals in _SHOWN:
+    for name, label, decimals in SHOWN:
         measures = [measures.get(name) for measures in found.values()]
         theirs = next((m["references"] for m in measures if m and "references" in m), None)
         if any(measures):

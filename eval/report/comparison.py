@@ -1,0 +1,160 @@
+"""One task, answered by several systems on the same rows: scores with intervals, and differences with their significance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from eval.bootstrap import Difference, bootstrap, paired_differences, take
+from eval.diagnostics.copying import words
+from eval.names import main_score
+from eval.report.systems import System
+from t5x_tasks.errors import UserError
+from t5x_tasks.metrics import compute
+from t5x_tasks.metrics.pooled import Pooled, Scores, divide
+
+Row = dict[str, Any]
+Interval = Mapping[str, float]  # value, ci_low, ci_high
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """What one system made of the rows.
+
+    Attributes:
+      rows: of predictions.jsonl, in the comparison's order.
+      scores: of its metrics, all rows; `diagnostics`: of what they do not see.
+    """
+
+    system: System
+    rows: list[Row]
+    summary: dict[str, Any]
+    scores: Scores
+    diagnostics: Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A task's rows and the systems that answered all of them. The first system is what the others are compared with.
+
+    Attributes:
+      left_out: rows that only some of the systems answered.
+      samples: bootstrap resamples.
+    """
+
+    task: str
+    split: str
+    columns: list[Column]
+    left_out: int
+    samples: int
+
+    @property
+    def n(self) -> int:
+        return len(self.columns[0].rows)
+
+    @property
+    def systems(self) -> list[System]:
+        return [column.system for column in self.columns]
+
+    @cached_property
+    def score_names(self) -> list[str]:
+        return list(dict.fromkeys(name for column in self.columns for name in column.scores))
+
+    @property
+    def main(self) -> str | None:
+        """The score that stands for the task."""
+        return main_score(name for name in self.score_names if all(name in c.scores for c in self.columns))
+
+    @cached_property
+    def intervals(self) -> list[dict[str, dict[str, float]]]:
+        """For each column, the intervals of all its scores and diagnostics."""
+        return [bootstrap({**c.scores, **c.diagnostics}, samples=self.samples) for c in self.columns]
+
+    @cached_property
+    def differences(self) -> list[dict[str, Difference]]:
+        """For each column, its differences from the first; {} of the first itself."""
+        return [{}, *(self.difference(0, i) for i in range(1, len(self.columns)))]
+
+    def difference(self, first: int, second: int) -> dict[str, Difference]:
+        before, after = self.columns[first], self.columns[second]
+        return paired_differences(
+            {**before.scores, **before.diagnostics}, {**after.scores, **after.diagnostics}, samples=self.samples
+        )
+
+    def of_rows(self, column: int, score: str) -> np.ndarray | None:
+        """A score of each row, [rows]; None of one that only all rows together have."""
+        values = self.columns[column].scores.get(score)
+        return None if values is None or isinstance(values, Pooled) else values
+
+    def slice(self, column: int, rows: np.ndarray, score: str) -> dict[str, float] | None:
+        """The interval of a score over some of the rows; None where there are none of them or no such score."""
+        scores = {name: v for name, v in self.columns[column].scores.items() if name == score}
+        if not scores or not len(rows):
+            return None
+        return bootstrap(take(scores, rows), samples=min(self.samples, 1000))[score]
+
+
+def compare_task(task: str, split: str, systems: Sequence[System], *, samples: int) -> Comparison:
+    """Lines up the rows that all systems with answers for this task and split have.
+
+    Raises:
+      UserError: predictions cannot be read, no row is common to all, or the references of a row differ.
+    """
+    answered = [system for system in systems if (task, split) in system.answers]
+    tables = [{row["id"]: row for row in system.answers[task, split].rows()} for system in answered]
+    ids = [id for id in tables[0] if all(id in table for table in tables)]
+    if not ids:
+        names = " and ".join(system.name for system in answered)
+        raise UserError(
+            f"{task}, {split}: {names} answered no row in common; evaluate them on the same rows (eval.limit)"
+        )
+    for system, table in zip(answered[1:], tables[1:], strict=True):
+        for id in ids:
+            if table[id]["references"] != tables[0][id]["references"]:
+                raise UserError(
+                    f"{system.answers[task, split].path}: row {id}: its references are not those of "
+                    f"{answered[0].name}; scores of different data cannot be compared"
+                )
+    columns = []
+    for system, table in zip(answered, tables, strict=True):
+        rows, summary = [table[id] for id in ids], system.answers[task, split].summary
+        columns.append(Column(system, rows, summary, _scores(rows, summary), _diagnostics(rows)))
+    left_out = len({id for table in tables for id in table}) - len(ids)
+    return Comparison(task, split, columns, left_out, samples)
+
+
+def _scores(rows: list[Row], summary: dict[str, Any]) -> Scores:
+    """Scores of each row, as they stand there; those of all rows together, such as BLEU, are computed anew."""
+    scores: dict[str, np.ndarray | Pooled] = {
+        name: np.array([row["scores"][name] for row in rows], np.float64)
+        for name in summary["metrics"]
+        if all(name in row["scores"] for row in rows)
+    }
+    if len(scores) < len(summary["metrics"]) and (metrics := summary.get("metric_names")):
+        found = compute(metrics, [row["prediction"] for row in rows], [row["references"] for row in rows])
+        for by_name in found.values():
+            scores |= {n: v for n, v in by_name.items() if isinstance(v, Pooled) and n in summary["metrics"]}
+    return {name: scores[name] for name in summary["metrics"] if name in scores}
+
+
+def _diagnostics(rows: list[Row]) -> Scores:
+    """The diagnostics that can be paired, from what stands in the rows."""
+    if not rows or not all("diagnostics" in row for row in rows):
+        return {}
+    alarms = np.array([100.0 * bool(row["diagnostics"]["made_up"]) for row in rows])
+    counts = []
+    for row in rows:
+        found = row["diagnostics"]["speakers"]
+        right = len(found["named"]) - len(found["unexpected"])
+        counts.append((right, len(found["named"]), right + len(found["missed"])))
+    speakers = np.array(counts, np.float64).reshape(-1, 3)
+    lengths = [
+        (len(words(row["prediction"])), np.mean([len(words(text)) for text in row["references"]])) for row in rows
+    ]
+    return {
+        "made_up_rows": alarms,
+        "speaker_recall": Pooled(speakers, lambda sums: 100 * divide(sums[..., 0], sums[..., 2])),
+        "length_ratio": Pooled(np.array(lengths, np.float64), lambda sums: divide(sums[..., 0], sums[..., 1])),
+    }

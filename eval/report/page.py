@@ -1,0 +1,167 @@
+"""Sets the report: one HTML file that opens offline. Nothing is fetched, and no text from data is ever markup."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from eval.names import decimals
+from eval.report import charts, view
+from eval.report.comparison import Comparison
+from eval.report.examples import embed
+from eval.report.forgetting import Matrix
+from eval.report.phrasings import Choice, Sensitivity
+from eval.report.slices import Slicing, slicings
+from eval.report.systems import Run, System
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report tells.
+
+    Attributes:
+      comparisons: of all tasks, single phrasings too; they carry the examples.
+      shown: those with tables of their own: not the phrasings of a family, which `sensitivities` sums up.
+      over_steps: task -> system -> (step, main score) of all evaluated steps.
+      notes: what a reader must know of the choice of systems and rows.
+    """
+
+    title: str
+    systems: list[System]
+    runs: list[Run]
+    comparisons: list[Comparison]
+    shown: list[Comparison]
+    over_steps: dict[str, dict[str, list[tuple[float, float]]]]
+    sensitivities: list[Sensitivity]
+    choices: list[Choice]
+    matrix: Matrix | None
+    notes: list[str]
+    samples: int
+
+    @cached_property
+    def slicings(self) -> dict[tuple[str, str], list[Slicing]]:
+        return {(comparison.task, comparison.split): slicings(comparison) for comparison in self.shown}
+
+    def verdicts(self) -> list[tuple[str, str, list[str]]]:
+        """(task, split, a sentence for each system against the first)."""
+        return [
+            (c.task, c.split, [view.headline(c, i) for i in range(1, len(c.columns))])
+            for c in self.shown
+            if c.main and len(c.columns) > 1
+        ]
+
+
+def render(contents: Contents) -> str:
+    """Returns the HTML file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script, style = (Markup((_ASSETS / f"report.{kind}").read_text(encoding="utf-8")) for kind in ("js", "css"))
+    data = embed(contents.comparisons, [system.name for system in contents.systems])
+    return environment.get_template("report.html.j2").render(
+        contents=contents,
+        view=view,
+        decimals=decimals,
+        legend_mark=charts.legend_mark,
+        charts=_charts(contents),
+        script=script,
+        style=style,
+        data=_script_json(data),
+        policy=(
+            f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+        ),
+    )
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that cannot end its script block, whatever texts it holds: `<` is `\\u003c` in it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"
+
+
+def _charts(contents: Contents) -> dict[str, Any]:
+    return {
+        "scores": {(c.task, c.split): _score_chart(c) for c in contents.shown if c.main},
+        "slices": {
+            (c.task, c.split, slicing.title): _slice_chart(c, slicing)
+            for c in contents.shown
+            for slicing in contents.slicings[c.task, c.split]
+        },
+        "loss": _loss_charts(contents.runs),
+        "over_steps": [
+            charts.curves(f"{task} over training", of_task, x_label="step")
+            for task, of_task in contents.over_steps.items()
+        ],
+        "phrasings": _phrasing_charts(contents.sensitivities),
+    }
+
+
+def _dot(found: Any) -> charts.Dot | None:
+    return charts.Dot(found["value"], found["ci_low"], found["ci_high"]) if found else None
+
+
+def _score_chart(comparison: Comparison) -> Markup:
+    score = comparison.main or ""
+    rows: dict[str, list[charts.Dot | None]] = {}
+    for name, of_baseline in comparison.columns[0].summary.get("baselines", {}).items():
+        if score in of_baseline and comparison.columns[0].summary["n"] == comparison.n:
+            rows[name.upper().replace("_", "-")] = [_dot(of_baseline[score])]
+    for system, found in zip(comparison.systems, comparison.intervals, strict=True):
+        rows[system.name] = [_dot(found.get(score))]
+    return charts.intervals(f"{score} with 95% intervals", rows, [score], decimals=decimals(score))
+
+
+def _slice_chart(comparison: Comparison, slicing: Slicing) -> Markup:
+    rows = {f"{part.label}, n={part.n}": [_dot(found) for found in part.values] for part in slicing.slices}
+    names = [system.name for system in comparison.systems]
+    return charts.intervals(f"{comparison.main} {slicing.title.lower()}", rows, names)
+
+
+def _loss_charts(runs: Sequence[Run]) -> list[Markup]:
+    drawn = []
+    for run in runs:
+        series = {
+            label: _thin([(row["step"], row[key]) for row in run.log if isinstance(row.get(key), int | float)])
+            for key, label in (("loss", "training"), ("validation_loss", "validation"))
+        }
+        drawn.append(charts.curves(f"{run.name}: loss a target token (nats)", series, x_label="step"))
+    return [chart for chart in drawn if chart]
+
+
+def _thin(points: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
+    """Evenly chosen points, the last one among them: a drawing needs no more."""
+    stride = -(-len(points) // most) or 1
+    return points[::-1][::stride][::-1]
+
+
+def _phrasing_charts(found: Sequence[Sensitivity]) -> dict[tuple[str, str], Markup]:
+    drawn = {}
+    for dataset, split in dict.fromkeys((s.dataset, s.split) for s in found):
+        of_both = [s for s in found if (s.dataset, s.split) == (dataset, split)]
+        rows: dict[str, list[charts.Dot | None]] = {}
+        for number, sensitivity in enumerate(of_both):
+            for asked in sensitivity.asked:
+                label = asked.phrasing + (" (held out)" if asked.heldout else "")
+                rows.setdefault(label, [None] * len(of_both))[number] = _dot(asked.interval)
+        title = f"{dataset}, {split}: {of_both[0].score} of each template"
+        drawn[dataset, split] = charts.intervals(title, rows, [s.system for s in of_both])
+    return drawn

@@ -1,0 +1,89 @@
+"""The report's numbers for other programs (CSV), and a short form for a pull request (Markdown)."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from eval.names import decimals
+from eval.report import view
+from eval.report.comparison import Comparison
+from eval.report.page import Contents
+
+CSV_COLUMNS = (
+    "task", "split", "n", "system", "score", "value", "ci_low", "ci_high", "compared_with", "difference", "difference_low",
+    "difference_high", "p", "settings",
+)  # fmt: skip
+
+
+def csv_text(comparisons: Sequence[Comparison]) -> str:
+    """One line a task, system and score; empty where there is nothing to compare with."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for comparison in comparisons:
+        for i, column in enumerate(comparison.columns):
+            for score, found in comparison.intervals[i].items():
+                change = comparison.differences[i].get(score)
+                stated = {**column.summary["metrics"], **column.summary.get("diagnostics", {})}.get(score, {})
+                writer.writerow(
+                    [
+                        comparison.task, comparison.split, comparison.n, column.system.name, score,
+                        *(found[key] for key in ("value", "ci_low", "ci_high")),
+                        *((comparison.systems[0].name, *change) if change else [""] * 5),
+                        stated.get("settings", ""),
+                    ]
+                )  # fmt: skip
+    return file.getvalue()
+
+
+def markdown_text(contents: Contents, report: str) -> str:
+    """Main score of each task, what it does not see, and where the report is."""
+    lines = [f"### {_cell(contents.title)}", ""]
+    for comparison in contents.shown:
+        if comparison.main is None:
+            continue
+        names = [_cell(system.name) for system in comparison.systems]
+        lines += [f"**{_cell(comparison.task)}**, {comparison.n} rows of {comparison.split}", ""]
+        lines += [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+        for score in _shown_scores(comparison):
+            digits = decimals(score)
+            cells = []
+            for found, differences in zip(comparison.intervals, comparison.differences, strict=True):
+                text = view.number(found.get(score), digits)
+                if score in differences:
+                    change = differences[score]
+                    mark = {"better": " ▲", "worse": " ▼", "even": " ○"}.get(view.verdict(change, score), "")
+                    text += f" ({view.change_text(change, digits, contents.samples)}{mark})"
+                elif score in found:
+                    text += f" [{found[score]['ci_low']:.{digits}f}, {found[score]['ci_high']:.{digits}f}]"
+                cells.append(text)
+            lines.append(f"| {_cell(score)} | {' | '.join(cells)} |")
+        lines.append("")
+    for choice in contents.choices:
+        lines.append(
+            f"- {_cell(choice.dataset)}, {_cell(choice.system)}: template `{choice.chosen.phrasing}`, chosen on "
+            f"{choice.chosen_on}, has {choice.score} {choice.chosen.value:.1f} on {choice.reported_on} (mean of all templates "
+            f"{choice.average:.1f})"
+        )
+    lines += [
+        f"95% bootstrap intervals over rows, {contents.samples} resamples; differences by the paired bootstrap, p two-sided, not "
+        f"adjusted. ▲ better, ▼ worse at p < {view.SIGNIFICANT}, ○ no significant difference. With several references: the "
+        "best for each row.",
+        "",
+        f"Examples, charts and what they rest on: `{report}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shown_scores(comparison: Comparison) -> list[str]:
+    """Scores without those of other ways to use the references, and the diagnostics that can be compared."""
+    scores = [n for n in comparison.score_names if not n.endswith(("_mean", "_first"))]
+    return [*scores, *comparison.columns[0].diagnostics]
+
+
+def _cell(text: str) -> str:
+    """Text that stays a cell: no line break, no column, no markup."""
+    text = " ".join(text.split())
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,186 @@
+"""What the report's tables hold, ready to be set: numbers are texts here, with their intervals and what is to be said of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eval.bootstrap import Difference
+from eval.diagnostics.show import SHOWN
+from eval.names import decimals, lower_is_better
+from eval.report.comparison import Comparison
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number in a table.
+
+    Attributes:
+      text: `38.7`.
+      interval: `37.6 to 39.8`, or empty.
+      change: `+5.1 (4.2 to 6.0), p = 0.002`: against the first system; empty where there is nothing to compare.
+      verdict: better, worse, even; empty where there is nothing to compare, or no side is better.
+    """
+
+    text: str
+    interval: str = ""
+    change: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    label: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Attributes:
+    caption: says what the numbers are.
+    note: how they were made.
+    """
+
+    caption: str
+    note: str
+    header: list[str]
+    rows: list[TableRow]
+
+
+def score_tables(comparison: Comparison) -> list[Table]:
+    """One table for each implementation and way of using references: numbers of two of them never share one."""
+    baselines = _baselines(comparison)
+    by_settings: dict[str, list[str]] = {}
+    for name in comparison.score_names:
+        by_settings.setdefault(_settings(comparison, name), []).append(name)
+    tables = []
+    for settings, names in by_settings.items():
+        rows = []
+        for name in names:
+            floor = [_cell(of_one.get(name), name) for of_one in baselines.values()]
+            rows.append(TableRow(name, [*floor, *(_compared(comparison, i, name) for i in _columns(comparison))]))
+        implementation, _, convention = settings.rpartition(", ")
+        header = ["score", *baselines, *(system.name for system in comparison.systems)]
+        tables.append(Table((convention or "scores").capitalize(), implementation or settings, header, rows))
+    return tables
+
+
+def diagnostics_table(comparison: Comparison) -> Table | None:
+    """What the scores do not see: the references' own rates first; None of what is no summarization."""
+    found = [column.summary.get("diagnostics", {}) for column in comparison.columns]
+    if not any(found):
+        return None
+    rows = []
+    for name, label, digits in SHOWN:
+        measures = [of_one.get(name) for of_one in found]
+        if not any(measures):
+            continue
+        theirs = next((m["references"] for m in measures if m and "references" in m), None)
+        cells = [_cell(theirs, name, digits)]
+        for i, measure in enumerate(measures):
+            if name in comparison.intervals[i]:
+                cells.append(_compared(comparison, i, name, digits))
+            else:
+                cells.append(_cell(measure, name, digits))
+        rows.append(TableRow(label, cells))
+    header = ["measure", "references", *(system.name for system in comparison.systems)]
+    note = (
+        "The made-up alarm lists names, numbers, amounts, times and dates of a summary that its dialogue lacks. It is an alarm "
+        "to be looked at, not a faithfulness score; read it against the references' own rate."
+    )
+    return Table("What the scores do not see", note, header, rows)
+
+
+def wins(comparison: Comparison, column: int) -> tuple[int, int, int] | None:
+    """Rows on which a system's main score is higher than, equal to and lower than the first one's."""
+    score = comparison.main
+    before, after = (comparison.of_rows(i, score or "") for i in (0, column))
+    if before is None or after is None:
+        return None
+    change = after - before
+    return int((change > 1e-9).sum()), int((abs(change) <= 1e-9).sum()), int((change < -1e-9).sum())
+
+
+def change_text(difference: Difference, digits: int, samples: int) -> str:
+    """`+5.1 (4.2 to 6.0), p = 0.002`."""
+    low, high = (f"{_signed(value, digits)}" for value in (difference.ci_low, difference.ci_high))
+    return f"{_signed(difference.value, digits)} ({low} to {high}), {p_text(difference.p, samples)}"
+
+
+def p_text(p: float, samples: int) -> str:
+    smallest = 2 / (samples + 1)
+    if p <= smallest * 1.001:
+        return f"p < {smallest:.1g}"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def verdict(difference: Difference, score: str) -> str:
+    """better, worse or even (no significant difference); empty of a measure that has no better side."""
+    if score == "length_ratio":
+        return ""
+    if difference.p >= SIGNIFICANT or difference.value == 0:
+        return "even"
+    return "worse" if (difference.value < 0) != lower_is_better(score) else "better"
+
+
+def headline(comparison: Comparison, column: int) -> str:
+    """One sentence on a system against the first."""
+    score = comparison.main or ""
+    digits = decimals(score)
+    first, other = comparison.systems[0].name, comparison.systems[column].name
+    before, after = (comparison.intervals[i][score]["value"] for i in (0, column))
+    difference = comparison.differences[column][score]
+    words = {"better": "better", "worse": "worse", "even": "no significant difference"}[verdict(difference, score)]
+    return (
+        f"{other} against {first}: {score} {before:.{digits}f} → {after:.{digits}f}, "
+        f"{change_text(difference, digits, comparison.samples)}: {words}"
+    )
+
+
+def number(found: Mapping[str, Any] | None, digits: int) -> str:
+    return "–" if not found or found.get("value") is None else f"{found['value']:.{digits}f}"
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else f"±{0:.{digits}f}"  # no -0.0
+
+
+def _cell(found: Mapping[str, Any] | None, name: str, digits: int | None = None) -> Cell:
+    digits = decimals(name) if digits is None else digits
+    if not found or found.get("value") is None:
+        return Cell("–")
+    return Cell(number(found, digits), f"{found['ci_low']:.{digits}f} to {found['ci_high']:.{digits}f}")
+
+
+def _compared(comparison: Comparison, column: int, name: str, digits: int | None = None) -> Cell:
+    digits = decimals(name) if digits is None else digits
+    found = comparison.intervals[column].get(name) or comparison.columns[column].summary["metrics"].get(name)
+    cell = _cell(found, name, digits)
+    difference = comparison.differences[column].get(name)
+    if difference is None:
+        return cell
+    return Cell(
+        cell.text, cell.interval, change_text(difference, digits, comparison.samples), verdict(difference, name)
+    )
+
+
+def _columns(comparison: Comparison) -> Sequence[int]:
+    return range(len(comparison.columns))
+
+
+def _baselines(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """LEAD-3 and LONGEST-3, where they were measured on just these rows."""
+    summary = comparison.columns[0].summary
+    if summary["n"] != comparison.n:
+        return {}
+    return {name.upper().replace("_", "-"): found for name, found in summary.get("baselines", {}).items()}
+
+
+def _settings(comparison: Comparison, name: str) -> str:
+    """`implementation, convention` of a score; what follows it (split, rows, interval) the report says by itself."""
+    for column in comparison.columns:
+        if settings := column.summary["metrics"].get(name, {}).get("settings"):
+            return settings.partition(f", {comparison.split} split")[0]
+    return ""

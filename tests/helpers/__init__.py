@@ -1,0 +1,1 @@
+"""What several test files use and pytest does not collect."""
