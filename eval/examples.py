@@ -4,7 +4,7 @@ Imports no JAX and no TensorFlow.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,12 @@ class Questions:
     examples: list[Example]
     tokens: list[np.ndarray]
     unknown_tokens: int | None
+
+    def prompted(self, prompt: Sequence[int]) -> "Questions":
+        """Returns the same with the tokens of a soft prompt in front of each input."""
+        if not prompt:
+            return self
+        return replace(self, tokens=[np.concatenate([np.asarray(prompt, np.int32), ids]) for ids in self.tokens])
 
     def targets(self) -> list[list[str]]:
         """Returns the references of each example in the form that is tokenised."""

@@ -64,6 +64,7 @@ class Judge:
           UserError: no such weights, or no vocabulary is known for them.
         """
         config, run_dir = config_of(source, vocabulary)
+        self._method = config.method
         runtime.set_up(config.data.cache_folder())
         self.vocabulary = Vocabulary.load(config.model.vocabulary)
         self.lengths = lengths
@@ -77,11 +78,12 @@ class Judge:
         """Ranks wordings, zero-shot: by the score if it is asked for, then by likelihood; the best first."""
         log_likelihood = LogLikelihood(self.model.graphdef, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
         decoder = self._decoder(GreedyConfig(max_tokens=self.lengths[1])) if score else None
+        prompt = self._method.prompt(card.name)
         ranked = []
         for proposal in proposals:
             phrasing = _phrasing(card, proposal)
             renderings = [render(card, phrasing, row) for row in rows]
-            inputs = self._tokens([r.inputs for r in renderings], self.lengths[0])
+            inputs = self._tokens([r.inputs for r in renderings], self.lengths[0], prompt)
             targets = self._tokens([r.targets for r in renderings], self.lengths[1])
             sums, num_tokens = log_likelihood(self.params, inputs, targets)
             likely = float(np.mean(sums / num_tokens))
@@ -114,9 +116,10 @@ class Judge:
     def _decoder(self, settings: GreedyConfig | BeamConfig) -> Decoder:
         return Decoder(self.model.graphdef, settings, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
 
-    def _tokens(self, texts: Sequence[str], length: int) -> list[np.ndarray]:
-        """Token ids with end of sequence, cut to `length`."""
-        ids = self.vocabulary.encode_batch(texts)
+    def _tokens(self, texts: Sequence[str], length: int, prompt: Sequence[int] = ()) -> list[np.ndarray]:
+        """Token ids behind those of a soft prompt, with end of sequence, cut to `length`."""
+        first = np.asarray(prompt, np.int32)
+        ids = [np.concatenate([first, one]) for one in self.vocabulary.encode_batch(texts)]
         return [np.append(one[: length - 1], self.vocabulary.eos_id).astype(np.int32) for one in ids]
 
 

@@ -59,6 +59,10 @@ def evaluate(plan: Plan) -> int:
     questions = open_questions(
         plan.tasks, settings.split, data=config.data, vocabulary=vocabulary, metrics=settings.metrics, limit=settings.limit
     )  # fmt: skip
+    questions = {
+        task: asked.prompted(config.method.prompt(asked.card.name if asked.card else task))
+        for task, asked in questions.items()
+    }
     counts = {task: _count(asked, config, vocabulary) for task, asked in questions.items()}
 
     failed: dict[str, Exception] = {}

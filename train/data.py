@@ -1,9 +1,10 @@
 """From a configuration to batches: prepares what is missing, then opens the input. Imports no TensorFlow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
+import numpy as np
 
 from t5x_tasks.cache import CachedSplit
 from t5x_tasks.catalog import Catalog, load_catalog
@@ -14,6 +15,7 @@ from t5x_tasks.vocabulary import Vocabulary
 from train.config import Config
 from train.input import Batch, Batches, Source, open_input
 from train.log import say
+from train.methods import Method
 
 __all__ = ["Batch", "Training", "open_training", "validation_batches"]
 
@@ -50,7 +52,7 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
     prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
     lengths = config.data.lengths
     batches = open_input(
-        sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap),
+        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
         row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
         batch_size=config.train.batch_size,
         seed=config.train.seed,
@@ -63,7 +65,7 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
         lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
         say(f"data.lengths: auto chose {lengths.inputs}/{lengths.targets}")
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": lengths})})
-    _say_truncated(prepared, lengths)
+    _say_truncated(prepared, lengths, config.method)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
     fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
     return Training(config, batches, lengths, steps, fingerprints)
@@ -92,7 +94,7 @@ def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
     lengths = config.data.lengths
     assert lengths != "auto", "open_training resolves it"
     batches = open_input(
-        sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap),
+        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
         row_lengths=(lengths.inputs, lengths.targets),
         batch_size=config.train.batch_size,
         seed=VALIDATION_SEED,
@@ -135,15 +137,19 @@ def sources(
     return [Source(dataset, phrasings, examples[dataset]) for dataset, phrasings in by_dataset.items()]
 
 
+def _with_prompts(sources: list[Source], method: Method) -> list[Source]:
+    return [replace(source, prompt=method.prompt(source.dataset)) for source in sources]
+
+
 def _by_rates(sizes: dict[str, int], rates: dict[str, float], rate_cap: int | None) -> dict[str, int]:
     """Examples of each task in an epoch that is as long as reading (nearly) everything once, as in our own mixtures."""
     total = sum(min(size, rate_cap or size) for size in sizes.values()) / (sum(rates.values()) or 1)
     return {dataset: max(1, round(total * rate)) if rate else 0 for dataset, rate in rates.items()}
 
 
-def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths) -> None:
-    """Says how much of the data is longer than a row, over all phrasings."""
-    sizes = [task.open().lengths for task in prepared]
+def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths, method: Method) -> None:
+    """Says how much of the data is longer than a row, over all phrasings; prompts count."""
+    sizes = [task.open().lengths + np.array([len(method.prompt(task.dataset)), 0]) for task in prepared]
     total = sum(len(s) for s in sizes)
     inputs = sum(int((s[:, 0] > lengths.inputs).sum()) for s in sizes)
     targets = sum(int((s[:, 1] > lengths.targets).sum()) for s in sizes)

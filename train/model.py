@@ -282,8 +282,23 @@ def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any
     return jax.lax.scan(jax.checkpoint(step) if remat else step, carry, (nnx.to_pure_dict(stacked), xs))
 
 
+class Prompt(nnx.Module):
+    """What a fine-tuning method puts in the place of virtual tokens, ids below 0: -1 is the first."""
+
+    def table(self) -> jax.Array:
+        """Float32 `[virtual tokens, embed]`."""
+        raise NotImplementedError
+
+    def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
+        """`[batch, length]`, their embeddings `[batch, length, embed]` -> those with the virtual tokens' in their places."""
+        virtual = jnp.take(self.table(), jnp.maximum(-1 - tokens, 0), axis=0, mode="clip")
+        return jnp.where((tokens < 0)[..., None], virtual.astype(embedded.dtype), embedded)
+
+
 class T5(nnx.Module):
     """The encoder-decoder. `logits = model(batch)`; for decoding: `encode`, then eval/decode.py with the decoder's parts."""
+
+    prompt: Prompt | None = None  # set by methods that train soft prompts
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.config = config
@@ -319,7 +334,10 @@ class T5(nnx.Module):
             x = block(x, mask, bias, Dropout(self.config.dropout, key))
             return constrain(x, ("batch", "length", None)), None
 
-        x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))
+        x = self.embed(jnp.maximum(tokens, 0))
+        if self.prompt is not None:
+            x = self.prompt(tokens, x)
+        x = constrain(dropout(x), ("batch", "length", None))
         x, _ = scan_layers(self.encoder, layer, x, keys, remat=self.config.remat)
         return dropout(self.encoder_norm(x))
 

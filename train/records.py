@@ -19,12 +19,19 @@ _OTHER_FILES = 256  # that a process has open beside the readers
 class Records:
     """The records of several splits. Safe to use from several threads.
 
+    Args:
+      splits: prepared with one vocabulary.
+      prompts: of each split, the tokens that stand in front of the inputs of all its examples, virtual ones (train/methods)
+        among them; they count as the examples' own.
+
     Attributes:
       dtype: of the stored tokens.
     """
 
-    def __init__(self, splits: Sequence[CachedSplit]):
+    def __init__(self, splits: Sequence[CachedSplit], prompts: Sequence[Sequence[int]] = ()):
         self._splits = splits
+        self._prompts = [np.asarray(prompt, np.int32) for prompt in prompts] if any(prompts) else None
+        self._prompt_sizes = np.array([len(prompt) for prompt in prompts], np.int32)
         self.dtype = splits[0].dtype
         self._first = np.cumsum([0, *map(len, splits)])[:-1]  # of each split's examples, among all
         # Each split's own array becomes a part of the one for all: a large collection would not want to hold them twice.
@@ -39,14 +46,17 @@ class Records:
         _allow_open_files(len(self._shards) + _OTHER_FILES)
 
     def lengths(self, splits: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Returns [n, 2] int32, the tokens of the given examples; see `CachedSplit.lengths`."""
-        return self._lengths[self._first[splits] + indices]
+        """Returns [n, 2] int32, the tokens of the given examples; see `CachedSplit.lengths`, with their prompts."""
+        lengths = self._lengths[self._first[splits] + indices]
+        if self._prompts is not None:
+            lengths[:, 0] += self._prompt_sizes[splits]
+        return lengths
 
     def tokens(self, splits: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (all tokens of the examples in one array, `self.dtype`; where in it each example starts).
+        """Returns (all tokens of the examples in one array; where in it each example starts).
 
-        Each example's inputs and then its targets lie together, the examples in no order that means anything: they are read
-        as they lie on the disk, file by file.
+        Each example's prompt, inputs and targets lie together, the examples in no order that means anything: they are
+        read as they lie on the disk, file by file.
 
         Args:
           lengths: [n, 2] of these examples.
@@ -67,7 +77,8 @@ class Records:
                 self._splits[split].records([index])
             raise AssertionError("reads now what could not be read before") from error
         sizes = lengths[order].sum(1, dtype=np.int64)
-        size_bytes = sizes * self.dtype.itemsize
+        stored_sizes = sizes if self._prompts is None else sizes - self._prompt_sizes[splits]
+        size_bytes = stored_sizes * self.dtype.itemsize
         stored = np.fromiter(map(len, found), np.int64, len(found))
         with_text = self._has_text[splits] if self._any_text else False
         if wrong := np.flatnonzero(np.where(with_text, stored < size_bytes, stored != size_bytes)).tolist():
@@ -76,7 +87,12 @@ class Records:
             found = [record[:size] for record, size in zip(found, size_bytes.tolist(), strict=True)]
         starts = np.empty_like(sizes)
         starts[order] = np.cumsum(sizes) - sizes
-        return np.frombuffer(b"".join(found), self.dtype), starts
+        if self._prompts is None:
+            return np.frombuffer(b"".join(found), self.dtype), starts
+        parts: list[np.ndarray] = []
+        for split, record in zip(splits.tolist(), found, strict=True):
+            parts += (self._prompts[split], np.frombuffer(record, self.dtype))
+        return np.concatenate(parts, dtype=np.int32), starts
 
     def open_reader(self, shard: int) -> Any:
         """Opens the reader of a shard, numbered over all splits, for this and later reads."""

@@ -17,7 +17,7 @@ from train.checkpoints import Checkpoints
 from train.config import Config
 from train.methods.base import join
 from train.model import Params, T5Config, merge_params
-from train.state import Model, load_params, rewrite
+from train.state import Model, load_base, rewrite
 
 
 def checkpoint_params(config: Config, model: Model, checkpoints: Checkpoints, step: int) -> Params:
@@ -46,7 +46,7 @@ def load_frozen(config: Config, model: Model, metadata: dict[str, Any], *, where
     """
     if not model.split(model.shapes)[1]:
         return {}
-    frozen = model.split(load_params(config, model))[1]
+    frozen = model.split(load_base(config, model))[1]
     stored = metadata.get("frozen", {})
     if changed := fingerprint.different(stored, fingerprint.fingerprint(frozen)):
         raise UserError(

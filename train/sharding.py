@@ -29,6 +29,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "embed": ("fsdp",),
     "layers": (),
+    "virtual": (),  # tokens of soft prompts
     "rank": (),  # of what a fine-tuning method adds: few
     "position_buckets": (),
     # of activations

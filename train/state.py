@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
 from train.config import FLAN_VOCAB_SIZE, Config
 from train.methods import Full, Method
@@ -79,7 +80,18 @@ class Model:
 def load_params(config: Config, model: Model) -> Params:
     """All parameters before training, the same on every mesh.
 
-    The base is `model.weights`, or random from `train.seed`; what the method adds starts from the base and the seed.
+    The base is `model.weights`, or random from `train.seed`; what the method adds starts from the base, the seed, and the
+    texts and files that the method names.
+
+    Raises:
+      UserError: see `load_base`, or a text or file of the method's cannot be used.
+    """
+    vocabulary = functools.partial(Vocabulary.load, config.model.vocabulary)
+    return model.method.start(load_base(config, model), seed=config.train.seed, vocabulary=vocabulary)
+
+
+def load_base(config: Config, model: Model) -> Params:
+    """All parameters, those that the method freezes as they always are; what it adds may still lack its start.
 
     Raises:
       UserError: the weights are not there or do not fit the model; the message names the tensors.

@@ -37,11 +37,13 @@ class Source:
       dataset: its name; with the seed it fixes the order of its examples and their templates, whatever else is mixed.
       templates: (template id, split), one or more. Index i must be the same example in each.
       examples: how many of them an epoch of the mixture holds; None for each once.
+      prompt: tokens in front of the inputs of each; ids below 0 are virtual (train/methods/prompt_tuning.py).
     """
 
     dataset: str
     templates: Sequence[tuple[str, CachedSplit]]
     examples: int | None = None
+    prompt: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.templates[0][1])
@@ -91,7 +93,10 @@ class Stream:
     ):
         _check(sources)
         self.row_lengths = row_lengths
-        self.records = Records([split for source in sources for _, split in source.templates])
+        self.records = Records(
+            [split for source in sources for _, split in source.templates],
+            [source.prompt for source in sources for _ in source.templates],
+        )
         self._seed = seed
         self._pack = pack
         # Of each source, [sources].

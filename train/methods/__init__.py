@@ -14,6 +14,7 @@ __all__ = ["METHODS", "Full", "Method", "parse_method"]
 METHODS = {
     "full": "train.methods.full:Full",
     "lora": "train.methods.lora:Lora",
+    "prompt_tuning": "train.methods.prompt_tuning:PromptTuning",
 }
 
 

@@ -23,7 +23,8 @@ from t5x_tasks.errors import UserError, suggest
 if TYPE_CHECKING:
     from flax import nnx
 
-    from train.model import T5, Adapter, Projections
+    from t5x_tasks.vocabulary import Vocabulary
+    from train.model import T5, Adapter, Params, Projections
 
 
 class Method(Section):
@@ -44,6 +45,22 @@ class Method(Section):
     def trains(self, path: str) -> bool:
         """Whether the parameter at a path, as `encoder/attention/query`, is trained. All others are frozen."""
         raise NotImplementedError
+
+    def start(self, params: "Params", *, seed: int, vocabulary: "Callable[[], Vocabulary]") -> "Params":
+        """The extended model's parameters before the first step, where what was added starts from texts or files.
+
+        Raises:
+          UserError: they cannot be read, or do not fit.
+        """
+        return params
+
+    def prompt(self, dataset: str) -> tuple[int, ...]:
+        """Tokens in front of the inputs of a data set's examples; ids below 0 are virtual, see `train.model.Prompt`.
+
+        Raises:
+          UserError: the method has none for this data set.
+        """
+        return ()
 
     def merge(self, model: "T5") -> None:
         """Undoes `extend`: folds what was added into the weights, so that the plain model computes the same.
