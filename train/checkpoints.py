@@ -5,15 +5,23 @@ commit's own metadata, what is small: the position in the input stream, the run'
 Arrays are stored under their path in the tree (`params/encoder/query`, `opt_state/0/mu/encoder/query`), without the
 types of containers: the tree to restore into supplies those, whatever the version of optax that defines them.
 
+Who reads a step of a run that goes on training holds it meanwhile (`hold`): a file in `.holds/` that pruning respects. A hold
+whose holder was killed expires.
+
 One rule says what counts: a step exists if, and only if, its commit marker is there. Orbax writes the marker last,
 pruning takes it away first. So neither a kill during a save nor one during a deletion leaves a step that looks whole;
 what such a kill leaves behind is removed when the run starts again.
 """
 
+import contextlib
 import json
 import logging
 import math
+import os
 import shutil
+import socket
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -30,6 +38,8 @@ logging.getLogger("absl").setLevel(logging.WARNING)
 
 PyTree = Any
 MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
+HOLDS = ".holds"  # a folder: <step>.<host>.<process> is a reader of a step
+HOLD_EXPIRES_S = 3600  # of a hold that nobody took away: no step takes as long to read
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
 
 
@@ -57,7 +67,7 @@ class Checkpoints(AbstractContextManager):
       keep_latest: how many of the latest steps to keep, at least 1.
       keep_best: how many steps with the lowest `best_metric` to keep besides; steps without it (or NaN) are never the best.
       best_metric: the name of the metric that ranks steps, lower is better, for example "validation_loss".
-      read_only: for readers of a run that may be training: nothing is written, pruned or cleaned.
+      read_only: for readers of a run that may be training: nothing is written but holds, nothing pruned or cleaned.
 
     Not thread-safe: one thread uses an object. With several hosts, each calls `save` and `restore` with the same
     arguments in the same order.
@@ -155,6 +165,28 @@ class Checkpoints(AbstractContextManager):
         """Reads only the parameters, the part of `like` under "params"; nothing of the optimizer is touched."""
         return self._load(step, {"params": like})["params"]
 
+    @contextlib.contextmanager
+    def hold(self, step: int) -> Iterator[None]:
+        """Keeps a step from being pruned as long as the context lasts.
+
+        Raises:
+          UserError: there is no such step (any more).
+        """
+        path = self._folder / HOLDS / f"{step}.{socket.gethostname()}.{os.getpid()}"
+        self._existing(step)
+        with contextlib.suppress(OSError):  # where nothing can be written, pruning is not ours to stop
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        try:
+            self._existing(step)  # it may have gone before the hold was there; from here on it stays
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def saved_at(self, step: int) -> int:
+        """Returns when a step was committed, nanoseconds: another one under the same number has another time."""
+        return (self._existing(step) / MARKER).stat().st_mtime_ns
+
     def wait(self) -> None:
         """Returns when the save in progress is committed and older steps are pruned; raises the error that it met."""
         pending, self._pending = self._pending, None
@@ -175,7 +207,8 @@ class Checkpoints(AbstractContextManager):
         path = self._folder / str(step)
         if not _committed(path):
             there = ", ".join(map(str, self.steps())) or "none"
-            raise UserError(f"{self._folder}: no checkpoint of step {step}; there are: {there}")
+            half = " whole (a save that was cut off, or is in progress)" if path.is_dir() else ""
+            raise UserError(f"{self._folder}: no checkpoint of step {step}{half}; there are: {there}")
         return path
 
     def _load(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
@@ -183,6 +216,8 @@ class Checkpoints(AbstractContextManager):
         items = _items(like)
         for item, wanted in items.items():
             saved: Any = ocp.metadata(str(path), item).metadata
+            if saved is None:  # Orbax only warns when a file of its own is damaged
+                raise UserError(f"{path}: the checkpoint cannot be read, its description is damaged; is it whole?")
             _check_match(path, saved=saved, wanted=wanted)
         loaded = ocp.load_checkpointables(str(path), items)
         arrays = {name: array for item in items for name, array in loaded[item].items()}
@@ -194,9 +229,25 @@ class Checkpoints(AbstractContextManager):
         self._infos[step] = info
         steps = self.steps() if jax.process_index() == 0 else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
-        for old in sorted(set(steps) - keep):
-            (self._folder / str(old) / MARKER).unlink()
+        for old in sorted(set(steps) - keep - self._held()):
+            marker = self._folder / str(old) / MARKER
+            aside = marker.with_suffix(".pruned")
+            marker.rename(aside)
+            if old in self._held():  # since a moment ago: whoever holds it has seen the marker, or will not read
+                aside.rename(marker)
+                continue
             shutil.rmtree(self._folder / str(old))
+
+    def _held(self) -> set[int]:
+        """Steps that somebody reads now; removes what killed readers left."""
+        held = set()
+        for path in (self._folder / HOLDS).glob("*.*"):
+            with contextlib.suppress(OSError, ValueError):  # its holder has let it go
+                if time.time() - path.stat().st_mtime < HOLD_EXPIRES_S:
+                    held.add(int(path.name.partition(".")[0]))
+                else:
+                    path.unlink()
+        return held
 
     def _ranked(self, steps: list[int]) -> list[int]:
         """Steps that have `best_metric`, the best first."""

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import random
@@ -16,7 +17,7 @@ import optax
 import pytest
 
 from t5x_tasks.errors import UserError
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -111,7 +112,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 
 folder, save_on, restore_on = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 assert len(jax.devices()) == 8
@@ -251,7 +252,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, {"params": {"w": jnp.ones(3)}}, position={}, metadata={})
@@ -303,6 +304,52 @@ def test_a_reader_removes_nothing(killed_run: Path) -> None:
     assert sorted(killed_run.rglob("*")) == before
 
 
+def test_a_step_that_is_read_is_not_pruned_until_its_reader_is_done_or_long_gone(tmp_path: Path) -> None:
+    reader = Checkpoints(tmp_path, read_only=True)
+    with Checkpoints(tmp_path, keep_latest=1) as checkpoints:
+        save(checkpoints, 1)
+        checkpoints.wait()
+        with reader.hold(1):
+            save(checkpoints, 2)
+            checkpoints.wait()
+            assert checkpoints.steps() == [1, 2]
+            reader.restore_params(1, like(make_state())["params"])
+        save(checkpoints, 3)
+        checkpoints.wait()
+        assert checkpoints.steps() == [3]
+        killed = tmp_path / HOLDS / "3.elsewhere.17"
+        killed.touch()
+        os.utime(killed, (0.0, time.time() - HOLD_EXPIRES_S - 1))
+        save(checkpoints, 4)
+        checkpoints.wait()
+        assert checkpoints.steps() == [4] and not killed.exists()
+    with pytest.raises(UserError, match="no checkpoint of step 3"), reader.hold(3):
+        pass
+    reader.close()
+
+
+def test_a_hold_that_comes_between_the_look_and_the_deletion_keeps_the_step(tmp_path: Path, monkeypatch) -> None:
+    reader, looks = Checkpoints(tmp_path, read_only=True), []
+    with Checkpoints(tmp_path, keep_latest=1) as checkpoints, contextlib.ExitStack() as reading:
+        save(checkpoints, 1)
+        checkpoints.wait()
+        held = checkpoints._held
+
+        def look() -> set[int]:
+            found = held()
+            if not looks:
+                reading.enter_context(reader.hold(1))
+            looks.append(found)
+            return found
+
+        monkeypatch.setattr(checkpoints, "_held", look)
+        save(checkpoints, 2)
+        checkpoints.wait()
+        assert looks == [set(), {1}]
+        assert checkpoints.steps() == [1, 2]
+    reader.close()
+
+
 def test_pruning_takes_the_marker_away_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(path: Path) -> None:
         raise InterruptedError(path)
@@ -323,7 +370,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 
 folder, port, host = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
@@ -363,7 +410,7 @@ SAVE_FOR_EVER = """
 import sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 
 checkpoints = Checkpoints(Path(sys.argv[1]), keep_latest=1, keep_best=1, best_metric="loss")
 step = checkpoints.latest_step() or 0
@@ -408,7 +455,7 @@ import logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
 import jax.numpy as jnp, jax
-from train.checkpoints import Checkpoints
+from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
 state = {"params": {"w": jnp.ones(3)}, "step": jnp.int32(1)}
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, state, position={}, metadata={})
