@@ -8,6 +8,7 @@ when there are that many. Reference: transformers 5, `generation/utils.py`, `_be
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,9 @@ from eval.cached import EOS, PAD, CachedDecoder, LayerCache
 from train.model import T5
 
 NEVER = -1.0e9  # a score that no hypothesis reaches
+
+# (log-probabilities [batch, beams, vocab], tokens so far [batch, beams, max_tokens], position) -> log-probabilities
+Restrict = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class BeamOutput(NamedTuple):
@@ -39,7 +43,14 @@ class _State(NamedTuple):
 
 
 def beam_search(
-    model: T5, inputs: jax.Array, *, beams: int, max_tokens: int, length_penalty: float, early_stopping: bool
+    model: T5,
+    inputs: jax.Array,
+    *,
+    beams: int,
+    max_tokens: int,
+    length_penalty: float,
+    early_stopping: bool,
+    restrict: Restrict | None = None,
 ) -> BeamOutput:
     """Decodes a batch; ends as soon as every example is closed.
 
@@ -48,6 +59,7 @@ def beam_search(
         is closed from the start.
       beams: running and finished hypotheses an example.
       max_tokens: new tokens, with the end-of-sequence token; what runs on is cut there and then counts as finished.
+      restrict: lowers the log-probability of tokens that may not come next.
     """
     decoder = CachedDecoder(model, inputs, beams=beams, max_tokens=max_tokens)
     batch = inputs.shape[0]
@@ -64,7 +76,11 @@ def beam_search(
         ancestry = _put(state.ancestry, own_slot, position)
         cache, logits = decoder.step(state.cache, tokens, position, ancestry)
 
-        scores, parents, tokens = best_continuations(logits, state.scores, 2 * beams)
+        if restrict is None:
+            offsets = state.scores - jax.nn.logsumexp(logits, axis=-1)
+        else:
+            logits, offsets = restrict(jax.nn.log_softmax(logits), state.sequences, position), state.scores
+        scores, parents, tokens = best_continuations(logits, offsets, 2 * beams)
         sequences = _put(_take_beams(state.sequences, parents), tokens, position)
         ended = (tokens == EOS) | (position == max_tokens - 1)
 
@@ -110,34 +126,28 @@ def beam_search(
     return BeamOutput(end.finished[:, 0], end.finished_scores[:, 0])
 
 
-def best_continuations(logits: jax.Array, scores: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The best continuations of all beams of an example, best first.
+def best_continuations(logits: jax.Array, offsets: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The highest of `logits + offsets` over all beams of an example, best first.
 
     Looks at the maxima of blocks of the vocabulary first: the best `count` lie in the `count` blocks with the highest maxima. The
-    log-probabilities of the others are never formed, and top-k runs over some thousand values instead of beams x vocabulary.
+    sums of the others are never formed, and top-k runs over some thousand values instead of beams x vocabulary.
 
     Args:
       logits: float32 `[batch, beams, vocab]`.
-      scores: float32 `[batch, beams]`, sums of log-probabilities so far.
+      offsets: float32 `[batch, beams]`: sums of log-probabilities so far, less the normaliser where `logits` lack it.
 
     Returns:
-      scores with the new token, the beam continued, and the token: each `[batch, count]`.
+      the sums, the beam continued, and the token: each `[batch, count]`.
     """
     batch, beams, vocab = logits.shape
     block = math.gcd(vocab, 128)
     blocks = vocab // block
     by_block = logits.reshape(batch, beams, blocks, block)
-    maxima = jnp.max(by_block, axis=-1)
-    top = jnp.max(maxima, axis=-1, keepdims=True)
-    log_sum = jnp.log(jnp.sum(jnp.exp(logits - top), axis=-1, keepdims=True))
-
-    maxima = (maxima - top - log_sum + scores[..., None]).reshape(batch, beams * blocks)
+    maxima = (jnp.max(by_block, axis=-1) + offsets[..., None]).reshape(batch, beams * blocks)
     # in the vocabulary's order, so that of equal scores the first token wins
     chosen = jnp.sort(jax.lax.top_k(maxima, min(count, beams * blocks))[1], axis=-1)  # [batch, count]
-    beam = chosen // blocks
     candidates = jnp.take_along_axis(by_block.reshape(batch, beams * blocks, block), chosen[..., None], axis=1)
-    shift = [jnp.take_along_axis(x[..., 0], beam, axis=1)[..., None] for x in (top, log_sum)]
-    candidates = candidates - shift[0] - shift[1] + jnp.take_along_axis(scores, beam, axis=1)[..., None]
+    candidates += jnp.take_along_axis(offsets, chosen // blocks, axis=1)[..., None]
     best, index = jax.lax.top_k(candidates.reshape(batch, -1), count)
     where = jnp.take_along_axis(chosen, index // block, axis=1)
     return best, where // blocks, (where % blocks) * block + index % block

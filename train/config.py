@@ -1,7 +1,7 @@
 """The configuration of a run: every key, its type, its default and what it means. Plain pydantic, imports no JAX."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
@@ -152,21 +152,67 @@ class CheckpointConfig(Section):
     keep_best: int = Field(default=1, ge=0, description="kept besides, by validation loss")
 
 
-class GreedyConfig(Section):
+class _DecodeConfig(Section):
+    """How long an output may be and what it may not say, with the meaning that Hugging Face gives to these settings."""
+
+    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
+    min_tokens: int = Field(default=0, ge=0, description="new tokens before the end-of-sequence token may come")
+    repetition_penalty: float = Field(
+        default=1.0, gt=0, description="divides positive, multiplies negative scores of tokens that were said before"
+    )
+    no_repeat_ngram: int = Field(default=0, ge=0, description="no n-gram of this length comes twice; 0: any may")
+    forbidden: tuple[str | int, ...] = Field(
+        default=(), description="texts, as the vocabulary splits them at the start of a word, or ids of tokens"
+    )
+
+    @model_validator(mode="after")
+    def _room_to_end(self) -> Self:
+        if self.min_tokens >= self.max_tokens and self.min_tokens:
+            raise ValueError(f"min_tokens={self.min_tokens} must be below max_tokens={self.max_tokens}")
+        return self
+
+    def restricts(self) -> bool:
+        """Whether anything but the length is asked for that changes scores of tokens."""
+        return bool(self.min_tokens or self.repetition_penalty != 1 or self.no_repeat_ngram or self.forbidden)
+
+    def in_words(self) -> dict[str, Any]:
+        """The settings as metrics.json says them, without restrictions that are off."""
+        optional = _DecodeConfig.model_fields.keys() - {"max_tokens"}
+        values = self.model_dump(mode="json")
+        default = _DecodeConfig().model_dump(mode="json")
+        kept = {key: value for key, value in values.items() if key not in optional or value != default[key]}
+        return {"type": kept.pop("type"), **kept}
+
+
+class GreedyConfig(_DecodeConfig):
     """The most likely token at each step."""
 
     type: Literal["greedy"] = "greedy"
-    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
 
 
-class BeamConfig(Section):
+class BeamConfig(_DecodeConfig):
     """Beam search with the meaning that Hugging Face gives to its settings."""
 
     type: Literal["beam"] = "beam"
     beams: int = Field(default=4, ge=1, le=64)
-    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
     length_penalty: float = Field(default=1.0, description="scores are divided by length to this power")
     early_stopping: bool = Field(default=False, description="stop as soon as there are `beams` finished hypotheses")
+
+
+class SampleConfig(_DecodeConfig):
+    """Draws each token; first the restrictions apply, then temperature, then top_k, then top_p, as in Hugging Face's."""
+
+    type: Literal["sample"] = "sample"
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=0, ge=0, description="draw among the k most likely tokens; 0: among all")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="draw among the most likely tokens that together have this probability"
+    )
+    samples: int = Field(default=1, ge=1, le=64, description="outputs of each example; the first one is scored")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="with an example's id it decides the example's outputs")
+
+
+DecodeConfig = GreedyConfig | BeamConfig | SampleConfig
 
 
 def _metric_name(name: str) -> str:
@@ -193,7 +239,7 @@ class EvalConfig(Section):
         default=(0, "latest"), description="checkpoints to score; 0 is the model before training"
     )
     batch_size: PositiveInt = Field(default=32, description="examples decoded at once, over all devices")
-    decode: Annotated[GreedyConfig | BeamConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
+    decode: Annotated[DecodeConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
     output: str | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     probe: ProbeConfig = ProbeConfig()
     bootstrap_samples: PositiveInt = 1000

@@ -14,8 +14,8 @@ from flax import nnx
 
 from eval.beam import beam_search, best_continuations
 from eval.decode import Decoder, batches
-from eval.greedy import greedy_search
-from train.config import BeamConfig, GreedyConfig, MeshConfig
+from eval.greedy import most_likely, one_by_one
+from train.config import BeamConfig, GreedyConfig, MeshConfig, SampleConfig
 from train.model import T5Config, abstract_model, init_params
 from train.sharding import make_mesh
 
@@ -26,6 +26,7 @@ CONFIG = T5Config(
 )
 GREEDY = GreedyConfig(max_tokens=MAX_TOKENS)
 BEAM = BeamConfig(beams=3, max_tokens=MAX_TOKENS, length_penalty=0.7, early_stopping=False)
+SAMPLE = SampleConfig(max_tokens=MAX_TOKENS, temperature=0.8, top_k=20, top_p=0.9, samples=2, repetition_penalty=1.1)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,17 @@ def decode(model):
         key = repr(settings), batch_size
         if key not in decoders:
             decoders[key] = Decoder(graphdef, settings, mesh=mesh, batch_size=batch_size)
-        return [row.tolist() for row in decoders[key](nnx.to_pure_dict(state), inputs)]
+        outputs = {}
+        ids = [str(row.tolist()) for row in inputs]  # wherever an example stands, it has the same id
+        for batch in decoders[key].stream(nnx.to_pure_dict(state), inputs, ids=ids):
+            outputs |= zip(batch.indices, ([o.tolist() for o in several] for several in batch.outputs), strict=True)
+        return [outputs[i] for i in range(len(inputs))]
 
     return run
+
+
+def greedy_search(model, batch):
+    return one_by_one(model, batch, rows=1, max_tokens=MAX_TOKENS, choose=lambda logits, *_: most_likely(logits))[:, 0]
 
 
 def padded(rows, length):
@@ -82,17 +91,37 @@ def _logits(model, inputs, tokens):
     )
 
 
-@pytest.mark.parametrize("settings", [GREEDY, BEAM], ids=["greedy", "beam"])
-def test_neither_neighbours_nor_padding_change_an_output(decode, inputs, settings):
-    alone = [decode([row], settings, 4)[0] for row in inputs[:4]]  # padded to 64 or 128, each by itself
-    together = decode(inputs, settings, 4)
-    assert together[:4] == alone
-    assert len({tuple(row) for row in together}) > 2
+@pytest.mark.parametrize("settings", [GREEDY, BEAM, SAMPLE], ids=["greedy", "beam", "sample"])
+def test_neither_neighbours_nor_padding_nor_place_change_an_output(decode, inputs, settings):
+    alone = [decode([row], settings, 4)[0] for row in inputs[:4]]  # padded to 64 or 96, each by itself
+    assert decode(inputs, settings, 4)[:4] == alone
+    long = [np.append(np.full(95, 3 + i % 120), 1) for i in range(60)]
+    crowd = decode([*long[:30], *inputs[:4], *long[30:]], settings, 64)  # all in one batch, packed among long ones
+    assert crowd[30:34] == alone
+    assert len({str(outputs) for outputs in crowd}) > 2
+
+
+def test_samples_of_an_example_differ_and_follow_the_seed(decode, inputs):
+    drawn = decode(inputs, SAMPLE, 4)
+    assert all(len(samples) == 2 for samples in drawn)
+    assert sum(first != second for first, second in drawn) > 5
+    assert decode(inputs, SAMPLE.model_copy(update={"seed": 1}), 4) != drawn
+
+
+def test_what_is_done_is_left_out_and_the_rest_comes_as_before(model, inputs):
+    graphdef, state = nnx.split(model)
+    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
+    decoder = Decoder(graphdef, GREEDY, mesh=mesh, batch_size=4)
+    whole = list(decoder.stream(nnx.to_pure_dict(state), inputs))
+    done = {*whole[0].indices, *whole[2].indices[:1]}
+    rest = list(decoder.stream(nnx.to_pure_dict(state), inputs, done=done))
+    assert [batch.indices for batch in rest] == [batch.indices for batch in whole[1:]]
+    assert str(rest) == str(whole[1:])
 
 
 def test_greedy_with_its_cache_takes_the_argmax_of_the_whole_decoder(model, inputs):
     batch = padded(inputs, 96)
-    tokens = greedy_search(model, batch, max_tokens=MAX_TOKENS)
+    tokens = greedy_search(model, batch)
     best = np.argmax(teacher_forced(model, batch, tokens), axis=-1)
     ended = np.cumsum(np.asarray(tokens) == 1, axis=1) - (np.asarray(tokens) == 1) > 0  # behind the end
     assert np.array_equal(np.where(ended, 0, best), tokens)
@@ -124,20 +153,20 @@ def test_beam_search_finds_more_probable_sequences_than_greedy_search(model, inp
         chosen = jnp.take_along_axis(teacher_forced(model, batch, tokens), tokens[..., None], axis=-1)[..., 0]
         return jnp.sum(jnp.where(jnp.cumsum(tokens == 1, axis=1) - (tokens == 1) > 0, 0, chosen), axis=1)
 
-    greedy = log_probability(greedy_search(model, batch, max_tokens=MAX_TOKENS))
+    greedy = log_probability(greedy_search(model, batch))
     beam = beam_search(model, batch, beams=4, max_tokens=MAX_TOKENS, length_penalty=0.0, early_stopping=False)
     assert jnp.sum(log_probability(beam.tokens)) > jnp.sum(greedy)
 
 
 @pytest.mark.parametrize("vocab", [384, 100])
-def test_best_continuations_are_the_top_of_all_log_probabilities(vocab):
+def test_best_continuations_are_the_top_of_all_scores(vocab):
     rng = np.random.default_rng(0)
     logits = jnp.array(rng.normal(size=(5, 3, vocab)).round(1), jnp.float32)  # rounded: with ties
     scores = jnp.array(rng.normal(size=(5, 3)), jnp.float32)
-    everything = (jax.nn.log_softmax(logits) + scores[..., None]).reshape(5, -1)
+    everything = (logits + scores[..., None]).reshape(5, -1)
     expected, index = jax.lax.top_k(everything, 6)
     best, beams, tokens = best_continuations(logits, scores, 6)
-    np.testing.assert_allclose(best, expected, atol=1e-5)
+    np.testing.assert_array_equal(best, expected)
     np.testing.assert_array_equal(beams * vocab + tokens, index)
 
 
@@ -145,22 +174,22 @@ def test_batches_cover_all_examples_once_with_few_lengths():
     lengths = np.random.default_rng(0).integers(1, 600, 101)
     cut = list(batches(lengths.tolist(), 16))
     assert sorted(np.concatenate([indices for indices, _ in cut]).tolist()) == list(range(101))
-    assert {length for _, length in cut} <= {64, 128, 256, 512, 1024}
+    assert {length for _, length in cut} <= {64, 96, 128, 192, 256, 384, 512, 768}
     assert all(lengths[indices].max() <= length for indices, length in cut)
     assert [len(indices) for indices, _ in cut] == [16] * 6 + [5]
 
 
 def test_an_output_without_end_is_as_long_as_max_tokens(decode, inputs):
     tokens = decode(inputs, GreedyConfig(max_tokens=2), 16)
-    assert all(len(row) == 2 or row[-1] == 1 for row in tokens)
-    assert any(len(row) == 2 and 1 not in row for row in tokens)
+    assert all(len(row) == 2 or row[-1] == 1 for [row] in tokens)
+    assert any(len(row) == 2 and 1 not in row for [row] in tokens)
 
 
 _EIGHT_DEVICES = """
 import json, sys
 import jax, numpy as np
 from eval.decode import Decoder
-from train.config import BeamConfig, GreedyConfig, MeshConfig
+from train.config import BeamConfig, GreedyConfig, MeshConfig, SampleConfig
 from train.model import T5Config, abstract_model, init_params
 from train.sharding import make_mesh, param_shardings
 
@@ -176,8 +205,8 @@ for mesh in (
     make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)),
 ):
     placed = jax.device_put(params, param_shardings(mesh, axes))
-    for settings in (GreedyConfig(max_tokens=8), BeamConfig(beams=3, max_tokens=8)):
-        tokens = Decoder(graphdef, settings, mesh=mesh, batch_size=3)(placed, inputs)
+    for settings in (GreedyConfig(max_tokens=8), BeamConfig(beams=3, max_tokens=8), SampleConfig(max_tokens=8, top_p=0.9)):
+        tokens = Decoder(graphdef, settings, mesh=mesh, batch_size=3)(placed, inputs, ids=list("abcde"))
         output.append([row.tolist() for row in tokens])
 print(json.dumps(output))
 """
@@ -189,7 +218,6 @@ def test_eight_devices_decode_what_one_decodes():
         [sys.executable, "-c", _EIGHT_DEVICES], cwd=REPOSITORY, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    greedy_1, beam_1, greedy_8, beam_8 = json.loads(result.stdout.splitlines()[-1])
-    assert greedy_8 == greedy_1
-    assert beam_8 == beam_1
-    assert greedy_1 != beam_1
+    outputs = json.loads(result.stdout.splitlines()[-1])
+    assert outputs[3:] == outputs[:3]
+    assert len({str(rows) for rows in outputs}) == 3

@@ -136,7 +136,7 @@ def test_decodes_32_dialogues_as_transformers_does_token_for_token():
 
 
 @pytest.mark.needs_torch
-def test_hypotheses_that_end_are_ranked_as_transformers_ranks_them():
+def test_all_beams_penalties_and_restrictions_give_the_tokens_of_transformers():
     reference, config = reference_model((32, 64, 2, 16, 2, 2), 32)
     reference.lm_head.weight.data *= 0.2  # several tokens are likely at each step, the end among them
     graphdef, _, _ = abstract_model(config)
@@ -146,14 +146,27 @@ def test_hypotheses_that_end_are_ranked_as_transformers_ranks_them():
     mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
 
     lengths = set()
-    for beams, length_penalty, early_stopping in (
-        (2, 1.0, True), (3, 0.0, False), (5, 1.0, False), (4, 2.0, True), (4, -1.0, False), (1, 1.0, False),
+    for settings in (
+        *({"beams": beams, "length_penalty": p} for beams in (2, 4, 8) for p in (0.6, 1.0, 2.0)),
+        {"beams": 2, "early_stopping": True}, {"beams": 3, "length_penalty": 0.0}, {"beams": 4, "length_penalty": -1.0},
+        {"beams": 1}, {"beams": 4, "min_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram": 2},
     ):  # fmt: skip
-        settings = BeamConfig(beams=beams, max_tokens=20, length_penalty=length_penalty, early_stopping=early_stopping)
-        decoded = Decoder(graphdef, settings, mesh=mesh, batch_size=16)(params, inputs)
-        # num_beams=1 is greedy search there, which does not know these settings
-        theirs = {"length_penalty": length_penalty, "early_stopping": early_stopping} if beams > 1 else {}
-        expected = generate(reference, inputs, 16, num_beams=beams, max_new_tokens=20, **theirs)
+        ours = BeamConfig.model_validate({"max_tokens": 16, **settings})
+        decoded = Decoder(graphdef, ours, mesh=mesh, batch_size=24)(params, inputs)
+        expected = generate(reference, inputs, 24, **transformers_words(settings), max_new_tokens=16)
         assert different(decoded, expected) == [], settings
         lengths |= {len(x) for x in decoded}
     assert len(lengths) > 5  # hypotheses of many lengths ended and won
+
+    restrictions = {"min_tokens": 4, "repetition_penalty": 1.2, "no_repeat_ngram": 3}
+    ours = GreedyConfig.model_validate({"max_tokens": 16, **restrictions, "forbidden": ["of the test"]})
+    forbidden = [(5,), (6, 7), (9, 10, 11)]
+    decoded = Decoder(graphdef, ours, mesh=mesh, batch_size=24, forbidden=forbidden)(params, inputs)
+    theirs = {**transformers_words(restrictions), "bad_words_ids": [list(ids) for ids in forbidden]}
+    assert different(decoded, generate(reference, inputs, 24, max_new_tokens=16, **theirs)) == []
+
+
+def transformers_words(settings):
+    """Our settings in the words of `generate`. One beam is greedy search there, which knows no penalty of length."""
+    names = {"beams": "num_beams", "min_tokens": "min_new_tokens", "no_repeat_ngram": "no_repeat_ngram_size"}
+    return {names.get(key, key): value for key, value in settings.items()}
