@@ -42,7 +42,7 @@ class Plan:
         rows = f"first {settings.limit} rows" if settings.limit else "all rows"
         lines = [f"tasks    {', '.join(self.tasks)} ({rows} of {settings.split})"]
         lines += [f"step     {step}: {self.weights(step)} -> {self.output / str(step)}" for step in self.steps]
-        decode = ", ".join(f"{key} {value}" for key, value in settings.decode.model_dump().items())
+        decode = ", ".join(f"{key} {value}" for key, value in settings.decode.in_words().items())
         return "\n".join([*lines, f"decode   {decode}"])
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from eval.answers import AnswerFile, answer, inputs_digest
 from eval.cached import EOS
 from eval.decode import Decoder
 from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.likelihood import LogLikelihood
 from eval.plan import Plan
+from eval.restrictions import forbidden_sequences
 from eval.scoring import (
     TaskScores,
     bootstrap,
@@ -49,64 +51,168 @@ def evaluate(plan: Plan) -> int:
     Raises:
       UserError: the data, the vocabulary, the mesh or (all) the weights do not fit; nothing has been written then.
     """
-    config = plan.config
-    runtime.set_up(config.data.cache_folder())
-    mesh = sharding.make_mesh(config.mesh)
-    vocabulary = Vocabulary.load(config.model.vocabulary)
-    model_config = state.model_config(config, vocabulary.size)
-    sharding.check_model_fits(mesh, model_config)
-    settings = config.eval
-    questions = open_questions(
-        plan.tasks, settings.split, data=config.data, vocabulary=vocabulary, metrics=settings.metrics, limit=settings.limit
-    )  # fmt: skip
-    questions = {
-        task: asked.prompted(config.method.prompt(asked.card.name if asked.card else task))
-        for task, asked in questions.items()
-    }
-    counts = {task: _count(asked, config, vocabulary) for task, asked in questions.items()}
+    evaluation = Evaluation(plan)
+    for step in plan.steps:
+        evaluation.run(step)
+    return evaluation.close()
 
-    failed: dict[str, Exception] = {}
-    results: dict[int, dict[str, Any]] = {}
-    with jax.set_mesh(mesh):
-        model = state.Model.on(mesh, model_config, config.method)
-        decoder = Decoder(model.graphdef, config.eval.decode, mesh=mesh, batch_size=config.eval.batch_size)
-        log_likelihood = LogLikelihood(model.graphdef, mesh=mesh, batch_size=config.eval.batch_size)
-        for step in plan.steps:
-            results[step] = {}
+
+class Evaluation:
+    """Model, questions and decoder, made once; `run` answers and scores with one checkpoint after the other.
+
+    Raises:
+      UserError: the data, the vocabulary or the mesh do not fit.
+    """
+
+    def __init__(self, plan: Plan):
+        config = plan.config
+        runtime.set_up(config.data.cache_folder())
+        self.plan, self._config = plan, config
+        self.mesh = sharding.make_mesh(config.mesh)
+        self.vocabulary = Vocabulary.load(config.model.vocabulary)
+        model_config = state.model_config(config, self.vocabulary.size)
+        sharding.check_model_fits(self.mesh, model_config)
+        self.questions = open_questions(
+            plan.tasks, config.eval.split, data=config.data, vocabulary=self.vocabulary, metrics=config.eval.metrics,
+            limit=config.eval.limit,
+        )  # fmt: skip
+        for task, questions in self.questions.items():
+            _check_references(questions)
+            prompt = config.method.prompt(questions.card.name if questions.card else task)
+            self.questions[task] = questions.prompted(prompt)
+        self._counts = {task: _count(asked, config, self.vocabulary) for task, asked in self.questions.items()}
+        self.inputs = {task: _inputs(asked, config) for task, asked in self.questions.items()}
+        self.model = state.Model.on(self.mesh, model_config, config.method)
+        self.decoder = make_decoder(config, self.model, self.vocabulary)
+        self.log_likelihood = LogLikelihood(self.model.graphdef, mesh=self.mesh, batch_size=config.eval.batch_size)
+        self._results: dict[int, dict[str, Any]] = {}
+        self._failed: dict[str, Exception] = {}
+
+    def run(self, step: int) -> None:
+        """Answers and scores all tasks with the weights of a step. What fails is kept for `close`."""
+        self._results[step] = {}
+        with jax.set_mesh(self.mesh):
             try:
-                params = _params(plan, model, step)
+                weights = weights_identity(self.plan, step)
+                params = load_weights(self.plan, self.model, step)
             except Exception as error:
-                failed[f"step {step}"] = error
-                continue
-            for task in questions:
+                self._failed[f"step {step}"] = error
+                return
+            for task in self.questions:
                 try:
-                    inputs = _inputs(questions[task], config)
-                    predictions = _answer(
-                        decoder, params, questions[task], inputs, config, vocabulary, f"step {step}, {task}"
-                    )
-                    scores = _score(plan, step, questions[task], predictions, counts[task])
-                    if config.eval.probe.limit and "diagnostics" in scores.summary:
-                        _add_probe(scores, log_likelihood, params, questions[task], inputs, config, vocabulary)
-                    results[step][task] = _write(plan, step, task, scores)
+                    self._results[step][task] = self._run_task(step, task, params, weights)
                 except Exception as error:
-                    failed[f"step {step}, {task}"] = error
-            del params  # before those of the next step are loaded
-    if not any(results.values()) and isinstance(first := next(iter(failed.values())), UserError):
-        raise first
-    if jax.process_index() == 0:
-        _show(plan, list(questions), results)
-    for what, error in failed.items():
-        if not isinstance(error, UserError):
-            traceback.print_exception(error)
-        say(f"failed: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
-    return 1 if failed else 0
+                    self._failed[f"step {step}, {task}"] = error
+
+    def close(self) -> int:
+        """Shows the scores, reports what failed and returns the exit code.
+
+        Raises:
+          UserError: nothing at all was evaluated, because of something that the user can put right.
+        """
+        results, failed = self._results, self._failed
+        if not any(results.values()) and isinstance(first := next(iter(failed.values()), None), UserError):
+            raise first
+        if jax.process_index() == 0:
+            _show(self.plan, list(self.questions), results)
+        for what, error in failed.items():
+            if not isinstance(error, UserError):
+                traceback.print_exception(error)
+            say(f"failed: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        return 1 if failed else 0
+
+    def _run_task(self, step: int, task: str, params: Params, weights: list[Any]) -> dict[str, Any]:
+        questions, inputs, config = self.questions[task], self.inputs[task], self._config
+        label = f"step {step}, {task}"
+        file = self._answer_file(step, task, weights, writes=jax.process_index() == 0)
+        if file.answers:
+            say(f"{label}: {len(file.answers)} of {len(inputs)} were decoded before")
+        answers = answer(
+            self.decoder, params, inputs, [example.id for example in questions.examples], vocabulary=self.vocabulary,
+            file=file, report=reporter(label, len(inputs), done=len(file.answers)),
+        )  # fmt: skip
+        if endless := sum(not a.ended for a in answers):
+            limit = config.eval.decode.max_tokens
+            say(f"{label}: {endless} of {len(answers)} predictions did not end within {limit} tokens")
+        predictions = questions.plain([a.texts[0] for a in answers])
+        scores = _score(self.plan, step, questions, predictions, self._counts[task])
+        if len(answers) and len(answers[0].texts) > 1:
+            samples = zip(
+                *(questions.plain(texts) for texts in zip(*(a.texts for a in answers), strict=True)), strict=True
+            )
+            for row, texts in zip(scores.rows, samples, strict=True):
+                row["samples"] = list(texts)
+        if config.eval.probe.limit and "diagnostics" in scores.summary:
+            _add_probe(scores, self.log_likelihood, params, questions, inputs, config, self.vocabulary)
+        return _write(self.plan, step, task, scores)
+
+    def _answer_file(self, step: int, task: str, weights: list[Any], *, writes: bool) -> AnswerFile:
+        ids = [example.id for example in self.questions[task].examples]
+        fingerprint = answers_fingerprint(self._config, self.model, self.vocabulary, weights)
+        path = self.plan.output / str(step) / task / "answers.jsonl"
+        return AnswerFile(path, {**fingerprint, "inputs": inputs_digest(self.inputs[task], ids)}, writes=writes)
 
 
-def _params(plan: Plan, model: state.Model, step: int) -> Params:
+def make_decoder(config: Config, model: state.Model, vocabulary: Vocabulary) -> Decoder:
+    """The decoder of `eval.decode`. UserError: it forbids what the vocabulary cannot say."""
+    settings = config.eval.decode
+    return Decoder(
+        model.graphdef, settings, mesh=model.mesh, batch_size=config.eval.batch_size,
+        forbidden=forbidden_sequences(settings, vocabulary),
+    )  # fmt: skip
+
+
+def load_weights(plan: Plan, model: state.Model, step: int) -> Params:
+    """Parameters of a step; its checkpoint is held against pruning while it is read.
+
+    Raises:
+      UserError: no such weights, they do not fit, or the checkpoint cannot be read.
+    """
     if step == 0:
         return state.load_params(plan.config, model)
+    with Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints, checkpoints.hold(step):
+        try:
+            return checkpoint_params(plan.config, model, checkpoints, step)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{plan.weights(step)}: the checkpoint cannot be read, is it whole? ({type(error).__name__}: {error!s:.200})"
+            ) from error
+
+
+def weights_identity(plan: Plan, step: int) -> list[Any]:
+    """What tells these weights from others: JSON. UserError: there is no such checkpoint (any more)."""
+    folder = Path(plan.config.model.weights).expanduser()  # an adapter's checkpoint is nothing without its base
+    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()] if folder.is_dir() else []
+    base = [plan.weights(0), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
+    if not step:
+        return base
     with Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
-        return checkpoint_params(plan.config, model, checkpoints, step)
+        return [*base, step, checkpoints.saved_at(step)]
+
+
+def answers_fingerprint(
+    config: Config, model: state.Model, vocabulary: Vocabulary, weights: list[Any]
+) -> dict[str, Any]:
+    """All that answers to given inputs hang on, to the bit."""
+    return {
+        "weights": weights,
+        "method": config.method.model_dump(mode="json"),
+        "decode": config.eval.decode.model_dump(mode="json"),
+        "batch_size": config.eval.batch_size,
+        "compute_dtype": model.config.compute_dtype.name,
+        "mesh": dict(model.mesh.shape),
+        "device": model.mesh.devices.flat[0].device_kind,
+        "jax": jax.__version__,
+        "vocabulary": vocabulary.sha256,
+    }
+
+
+def _check_references(questions: Questions) -> None:
+    if not any(text.strip() for example in questions.examples for text in example.references):
+        raise UserError(
+            f"{questions.task}: the {questions.split} split has no references, so there is nothing to score "
+            "against; put them into the data, or set eval.split"
+        )
 
 
 def _count(questions: Questions, config: Config, vocabulary: Vocabulary) -> dict[str, int | None]:
@@ -147,24 +253,6 @@ def _inputs(questions: Questions, config: Config) -> list[np.ndarray]:
     return [ids if len(ids) <= limit else np.append(ids[: limit - 1], EOS) for ids in questions.tokens]
 
 
-def _answer(
-    decoder: Decoder,
-    params: Params,
-    questions: Questions,
-    inputs: list[np.ndarray],
-    config: Config,
-    vocabulary: Vocabulary,
-    label: str,
-) -> list[str]:
-    tokens = decoder(params, inputs, report=_reporter(label, len(inputs)))
-    endless = sum(len(ids) == 0 or ids[-1] != EOS for ids in tokens)
-    if endless:
-        say(
-            f"{label}: {endless} of {len(tokens)} predictions did not end within {config.eval.decode.max_tokens} tokens"
-        )
-    return questions.plain([vocabulary.decode(ids) for ids in tokens])
-
-
 def _score(
     plan: Plan, step: int, questions: Questions, predictions: list[str], counts: dict[str, int | None]
 ) -> TaskScores:
@@ -200,20 +288,25 @@ def _add_probe(
 
 def _write(plan: Plan, step: int, task: str, scores: TaskScores) -> dict[str, Any]:
     """Writes predictions.jsonl and the task's part of metrics.json, which it returns."""
-    settings = plan.config.eval
-    head = {
-        "step": step,
-        "split": settings.split,
-        "limit": settings.limit,
-        "weights": plan.weights(step),
-        "decode": settings.decode.model_dump(mode="json"),
-    }
+    head = _head(plan, step)
     folder = plan.output / str(step)
     if jax.process_index() == 0:
         write_predictions(folder, task, scores.rows)
         tasks = {**_tasks_beside(folder / "metrics.json", head), task: scores.summary}
         write_metrics(folder, head, tasks)
     return scores.summary
+
+
+def _head(plan: Plan, step: int) -> dict[str, Any]:
+    """What metrics.json says of all its tasks."""
+    settings = plan.config.eval
+    return {
+        "step": step,
+        "split": settings.split,
+        "limit": settings.limit,
+        "weights": plan.weights(step),
+        "decode": settings.decode.in_words(),
+    }
 
 
 def _tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
@@ -240,9 +333,10 @@ def _show(plan: Plan, tasks: list[str], results: dict[int, dict[str, Any]]) -> N
     print("\n".join(f"written to {plan.output / str(step)}" for step in plan.steps if results[step]))
 
 
-def _reporter(label: str, total: int) -> Callable[[int], None]:
-    """A line every ten seconds or so, and one at the end."""
+def reporter(label: str, total: int, *, done: int = 0) -> Callable[[int], None]:
+    """A line every ten seconds or so, and one at the end; `done` of the total were there before."""
     start = last = time.perf_counter()
+    before = done
 
     def report(done: int) -> None:
         nonlocal last
@@ -250,7 +344,7 @@ def _reporter(label: str, total: int) -> Callable[[int], None]:
         if done < total and now - last < _REPORT_EVERY_S:
             return
         last = now
-        rate = done / (now - start)
+        rate = (done - before) / (now - start)
         left = f", {duration((total - done) / rate)} left" if done < total else ""
         say(f"{label}: {done}/{total} decoded, {rate:.1f} examples/s{left}")
 

@@ -9,6 +9,7 @@ import jax
 import pytest
 import yaml
 
+from eval.decode import Decoder
 from eval.plan import load_config, make_plan
 from eval.run import evaluate
 from eval.summary import summarize
@@ -181,3 +182,68 @@ assert "tensorflow" not in sys.modules and "seqio" not in sys.modules
     assert result.returncode == 0, result.stderr
     assert json.loads((output / "0" / "metrics.json").read_text())["decode"]["beams"] == 2
     assert not (run_dir / "eval").exists()
+
+
+def test_killed_between_batches_it_goes_on_with_the_same_bytes_and_decodes_nothing_twice(run_dir, monkeypatch, capsys):
+    def files():
+        return {path.name: path.read_bytes() for path in (run_dir / "eval").rglob("*") if path.is_file()}
+
+    few = ("eval.steps=[0]", "eval.batch_size=2")
+    assert run(run_dir, *few) == 0
+    whole = files()
+    answers = run_dir / "eval" / "0" / "tiny" / "answers.jsonl"
+    lines = answers.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 3  # the fingerprint and three batches of two
+    decoded = []
+    stream = Decoder.stream
+
+    def counted(self, *arguments, **named):
+        for batch in stream(self, *arguments, **named):
+            decoded.append(batch.indices)
+            yield batch
+
+    monkeypatch.setattr(Decoder, "stream", counted)
+    for kept, torn in ((1, b""), (2, lines[2][:9]), (3, lines[3][:-1]), (4, b""), (0, lines[0][:5])):
+        decoded.clear()
+        for path in (run_dir / "eval").rglob("*.json*"):
+            path.unlink()
+        answers.write_bytes(b"".join(lines[:kept]) + torn)
+        assert run(run_dir, *few) == 0
+        assert files() == whole
+        assert len(decoded) == 4 - max(1, kept)
+
+    decoded.clear()
+    assert run(run_dir, *few, "eval.decode.max_tokens=3") == 0  # decoded otherwise: not what was asked for
+    assert len(decoded) == 3
+
+
+def test_several_samples_of_a_row_stand_in_its_predictions(run_dir):
+    sampling = "eval.decode={type: sample, samples: 3, temperature: 2.0, max_tokens: 6}"
+    assert run(run_dir, "eval.steps=[0]", sampling) == 0
+    rows = predictions(run_dir, 0)
+    assert all(len(row["samples"]) == 3 and row["samples"][0] == row["prediction"] for row in rows)
+    assert len({text for row in rows for text in row["samples"]}) > 6
+
+
+def test_a_task_without_references_is_named(run_dir, write_jsonl):
+    rows = [{"id": "r", "dialogue": "Ann: Hi.", "summary": " "}]
+    write_jsonl(run_dir.parent / "cards" / "tiny" / "test.jsonl", rows)
+    with pytest.raises(UserError, match="tiny: the test split has no references"):
+        run(run_dir, "eval.steps=[0]")
+    assert not (run_dir / "eval").exists()
+
+
+def test_a_checkpoint_half_written_is_no_checkpoint(run_dir):
+    save_checkpoint(run_dir, 3, seed=7)
+    (run_dir / "checkpoints" / "3" / "commit_success.txt").unlink()
+    with pytest.raises(UserError, match="no checkpoint"):
+        run(run_dir, "eval.steps=[3]")
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named_in_one_line(run_dir):
+    save_checkpoint(run_dir, 3, seed=7)
+    for file in (run_dir / "checkpoints" / "3" / "params").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match="checkpoints/3: the checkpoint cannot be read"):
+        run(run_dir, "eval.steps=[3]")
