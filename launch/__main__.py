@@ -1,0 +1,39 @@
+"""`python -m launch plan|local|tpu-vm|slurm|gke|sky CONFIG [key=value ...]`: plans a run, or starts it somewhere."""
+
+import argparse
+import importlib
+
+from t5x_tasks.errors import run_cli
+
+# Each module: add_arguments(parser) and run(options) -> exit code.
+COMMANDS = {
+    "plan": ("launch.plan", "what the run needs: memory, the best mesh, time, price; touches nothing"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m launch", description="Plans a run, or starts it somewhere, on launchers that exist already."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog="Overrides are dotted: train.steps=200 mesh.fsdp=4.",
+        )
+        command.add_argument(
+            "config", metavar="CONFIG", help="a YAML file, for example configs/dialogsum_flan_t5_base.yaml"
+        )
+        command.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
+        importlib.import_module(module).add_arguments(command)
+    options, rest = parser.parse_known_args(arguments)
+    if unknown := [word for word in rest if word.startswith("-") or "=" not in word]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.overrides = [*options.overrides, *rest]  # those behind an option
+    return importlib.import_module(COMMANDS[options.command][0]).run(options)
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,90 @@
+"""Accelerators that a plan knows, from their makers' data sheets, and how people name a number of them."""
+
+import os
+import re
+from dataclasses import dataclass
+
+from t5x_tasks.errors import UserError, suggest
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One device.
+
+    Attributes:
+      kind: its name in train/flops.py PEAK_FLOPS, the dense bfloat16 peak.
+      memory: bytes (decimal gigabytes of the data sheet).
+      bandwidth: of its memory, bytes/s; None: unknown.
+      link: bytes/s that it sends to the others of its node or slice, in one direction; None: unknown.
+      per_node: devices that `link` joins; between nodes it is `node_link`. A TPU slice is one "node" of any size.
+      node_link: bytes/s a device between nodes.
+      source: of these figures.
+    """
+
+    kind: str
+    memory: float
+    bandwidth: float | None
+    link: float | None
+    per_node: int | None
+    node_link: float | None
+    source: str
+
+
+_INFINIBAND = 50e9  # 400 Gbit/s a GPU, as in NVIDIA's DGX H100 and H200; DGX A100 has half
+_NVIDIA, _CLOUD = "NVIDIA data sheet, SXM", "cloud.google.com/tpu/docs"
+GPUS = {
+    "a100": Accelerator("NVIDIA A100", 80e9, 2.039e12, 300e9, 8, _INFINIBAND / 2, f"{_NVIDIA}, 80 GB"),
+    "h100": Accelerator("NVIDIA H100", 80e9, 3.35e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 80 GB"),
+    "h200": Accelerator("NVIDIA H200", 141e9, 4.8e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 141 GB"),
+}
+# Google gives the bandwidth between chips in both directions together.
+TPUS = {
+    "v4": Accelerator("TPU v4", 32e9, 1.228e12, 2400e9 / 8 / 2, None, None, f"{_CLOUD}/v4"),
+    "v5e": Accelerator("TPU v5e", 16e9, 0.819e12, 1600e9 / 8 / 2, None, None, f"{_CLOUD}/v5e"),
+    "v5p": Accelerator("TPU v5p", 95e9, 2.765e12, 4800e9 / 8 / 2, None, None, f"{_CLOUD}/v5p"),
+    "v6e": Accelerator("TPU v6", 32e9, 1.64e12, 3584e9 / 8 / 2, None, None, f"{_CLOUD}/v6e"),
+}
+CORES_A_CHIP = {"v4": 2, "v5p": 2}  # their names count TensorCores: v5p-16 has eight chips, which JAX calls devices
+
+
+@dataclass(frozen=True)
+class Devices:
+    name: str
+    count: int
+    accelerator: Accelerator
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.accelerator.kind == "cpu"
+
+
+def parse_devices(text: str) -> Devices:
+    """Parses `8xh100`, `v5e-64` or `cpu-8` (this machine's memory, divided).
+
+    Raises:
+      UserError: it is none of these.
+    """
+    if match := re.fullmatch(r"(\d+)x(\w+)", text):
+        count, name = int(match[1]), match[2].lower()
+        known = GPUS | TPUS
+    elif match := re.fullmatch(r"(\w+)-(\d+)", text):
+        count, name = int(match[2]), match[1].lower()
+        name = {"v5litepod": "v5e"}.get(name, name)  # as gcloud calls it
+        known = TPUS
+    else:
+        raise UserError(f"--devices: {text!r} is none; write 8xh100, v5e-64 or cpu-8")
+    if name == "cpu" and count:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / count
+        return Devices(text, count, Accelerator("cpu", memory, None, None, None, None, "this machine"))
+    if name not in known or not count:
+        choices = sorted(known) + (["cpu"] if known is TPUS else [])
+        raise UserError(
+            f"--devices: {text}: unknown{suggest(name, choices)}; known are {', '.join([*GPUS, *TPUS, 'cpu'])}"
+        )
+    if known is TPUS and (cores := CORES_A_CHIP.get(name)):
+        if count % cores:
+            raise UserError(
+                f"--devices: {text}: {name} counts TensorCores, {cores} a chip; choose a multiple of {cores}"
+            )
+        count //= cores
+    return Devices(text, count, known[name])

@@ -1,0 +1,173 @@
+"""The plan against the program that it plans, and against what a run really takes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.__main__ import main
+from launch.accelerators import parse_devices
+from t5x_tasks.errors import UserError
+
+REPOSITORY = Path(__file__).parent.parent.parent
+SHAPE = """
+run_dir: nowhere/at_all
+model: {preset: flan-t5-small, emb_dim: 64, mlp_dim: 128, num_heads: 4, num_encoder_layers: 2, num_decoder_layers: 3}
+data: {lengths: {inputs: 64, targets: 32}}
+optimizer: {type: %s}
+train: {steps: 3600, batch_size: 16}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+    def write(optimizer="adamw", text=SHAPE):
+        path = tmp_path / "config.yaml"
+        path.write_text(text % optimizer)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "config.yaml"
+    path.write_text(SHAPE % "adamw")
+    command = [
+        sys.executable,
+        "-m",
+        "launch",
+        "plan",
+        str(path),
+        "mesh.data=2",
+        "--devices",
+        "8xh100",
+        "mesh.fsdp=2",
+        "mesh.tensor=2",
+    ]
+    command += ["--mfu", "0.5", "--price-per-device-hour", "2.5", "--json"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_planned_bytes_of_parameters_and_optimizer_are_those_of_the_compiled_program(plan):
+    option = plan["configured"]
+    assert (option["data"], option["fsdp"], option["tensor"]) == (2, 2, 2)
+    program = option["compiled"]
+    assert (option["params"], option["opt_state"]) == (program["params"], program["opt_state"])
+    # What the program itself says it takes: those, the batch, the step's number and the random key.
+    assert program["arguments"] == program["params"] + program["opt_state"] + program["batch"] + 4 + 8
+
+
+def test_a_plan_touches_nothing(plan):
+    assert plan["fits"] and not (REPOSITORY / "nowhere").exists()
+
+
+def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(plan):
+    best = plan["best"]
+    assert best["compute_s"] == pytest.approx(
+        plan["model"]["flops"] / 8 / (989e12 * 0.5) * (4 / 3 if best["remat"] else 1)
+    )
+    assert best["step_s"] == max(best["compute_s"], best["memory_s"], best["link_s"])
+    from launch.plan_text import render
+
+    text = render(plan)
+    hours = best["step_s"] * 3600 / 3600 * 8
+    assert f"{hours:,.2f} device-hours, {hours * 2.5:,.2f} at 2.5 a device-hour" in text
+    assert "as configured: data 2 x fsdp 2 x tensor 2, 4 row(s) a device at once: fits" in text
+
+
+def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):
+    wide = ["model.emb_dim=16384", "model.mlp_dim=65536", "model.num_heads=64", "model.head_dim=128"]
+    deep = ["model.num_encoder_layers=8", "model.num_decoder_layers=8"]
+    assert main(["plan", config(), *wide, *deep, "--devices", "2xa100"]) == 1
+    text = capsys.readouterr().out
+    # 61.7e9 parameters: 4 bytes each, 8 more for AdamW and 4 for the gradient, on devices of 72 usable GB
+    assert "Nothing fits 2xa100" in text and "By shapes, 16 such devices would do" in text
+
+
+MEASURE = """
+import ctypes, sys
+import jax, numpy as np
+from pathlib import Path
+from train import config as configuration, memory, sharding, state
+from train.optimizer import make_optimizer, make_schedule
+
+def status(key):
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(key)) * 1024
+
+config = configuration.load(sys.argv[1], sys.argv[2:])
+mesh = sharding.make_mesh(config.mesh)
+with jax.set_mesh(mesh):
+    p = memory.StepProgram.of(config, mesh, vocabulary_size=0)
+    update = p.update.lower(p.state, p.frozen, p.batch).compile()
+    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 3), p.model.split(p.model.axes)[0])
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = status("VmRSS")
+    params, frozen = p.model.split(state.load_params(config, p.model))
+    current = state.first_state(params, optimizer, 0, p.state)
+    del params
+    rng = np.random.default_rng(0)
+    batch = {k: jax.device_put(rng.integers(1, 9, v.shape, np.int32), v.sharding) for k, v in p.batch.items()}
+    jax.block_until_ready(current)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on: not that of making random numbers
+    for _ in range(2):
+        current, metrics = update(current, frozen, batch)
+        float(metrics["loss"])
+print(status("VmHWM") - before)
+"""
+
+
+def test_peak_of_small_on_this_cpu_is_what_its_steps_really_take(config):
+    small = ["model.weights=random", "train.batch_size=2", "data.lengths={inputs: 256, targets: 64}", "mesh.data=1"]
+    path = config(text="run_dir: x\nmodel: {preset: flan-t5-small}\noptimizer: {type: %s}\ntrain: {steps: 3}\n")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    measured = subprocess.Popen(
+        [sys.executable, "-c", MEASURE, path, *small], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    planned = subprocess.run(
+        [sys.executable, "-m", "train.aot", "compile", path, *small, "--devices", "1", "--cpu"],
+        capture_output=True, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+    peak = json.loads(planned.stdout)["peak"]
+    assert int(measured.communicate()[0]) == pytest.approx(peak, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "kind"),
+    [
+        ("8xh100", 8, "NVIDIA H100"),
+        ("v5e-64", 64, "TPU v5e"),
+        ("v5litepod-16", 16, "TPU v5e"),
+        ("v5p-16", 8, "TPU v5p"),
+        ("cpu-8", 8, "cpu"),
+    ],
+)
+def test_devices_are_named_as_people_name_them(text, count, kind):
+    devices = parse_devices(text)
+    assert (devices.count, devices.accelerator.kind) == (count, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("8xh1000", "did you mean h100"),
+        ("h100", "write 8xh100, v5e-64 or cpu-8"),
+        ("v5p-3", "2 a chip"),
+        ("0xh100", "unknown"),
+    ],
+)
+def test_unknown_devices_are_an_error_that_says_which_there_are(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_devices(text)
+
+
+def test_what_a_plan_needs_and_does_not_know_is_an_error_of_one_line(config):
+    with pytest.raises(UserError, match=r"data\.lengths: auto needs the data"):
+        main(["plan", config(), "data.lengths=auto", "--devices", "cpu-1"])

@@ -1,0 +1,63 @@
+"""`python -m train.aot shapes|compile CONFIG --devices N`: what a train step needs, as one JSON object. See train/memory.py.
+
+`python -m launch plan` starts it: a process simulates as many CPU devices as it was started with, so each number of devices needs
+its own.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from t5x_tasks.errors import run_cli
+from train import config as configuration
+from train.config import Config
+
+
+def _vocabulary_size(config: Config) -> int:
+    """Of the vocabulary when the model's size depends on it; otherwise it need not be here."""
+    known = config.model.vocab_size or config.model.preset.startswith("flan-")
+    if known:
+        return 0
+    from t5x_tasks.vocabulary import Vocabulary
+
+    return Vocabulary.load(config.model.vocabulary).size
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train.aot", description="Plans a train step without devices.")
+    parser.add_argument(
+        "what",
+        choices=("shapes", "compile"),
+        help="bytes of every mesh, from shapes; of the configured mesh, from its program",
+    )
+    parser.add_argument("config", metavar="CONFIG")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--devices", type=int, required=True, metavar="N")
+    parser.add_argument(
+        "--cpu", action="store_true", help="plan for this CPU: measure its peak, and compute in float32"
+    )
+    options = parser.parse_intermixed_args(arguments)
+    config = configuration.load(options.config, options.overrides)
+    if config.model.compute_dtype == "auto" and not options.cpu:  # what `auto` is on GPUs and TPUs, which are not here
+        model = config.model.model_copy(update={"compute_dtype": "bfloat16"})
+        config = config.model_copy(update={"model": model})
+    import jax  # after --help
+
+    from train import memory, sharding
+    from train.flops import measured_cpu_flops
+
+    jax.config.update("jax_platforms", "cpu")
+    size = _vocabulary_size(config)
+    if options.what == "compile":
+        jax.config.update("jax_num_cpu_devices", options.devices)
+        answer: dict[str, Any] = memory.compile_step(config, sharding.make_mesh(config.mesh), vocabulary_size=size)
+    else:
+        answer = memory.describe(config, devices=options.devices, vocabulary_size=size)
+        if options.cpu:
+            answer["peak_flops"] = {"cpu": measured_cpu_flops()}
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,251 @@
+"""What a train step needs, known before there are devices: from shapes, and from compiling it for simulated ones.
+
+Nothing is allocated, no weights or data are read.
+
+What is exact: parameters, optimizer state and gradients. They are the arrays that the train step is given, on the shardings that
+a run uses. What is kept for the backward pass is read off the traced program, as JAX decides it (`jax.checkpoint` included).
+The compiled program's temporary memory is exact for CPUs. XLA lays memory out and fuses otherwise on GPUs and TPUs, and a CPU
+computes bfloat16 products through float32 copies, so for those it is a figure of the right size that is mostly too high.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from t5x_tasks.configuration import Lengths
+from t5x_tasks.errors import UserError
+from train import sharding, state
+from train.config import Config, MeshConfig
+from train.flops import PEAK_FLOPS, train_flops
+from train.optimizer import make_optimizer, make_schedule
+from train.step import make_train_step
+
+_ENCODER = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
+_DECODER = ("decoder_input_tokens", "decoder_target_tokens", "decoder_segment_ids", "decoder_positions")
+# Rows of the traced batch: a number that no other axis has, so that arrays with a row for each example are known by it.
+_ROWS = 1009
+
+
+@dataclasses.dataclass(frozen=True)
+class StepProgram:
+    """A train step of a configuration on a mesh, and the shapes that it is called with (jax.ShapeDtypeStruct)."""
+
+    update: Any
+    model: state.Model
+    state: Any
+    frozen: Any
+    batch: Any
+
+    @classmethod
+    def of(cls, config: Config, mesh: Mesh, *, vocabulary_size: int) -> "StepProgram":
+        """Call it, and use `update`, under `jax.set_mesh(mesh)`.
+
+        Raises:
+          UserError: the mesh cannot divide the model or the batch, or the lengths are not known without the data.
+        """
+        model_config = state.model_config(config, vocabulary_size)
+        sharding.check_model_fits(mesh, model_config)
+        sharding.check_batch_fits(mesh, config.train)
+        model = state.Model.on(mesh, model_config, config.method)
+        schedule = make_schedule(config.optimizer, config.train.steps or 1)
+        trained_axes, (_, frozen) = model.split(model.axes)[0], model.split(model.shapes)
+        optimizer = make_optimizer(config.optimizer, schedule, trained_axes)
+        shapes = state.state_shapes(model, optimizer)
+        placed = jax.tree.map(lambda shape: shape.sharding, shapes)
+        update = make_train_step(model.graphdef, optimizer, schedule, config.train, placed)
+        return cls(update, model, shapes, frozen, _batch_shapes(config, mesh))
+
+
+def _batch_shapes(config: Config, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    lengths, parts = _lengths(config), config.train.grad_accumulation
+    rows = config.train.batch_size // parts
+    place = NamedSharding(mesh, PartitionSpec(None, *sharding.spec(("batch",))))
+    sizes = dict.fromkeys(_ENCODER, lengths.inputs) | dict.fromkeys(_DECODER, lengths.targets)
+    return {
+        name: jax.ShapeDtypeStruct((parts, rows, length), jnp.int32, sharding=place) for name, length in sizes.items()
+    }
+
+
+def _lengths(config: Config) -> Lengths:
+    if config.data.lengths == "auto":
+        raise UserError("data.lengths: auto needs the data; say data.lengths='{inputs: 512, targets: 128}'")
+    return config.data.lengths
+
+
+def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[str, int]:
+    """Compiles the train step for a mesh and returns bytes a device.
+
+    `params`, `frozen`, `opt_state` and `batch` are what the compiled program takes of each, by the shardings that it was
+    compiled with; `arguments` is what it says itself, `temporary` what it needs besides while it runs, `peak` all together.
+    """
+    with jax.set_mesh(mesh):
+        program = StepProgram.of(config, mesh, vocabulary_size=vocabulary_size)
+        arguments = (program.state, program.frozen, program.batch)
+        compiled = program.update.lower(*arguments).compile()
+    memory = compiled.memory_analysis()
+    places, frozen, batch = compiled.input_shardings[0]
+    sizes = {
+        "params": _bytes(program.state["params"], places["params"]),
+        "opt_state": _bytes(program.state["opt_state"], places["opt_state"]),
+        "frozen": _bytes(program.frozen, frozen),
+        "batch": _bytes(program.batch, batch),
+    }
+    taken = memory.argument_size_in_bytes
+    new = memory.output_size_in_bytes - memory.alias_size_in_bytes  # the state's memory is given to the new state
+    return sizes | {
+        "arguments": taken,
+        "temporary": memory.temp_size_in_bytes,
+        "peak": taken + new + memory.temp_size_in_bytes,
+    }
+
+
+def _bytes(shapes: Any, places: Any) -> int:
+    """Bytes on one device. Where the program does not use an argument, it has no sharding and takes no memory."""
+    leaves = jax.tree.leaves(shapes)
+    found = jax.tree.leaves(places, is_leaf=lambda place: place is None)
+    return sum(
+        math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf, place in zip(leaves, found, strict=True)
+        if place is not None
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """Bytes that a device keeps from the forward for the backward pass, by how they shrink.
+
+    Attributes:
+      per_row: of a row, whatever the mesh.
+      per_row_cut: of a row, cut by `tensor`.
+      weights: copies of the weights in the compute type, cut like the weights.
+      widest_row: of a row, the largest array in the program (logits, attention's matrix), cut by `tensor`.
+    """
+
+    per_row: float
+    per_row_cut: float
+    weights: float
+    widest_row: float
+
+
+def trace_kept(config: Config, *, vocabulary_size: int) -> Kept:
+    """Reads off the traced train step what its scans over layers stack for their backward passes.
+
+    Two traces with other numbers of rows, and one with the heads, MLP and vocabulary of one of two `tensor` parts, give the
+    three terms.
+    """
+    one, widest = _stacked(config, rows=_ROWS, tensor=1, vocabulary_size=vocabulary_size)
+    two, _ = _stacked(config, rows=2 * _ROWS, tensor=1, vocabulary_size=vocabulary_size)
+    per_row = (two - one) / _ROWS
+    weights = one - per_row * _ROWS
+    whole = per_row
+    if config.model.sizes()["num_heads"] % 2 == 0:
+        half, _ = _stacked(config, rows=_ROWS, tensor=2, vocabulary_size=vocabulary_size)
+        whole = max(0.0, min(per_row, (2 * half - one) / _ROWS))
+    return Kept(whole, per_row - whole, weights, widest / _ROWS)
+
+
+def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) -> tuple[int, int]:
+    sizes = config.model.sizes()
+    vocab = state.model_config(config, vocabulary_size).vocab_size
+    cut = {name: sizes[name] // tensor for name in ("num_heads", "mlp_dim")} | {"vocab_size": vocab // tensor}
+    local = config.model_copy(
+        update={
+            "model": config.model.model_copy(update=cut),
+            "train": config.train.model_copy(update={"batch_size": rows, "grad_accumulation": 1}),
+        }
+    )
+    mesh = sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        program = StepProgram.of(local, mesh, vocabulary_size=0)
+        jaxpr = jax.make_jaxpr(program.update)(program.state, program.frozen, program.batch)
+    stacked = widest = 0
+    for equation in _equations(jaxpr.jaxpr):
+        if equation.primitive.name == "scan" and not equation.params["reverse"]:
+            stacked += sum(_size(v) for v in equation.outvars[equation.params["num_carry"] :])
+        elif equation.primitive.name != "scan":
+            widest = max([widest, *(_size(v) for v in equation.outvars if rows in getattr(v.aval, "shape", ())[:2])])
+    return stacked, widest
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _equations(inner)
+
+
+def _size(variable: Any) -> int:
+    aval = variable.aval
+    return (
+        math.prod(aval.shape) * aval.dtype.itemsize if hasattr(aval, "shape") and hasattr(aval.dtype, "itemsize") else 0
+    )
+
+
+def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str, Any]:
+    """Everything about a configuration that follows from shapes: sizes, FLOPs, and the bytes a device on each mesh."""
+    whole = sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    with jax.set_mesh(whole):
+        model_config = state.model_config(config, vocabulary_size)
+        model = state.Model.on(whole, model_config, config.method)
+        optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 1), model.split(model.axes)[0])
+        shapes = state.state_shapes(model, optimizer)
+    frozen = model.split(model.shapes)[1]
+    lengths = _lengths(config)
+    rows = config.train.batch_size
+    # Every row full, of one example: no more can be in a batch.
+    stats = {"input_tokens": rows * lengths.inputs, "target_tokens": rows * lengths.targets}
+    stats |= {"encoder_pairs": rows * lengths.inputs**2, "decoder_pairs": rows * lengths.targets**2}
+    stats |= {"cross_pairs": rows * lengths.inputs * lengths.targets}
+
+    def on(mesh: AbstractMesh, tree: Any) -> int:
+        return _bytes(tree, jax.tree.map(lambda leaf: NamedSharding(mesh, leaf.sharding.spec), tree))
+
+    meshes = []
+    for axes in _meshes(devices):
+        mesh: Any = _abstract(*axes)
+        try:
+            sharding.check_model_fits(mesh, model_config)
+        except UserError:
+            continue
+        meshes.append(
+            dict(zip(("data", "fsdp", "tensor"), axes, strict=True))
+            | {
+                "params": on(mesh, shapes["params"]),
+                "frozen": on(mesh, frozen),
+                "opt_state": on(mesh, shapes["opt_state"]),
+            }
+        )
+    kept = {}
+    for remat in sorted({config.model.remat, True}):
+        model_section = config.model.model_copy(update={"remat": remat})
+        traced = trace_kept(config.model_copy(update={"model": model_section}), vocabulary_size=vocabulary_size)
+        kept[str(remat).lower()] = dataclasses.asdict(traced)
+    return {
+        "parameters": sum(x.size for x in jax.tree.leaves(model.shapes)),
+        "trained": sum(x.size for x in jax.tree.leaves(shapes["params"])),
+        "compute_dtype": model_config.compute_dtype.name,
+        "sizes": {**config.model.sizes(), "vocab_size": model_config.vocab_size},
+        "lengths": [lengths.inputs, lengths.targets],
+        "flops": train_flops(model_config, stats),
+        "peak_flops": PEAK_FLOPS,
+        "meshes": meshes,
+        "kept": kept,
+    }
+
+
+def _abstract(data: int, fsdp: int, tensor: int) -> Any:
+    return AbstractMesh((data, fsdp, tensor), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+
+
+def _meshes(devices: int) -> Iterator[tuple[int, int, int]]:
+    for tensor in (n for n in range(1, devices + 1) if devices % n == 0):
+        for fsdp in (n for n in range(1, devices // tensor + 1) if devices // tensor % n == 0):
+            yield devices // tensor // fsdp, fsdp, tensor
