@@ -8,6 +8,11 @@ from t5x_tasks.errors import run_cli
 # Each module: add_arguments(parser) and run(options) -> exit code.
 COMMANDS = {
     "plan": ("launch.plan", "what the run needs: memory, the best mesh, time, price; touches nothing"),
+    "local": ("launch.local", "processes of one run on this machine"),
+    "tpu-vm": ("launch.tpu_vm", "a TPU slice: created, set up, run, fetched, deleted (gcloud)"),
+    "slurm": ("launch.slurm", "nodes of a SLURM cluster (sbatch, srun)"),
+    "gke": ("launch.gke", "TPU or GPU nodes of a Kubernetes cluster (a JobSet, or xpk)"),
+    "sky": ("launch.sky", "whichever cloud has the GPUs (SkyPilot)"),
 }
 
 

@@ -38,18 +38,8 @@ def config(tmp_path, monkeypatch):
 def plan(tmp_path_factory):
     path = tmp_path_factory.mktemp("plan") / "config.yaml"
     path.write_text(SHAPE % "adamw")
-    command = [
-        sys.executable,
-        "-m",
-        "launch",
-        "plan",
-        str(path),
-        "mesh.data=2",
-        "--devices",
-        "8xh100",
-        "mesh.fsdp=2",
-        "mesh.tensor=2",
-    ]
+    overrides = ["mesh.data=2", "mesh.fsdp=2", "model.remat=true", "--devices", "8xh100", "mesh.tensor=2"]
+    command = [sys.executable, "-m", "launch", "plan", str(path), *overrides]
     command += ["--mfu", "0.5", "--price-per-device-hour", "2.5", "--json"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -80,12 +70,12 @@ def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(pla
     text = render(plan)
     hours = best["step_s"] * 3600 / 3600 * 8
     assert f"{hours:,.2f} device-hours, {hours * 2.5:,.2f} at 2.5 a device-hour" in text
-    assert "as configured: data 2 x fsdp 2 x tensor 2, 4 row(s) a device at once: fits" in text
+    assert "as configured: data 2 x fsdp 2 x tensor 2 remat, 4 row(s) a device at once: fits" in text
 
 
 def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):
     wide = ["model.emb_dim=16384", "model.mlp_dim=65536", "model.num_heads=64", "model.head_dim=128"]
-    deep = ["model.num_encoder_layers=8", "model.num_decoder_layers=8"]
+    deep = ["model.num_encoder_layers=8", "model.num_decoder_layers=8", "model.remat=true"]
     assert main(["plan", config(), *wide, *deep, "--devices", "2xa100"]) == 1
     text = capsys.readouterr().out
     # 61.7e9 parameters: 4 bytes each, 8 more for AdamW and 4 for the gradient, on devices of 72 usable GB

@@ -1,0 +1,178 @@
+"""`python -m launch gke CONFIG --image I --tpu v5e --topology 4x4` (or `--gpu h100`): a JobSet on Kubernetes.
+
+The manifest goes to `kubectl apply`, which leaves an unchanged job as it is: started twice it is one job. With
+`--xpk CLUSTER` xpk creates the workload instead. Failed pods are started again by the JobSet up to a limit, except after what
+starting again would not put right. Tokens come from a Kubernetes secret that you name; none stands in the manifest.
+"""
+
+import argparse
+import math
+from typing import Any
+
+import yaml
+
+from launch import job as jobs
+from launch.job import MISTAKE, Job
+from launch.tools import Tools
+from t5x_tasks.errors import UserError
+
+# cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus: the node selector's value, and the chips of a host in a slice.
+_TPUS = {
+    "v4": ("tpu-v4-podslice", 4),
+    "v5e": ("tpu-v5-lite-podslice", 4),
+    "v5p": ("tpu-v5p-slice", 4),
+    "v6e": ("tpu-v6e-slice", 4),
+}
+_GPUS = {"a100": "nvidia-a100-80gb", "h100": "nvidia-h100-80gb", "h200": "nvidia-h200-141gb"}
+_PORT = 8476
+_GRACE_S = 300  # to save in, once Kubernetes asks a pod to end
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    jobs.add_arguments(parser)
+    parser.add_argument("--image", required=True, help="built from the Dockerfile and pushed")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--tpu", choices=sorted(_TPUS))
+    kind.add_argument("--gpu", choices=sorted(_GPUS))
+    parser.add_argument("--topology", metavar="AxB[xC]", help="of a TPU slice: 4x4, 2x2x2")
+    parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="GPU nodes (default: %(default)s)")
+    parser.add_argument("--gpus", type=int, default=8, metavar="G", help="of each node (default: %(default)s)")
+    parser.add_argument("--spot", action="store_true")
+    parser.add_argument(
+        "--claim", metavar="PVC", help="a persistent volume claim that all pods share, mounted at /data"
+    )
+    parser.add_argument("--secret", metavar="NAME", help="a Kubernetes secret; its entries become variables (HF_TOKEN)")
+    parser.add_argument("--namespace", default="default")
+    parser.add_argument("--max-restarts", type=int, default=10, metavar="N", help="default: %(default)s")
+    parser.add_argument("--xpk", metavar="CLUSTER", help="create the workload with xpk in this cluster")
+
+
+def run(options: argparse.Namespace) -> int:
+    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    if options.tpu and not options.topology:
+        raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
+    if not options.claim and "://" not in job.run_dir:
+        tools.say(f"run_dir {job.run_dir} is in the pods and goes with them; keep it on a --claim, under /data")
+    if options.xpk:
+        return _with_xpk(job, options, tools)
+    kubectl = ["kubectl", f"--namespace={options.namespace}"]
+    tools.run([*kubectl, "apply", "--filename=-"], given=yaml.safe_dump(manifest(job, options), sort_keys=False))
+    tools.say(
+        f"{job.name}: applied; its log: {' '.join(kubectl)} logs --follow --selector=jobset.sigs.k8s.io/jobset-name={job.name}"
+    )
+    return 0
+
+
+def _chips(topology: str) -> int:
+    try:
+        sizes = [int(size) for size in topology.split("x")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
+        raise UserError(f"--topology: {topology!r}: write 4x4 or 2x2x2")
+    return math.prod(sizes)
+
+
+def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
+    """The JobSet: one replicated job with a pod for each host; of TPUs, one such job for each slice.
+
+    Raises:
+      UserError: the topology is none.
+    """
+    if options.tpu:
+        accelerator, a_host = _TPUS[options.tpu]
+        chips = _chips(options.topology)
+        hosts, replicas = max(1, chips // a_host), options.slices
+        resource = {"google.com/tpu": str(min(chips, a_host))}
+        selector = {
+            "cloud.google.com/gke-tpu-accelerator": accelerator,
+            "cloud.google.com/gke-tpu-topology": options.topology,
+        }
+        variables: dict[str, str] = {}  # GKE tells TPU pods about each other
+    else:
+        hosts, replicas = options.nodes, 1
+        resource = {"nvidia.com/gpu": str(options.gpus)}
+        selector = {"cloud.google.com/gke-accelerator": _GPUS[options.gpu]}
+        variables = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}
+        if hosts > 1:
+            first = f"{job.name}-run-0-0.{job.name}"  # JobSet's name of the first pod in the network
+            variables |= {"JAX_COORDINATOR_ADDRESS": f"{first}:{_PORT}", "JAX_NUM_PROCESSES": str(hosts)}
+    if options.spot:
+        selector |= {"cloud.google.com/gke-spot": "true"}
+    environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
+    if "JAX_NUM_PROCESSES" in variables:
+        index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+        environment.append({"name": "JAX_PROCESS_ID", "valueFrom": {"fieldRef": {"fieldPath": index}}})
+    container: dict[str, Any] = {
+        "name": "train",
+        "image": options.image,
+        "command": job.command(),
+        "env": environment,
+        "resources": {"limits": resource, "requests": dict(resource)},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "automountServiceAccountToken": False,
+        "nodeSelector": selector,
+        "containers": [container],
+    }
+    if options.gpu:  # a TPU's device files are root's
+        pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000}
+    if options.secret:
+        container["envFrom"] = [{"secretRef": {"name": options.secret}}]
+    if options.claim:
+        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": options.claim}}]
+    if options.spot:
+        pod["tolerations"] = [
+            {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+        ]
+    template = {
+        "spec": {
+            "parallelism": hosts,
+            "completions": hosts,
+            "completionMode": "Indexed",
+            "backoffLimit": 0,
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "train", "operator": "In", "values": [MISTAKE]},
+                    }
+                ]
+            },
+            "template": {"spec": pod},
+        }
+    }
+    # A slice is a node pool of its own.
+    alone = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    return {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {"name": job.name} | ({"annotations": alone} if options.tpu else {}),
+        "spec": {
+            "failurePolicy": {
+                "maxRestarts": options.max_restarts,
+                "rules": [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}],
+            },
+            "replicatedJobs": [{"name": "run", "replicas": replicas, "template": template}],
+        },
+    }
+
+
+def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
+    if not options.tpu:
+        raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
+    listed = tools.ask(["xpk", "workload", "list", f"--cluster={options.xpk}"], assumed="")
+    if any(job.name in line.split() for line in (listed or "").splitlines()):
+        tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")
+        return 0
+    cores = 2 if options.tpu in ("v4", "v5p") else 1  # these are named by their cores
+    create = ["xpk", "workload", "create", f"--cluster={options.xpk}", f"--workload={job.name}"]
+    create += [f"--tpu-type={options.tpu}-{_chips(options.topology) * cores}", f"--num-slices={options.slices}"]
+    create += [f"--docker-image={options.image}", f"--max-restarts={options.max_restarts}", f"--command={job.shell()}"]
+    tools.run(create)
+    return 0

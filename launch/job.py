@@ -1,0 +1,65 @@
+"""What is to run, the same for every launcher: a configuration, its overrides, a name, and what its exit codes mean."""
+
+import argparse
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from t5x_tasks.errors import UserError
+from train import config as configuration
+from train.config import Config
+
+RESUME = 143  # stopped by SIGTERM, and saved: start it again
+MISTAKE = 2  # the user's: starting it again would not help
+
+
+@dataclass(frozen=True)
+class Job:
+    config: Config
+    path: str
+    overrides: tuple[str, ...]
+    name: str
+
+    def command(self, python: str = "python") -> list[str]:
+        return [python, "-m", "train", self.path, *self.overrides]
+
+    def shell(self, python: str = "python") -> str:
+        return shlex.join(self.command(python))
+
+    @property
+    def run_dir(self) -> str:
+        return self.config.run_dir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="of the job, by which it is found again (default: from run_dir)")
+    parser.add_argument("--dry-run", action="store_true", help="print exactly what would be done, and do nothing")
+
+
+def load(options: argparse.Namespace) -> Job:
+    """Reads the configuration before anything is started, so that its mistakes are said here and not on 64 machines.
+
+    Raises:
+      UserError: of the configuration, or the name is none that every launcher takes.
+    """
+    config = configuration.load(options.config, options.overrides)
+    name = options.name or re.sub(r"[^a-z0-9]+", "-", Path(config.run_dir).name.lower()).strip("-")[:40]
+    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
+        raise UserError(f"--name: {name!r}: a letter, then up to 39 small letters, digits and '-', the last no '-'")
+    return Job(config, options.config, tuple(options.overrides), name)
+
+
+def relative_to_code(job: Job) -> Job:
+    """The same job with its configuration's path as it is in a copy of the code.
+
+    Raises:
+      UserError: the file is not in the code, so that it would not be there.
+    """
+    code = Path(__file__).resolve().parent.parent
+    path = Path(job.path).resolve()
+    if not path.is_relative_to(code):
+        raise UserError(
+            f"{job.path}: is not part of the code that is sent; put it into {code.name}/configs and commit it"
+        )
+    return Job(job.config, str(path.relative_to(code)), job.overrides, job.name)

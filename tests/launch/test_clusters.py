@@ -1,0 +1,88 @@
+"""Kubernetes (JobSet, xpk) and SkyPilot."""
+
+import pytest
+import yaml
+
+from launch.__main__ import main
+from t5x_tasks.errors import UserError
+
+TPU = [
+    "gke",
+    "configs/quickstart.yaml",
+    "run_dir=/data/quickstart",
+    "--claim",
+    "runs",
+    "--image",
+    "registry/flan-t5x:tpu",
+]
+GPU = [*TPU, "--gpu", "h100", "--nodes", "2", "--secret", "tokens", "--spot"]
+TPU = [*TPU, "--tpu", "v5e", "--topology", "4x4", "--slices", "2"]
+SKY = ["sky", "configs/quickstart.yaml", "run_dir=/data/quickstart", "--accelerators", "H100:8", "--nodes", "2"]
+SKY += ["--bucket", "s3://bucket", "--spot"]
+
+
+def applied(fakes):
+    return yaml.safe_load(fakes.transcript.partition("apply --filename=-\n")[2])
+
+
+def test_gke_tpu_slices_are_one_jobset(fakes, golden):
+    assert main(TPU) == 0
+    golden(fakes.transcript)
+
+
+def test_gke_gpu_nodes_know_each_other(fakes, golden):
+    assert main(GPU) == 0
+    golden(fakes.transcript)
+
+
+@pytest.mark.parametrize("arguments", [TPU, GPU])
+def test_the_job_in_the_jobset_is_valid_kubernetes(fakes, arguments):
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    assert main(arguments) == 0
+    (replicated,) = applied(fakes)["spec"]["replicatedJobs"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "run"}, **replicated["template"]}
+    kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_gke_refusals_are_one_line(fakes):
+    fakes.answer(("apply", 1, "", 'Error from server (Forbidden): jobsets.jobset.x-k8s.io is forbidden: User "a"\n'))
+    with pytest.raises(UserError, match=r"kubectl: no permission: Error from server \(Forbidden\)"):
+        main(TPU)
+    fakes.answer(("apply", 1, "", 'Error from server: pods "run" is invalid: exceeded quota: gpus\n'))
+    with pytest.raises(UserError, match="kubectl: over the quota"):
+        main(GPU)
+
+
+def test_xpk_creates_the_workload_once(fakes, golden):
+    xpk = [*TPU, "--xpk", "cluster"]
+    fakes.answer(
+        ("workload list", 0, "Jobset Name\nother\n", ""), ("workload list", 0, "Jobset Name\nquickstart 1\n", "")
+    )
+    assert main(xpk) == main(xpk) == 0
+    golden(fakes.transcript)
+
+
+def test_sky_launches_once_and_gives_tokens_by_name(fakes, golden, monkeypatch, capfd):
+    monkeypatch.setenv("HF_TOKEN", "hf_never_shown")
+    running = ("jobs queue", 0, '[{"job_id": 3, "job_name": "quickstart", "status": "RUNNING"}]', "")
+    fakes.answer(("jobs queue", 0, "[]", ""), running)
+    assert main(SKY) == main(SKY) == 0
+    golden(fakes.transcript)
+    shown = capfd.readouterr()
+    assert "hf_never_shown" not in fakes.transcript + shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*TPU, "--topology", "4by4"], "--topology: '4by4': write 4x4"),
+        ([*GPU, "--xpk", "cluster"], "--xpk: is for TPU slices"),
+        ([*SKY, "--accelerators", "8 of them"], "--accelerators: .*H100:8"),
+        ([*SKY, "--name", "Q_1"], "--name: 'Q_1': a letter"),
+        ([*SKY, "train.stpes=3"], "train.stpes: unknown key, did you mean train.steps"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_started(fakes, arguments, message):
+    with pytest.raises(UserError, match=message):
+        main(arguments)
+    assert fakes.transcript == ""
