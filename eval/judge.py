@@ -64,11 +64,12 @@ class Judge:
           UserError: no such weights, or no vocabulary is known for them.
         """
         config, run_dir = config_of(source, vocabulary)
-        self._method = config.method
         runtime.set_up(config.data.cache_folder())
         self.vocabulary = Vocabulary.load(config.model.vocabulary)
         self.lengths = lengths
         mesh = sharding.make_mesh(config.mesh)
+        config = state.resolve_method(config, self.vocabulary)
+        self._method = config.method
         model_config = state.model_config(config, self.vocabulary.size)
         sharding.check_model_fits(mesh, model_config)
         self.model = state.Model.on(mesh, model_config, config.method)

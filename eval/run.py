@@ -67,9 +67,10 @@ class Evaluation:
     def __init__(self, plan: Plan):
         config = plan.config
         runtime.set_up(config.data.cache_folder())
-        self.plan, self._config = plan, config
         self.mesh = sharding.make_mesh(config.mesh)
         self.vocabulary = Vocabulary.load(config.model.vocabulary)
+        config = state.resolve_method(config, self.vocabulary)
+        self.plan, self._config = plan, config
         model_config = state.model_config(config, self.vocabulary.size)
         sharding.check_model_fits(self.mesh, model_config)
         self.questions = open_questions(

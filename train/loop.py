@@ -37,11 +37,12 @@ def train(config: Config) -> int:
     start = time.perf_counter()
     runtime.set_up(config.data.cache_folder())
     run_dir = Path(config.run_dir)
+    vocabulary = Vocabulary.load(config.model.vocabulary)
+    config = state.resolve_method(config, vocabulary)
     config = provenance.check_run_dir(config, run_dir)
 
     # Mesh and model --------------------------------------------------------------------------------------------------
     mesh = sharding.make_mesh(config.mesh)
-    vocabulary = Vocabulary.load(config.model.vocabulary)
     model_config = state.model_config(config, vocabulary.size)
     sharding.check_model_fits(mesh, model_config)
     sharding.check_batch_fits(mesh, config.train)

@@ -96,6 +96,18 @@ class Adapter(nnx.Module):
         raise NotImplementedError
 
 
+class EmbeddingAdapter(nnx.Module):
+    """What a fine-tuning method does to embedded tokens; it hangs in `T5.adapters["embedding"]`."""
+
+    def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
+        """int `[...]`, `[..., embed]` in the compute type -> the same."""
+        raise NotImplementedError
+
+    def merged(self, embedding: jax.Array) -> jax.Array:
+        """`[vocab, embed]` -> the table that alone does the same. UserError: no table does."""
+        raise NotImplementedError
+
+
 class Projections(nnx.Module):
     """A module that multiplies with kernels `[layers, in, out]`, its parameters of three axes.
 
@@ -302,6 +314,7 @@ class T5(nnx.Module):
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.config = config
+        self.adapters = nnx.Dict()  # `embedding`: an EmbeddingAdapter
         vocab, emb = config.vocab_size, config.emb_dim
         self.embedding = _param(rngs, (vocab, emb), ("vocab", "embed"), 1.0)
         self.encoder_bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
@@ -322,7 +335,9 @@ class T5(nnx.Module):
         before it could be cut by `batch`.
         """
         table = constrain(self.embedding[...], ("vocab", None))
-        return jnp.take(table, tokens, axis=0).astype(self.config.compute_dtype)
+        embedded = jnp.take(table, tokens, axis=0).astype(self.config.compute_dtype)
+        adapter = self.adapters.get("embedding")
+        return embedded if adapter is None else adapter(tokens, embedded)
 
     def encode(self, tokens: jax.Array, segment_ids: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         """`[batch, length]`, `[batch, length]` (0 = padding) -> `[batch, length, embed]`."""

@@ -48,6 +48,11 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
     )
 
 
+def resolve_method(config: Config, vocabulary: Vocabulary) -> Config:
+    """The configuration with what the method takes from data and vocabulary said; where it stands already, nothing changes."""
+    return config.model_copy(update={"method": config.method.resolve(config, vocabulary)})
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """A model on a mesh, as a method fine-tunes it, without its weights.

@@ -14,6 +14,9 @@ __all__ = ["METHODS", "Full", "Method", "parse_method"]
 METHODS = {
     "full": "train.methods.full:Full",
     "lora": "train.methods.lora:Lora",
+    "ia3": "train.methods.ia3:IA3",
+    "bottleneck": "train.methods.bottleneck:Bottleneck",
+    "word_embeddings": "train.methods.word_embeddings:WordEmbeddings",
     "prompt_tuning": "train.methods.prompt_tuning:PromptTuning",
 }
 

@@ -6,8 +6,8 @@
         def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.model.Adapter
             hang(model, self.targets, lambda path, kernel: Scale(kernel), key="method.targets")
 
-        def trains(self, path):                         # what is trained; all else is frozen
-            return "/adapters/" in path
+        def trains(self, path):                         # what is trained: unless said otherwise, what was added
+            return "adapters" in path.split("/")
 
 Everything else follows: shapes, sharding by the logical axes of the added parameters, gradients and optimizer state for what
 is trained, checkpoints of it alone, and merging, as far as the adapters can be merged.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from t5x_tasks.vocabulary import Vocabulary
+    from train.config import Config
     from train.model import T5, Adapter, Params, Projections
 
 
@@ -31,6 +32,10 @@ class Method(Section):
     """A way to fine-tune; the base of all. Its fields are the keys of the section `method`."""
 
     type: str
+
+    def resolve(self, config: "Config", vocabulary: "Vocabulary") -> "Method":
+        """The method with everything said that its keys leave to the data, as `data.lengths: auto`; the run's config has that."""
+        return self
 
     def extend(self, model: "T5", rngs: "nnx.Rngs") -> None:
         """Hangs what the method adds into a plain model, initialised.
@@ -43,8 +48,8 @@ class Method(Section):
         """
 
     def trains(self, path: str) -> bool:
-        """Whether the parameter at a path, as `encoder/attention/query`, is trained. All others are frozen."""
-        raise NotImplementedError
+        """Whether the parameter at a path, as `encoder/attention/query`, is trained: by default what was added."""
+        return "adapters" in path.split("/")
 
     def start(self, params: "Params", *, seed: int, vocabulary: "Callable[[], Vocabulary]") -> "Params":
         """The extended model's parameters before the first step, where what was added starts from texts or files.
@@ -68,6 +73,9 @@ class Method(Section):
         Raises:
           UserError: the plain model cannot compute the same.
         """
+        if "embedding" in model.adapters:
+            model.embedding[...] = model.adapters["embedding"].merged(model.embedding[...])
+            del model.adapters["embedding"]
         for _, module in projections(model):
             for name in list(module.adapters):
                 kernel = getattr(module, name)

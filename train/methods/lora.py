@@ -41,9 +41,6 @@ class Lora(Method):
     def extend(self, model: T5, rngs: nnx.Rngs) -> None:
         hang(model, self.targets, lambda _, kernel: LowRank(self, kernel, rngs), key="method.targets")
 
-    def trains(self, path: str) -> bool:
-        return "/adapters/" in path
-
 
 class LowRank(Adapter):
     """`x W + scale (dropout(x) A) B`; with DoRA times `magnitude / norm(W + scale A B)`, the norm as a constant (section 4.3).

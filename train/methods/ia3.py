@@ -1,0 +1,48 @@
+"""(IA)^3: rescaled activations (Liu et al. 2022, arXiv 2205.05638)."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field
+
+from train.methods.base import Method, hang
+from train.model import T5, Adapter, Dropout
+
+
+class IA3(Method):
+    """Multiplies keys, values and the inside of the MLP, number by number, with learned vectors that start at one (section 3.3).
+
+    Trains (2 h + m) Le + (4 h + m) Ld parameters with the default targets: h = num_heads x head_dim, m = mlp_dim, Le and Ld
+    layers.
+    """
+
+    type: Literal["ia3"] = "ia3"
+    outputs: tuple[str, ...] = Field(
+        default=(".*/(key|value)",),
+        description="kernels whose output is rescaled, regular expressions as LoRA's targets",
+    )
+    inputs: tuple[str, ...] = Field(default=(".*/mlp/down",), description="kernels whose input is rescaled")
+
+    def extend(self, model: T5, rngs: nnx.Rngs) -> None:
+        hang(model, self.outputs, lambda _, kernel: Rescale(kernel, "output"), key="method.outputs")
+        hang(model, self.inputs, lambda _, kernel: Rescale(kernel, "input"), key="method.inputs")
+
+
+class Rescale(Adapter):
+    """`(x W) * scale`, or `(x * scale) W`."""
+
+    def __init__(self, kernel: nnx.Param, side: Literal["input", "output"]):
+        self.side = side
+        axis = 1 if side == "input" else 2
+        names = kernel.get_metadata("logical_axes")
+        ones = jnp.ones((kernel.shape[0], kernel.shape[axis]), jnp.float32)
+        self.scale = nnx.Param(ones, logical_axes=(names[0], names[axis]))
+
+    def __call__(self, x: jax.Array, kernel: jax.Array, dropout: Dropout) -> jax.Array:
+        scale, kernel = self.scale[...].astype(x.dtype), kernel.astype(x.dtype)
+        return (x * scale) @ kernel if self.side == "input" else (x @ kernel) * scale
+
+    def merged(self, kernel: jax.Array) -> jax.Array:
+        return kernel * jnp.expand_dims(self.scale[...], 2 if self.side == "input" else 1)
