@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from t5x_tasks.errors import UserError, run_cli
 
 if TYPE_CHECKING:
+    from train.config import Config
     from train.model import Params, T5Config
+    from train.state import Model
 
 
 def main(argv: list[str]) -> None:
@@ -24,9 +26,10 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument(
         "--to",
-        choices=("hf", "t5x"),
+        choices=("hf", "t5x", "peft"),
         required=True,
-        help="hf: a Hugging Face directory for AutoModelForSeq2SeqLM and AutoTokenizer; t5x: a T5X checkpoint",
+        help="hf: a Hugging Face directory for AutoModelForSeq2SeqLM and AutoTokenizer; t5x: a T5X checkpoint; "
+        "peft: of a run, what was trained as the library peft opens it",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist, or be empty")
     parser.add_argument(
@@ -80,6 +83,12 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
     from train.export_t5x import save_t5x
 
     check_free(out)
+    if to == "peft":
+        if not run:
+            raise UserError(
+                f"--to peft: {source} is no run, so nothing was trained apart from the weights; use --to hf"
+            )
+        return _adapter(Path(source), which or "latest", vocabulary, out)
     if run:
         chosen = _of_run(Path(source), which or "latest", vocabulary)
     else:
@@ -93,14 +102,23 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
     return chosen.step
 
 
-def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
+@dataclass(frozen=True)
+class _Run:
+    """A run, its model on this host, and one of its steps."""
+
+    folder: Path
+    config: "Config"
+    model: "Model"
+    vocabulary: Path
+    step: int
+
+
+def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     import jax
 
     from t5x_tasks.vocabulary import Vocabulary
     from train import config as configuration
     from train.checkpoints import Checkpoints
-    from train.export_card import run_card
-    from train.runs import checkpoint_params, merged_params
     from train.sharding import make_mesh
     from train.state import Model, model_config
 
@@ -110,9 +128,8 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
         raise UserError("--vocabulary: a run has its own, in config.yaml; leave --vocabulary away")
     config = configuration.load(run_dir, [])
     pieces = Vocabulary.load(config.model.vocabulary)
-    model = Model.on(
-        make_mesh(configuration.MeshConfig(), jax.devices()[:1]), model_config(config, pieces.size), config.method
-    )
+    mesh = make_mesh(configuration.MeshConfig(), jax.devices()[:1])
+    model = Model.on(mesh, model_config(config, pieces.size), config.method)
     folder = run_dir / "checkpoints"
     with Checkpoints(folder, best_metric="validation_loss", read_only=True) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()
@@ -121,14 +138,40 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
             lacks = "no checkpoint yet" if which == "latest" else "no checkpoint with a validation loss; name a step"
             raise UserError(f"{folder}: {lacks}")
         checkpoints.info(step)  # UserError, if there is no such step
+    return _Run(run_dir, config, model, pieces.path, step)
+
+
+def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
+    """The weights of the plain model that computes what the run's does."""
+    from train.checkpoints import Checkpoints
+    from train.export_card import run_card
+    from train.runs import checkpoint_params, merged_params
+
+    run = _open_run(run_dir, which, vocabulary)
 
     def read() -> "Params":
-        with Checkpoints(folder, read_only=True) as checkpoints:
-            return merged_params(model, checkpoint_params(config, model, checkpoints, step))
+        with Checkpoints(run.folder / "checkpoints", read_only=True) as checkpoints:
+            return merged_params(run.model, checkpoint_params(run.config, run.model, checkpoints, run.step))
 
-    return Weights(
-        step, model.config, pieces.path, config.eval.decode.model_dump(), run_card(config, run_dir, step), read
-    )
+    decode, card = run.config.eval.decode.model_dump(), run_card(run.config, run.folder, run.step)
+    return Weights(run.step, run.model.config, run.vocabulary, decode, card, read)
+
+
+def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> int:
+    """Writes what a run trained for peft; the base is not read. Returns the step."""
+    from train.checkpoints import Checkpoints
+    from train.export_card import run_card
+    from train.peft import save_peft
+
+    run = _open_run(run_dir, which, vocabulary)
+    with Checkpoints(run.folder / "checkpoints", read_only=True) as checkpoints:
+        trained = checkpoints.restore_params(run.step, run.model.split(run.model.shapes)[0])
+    weights = run.config.model.weights
+    base = weights.removeprefix("hf://") if weights.startswith("hf://") else str(Path(weights).expanduser().absolute())
+    if weights == "random":
+        raise UserError(f"--to peft: {run_dir} began from random weights, which peft cannot load; use --to hf")
+    save_peft(run.config.method.to_peft(trained), out, base, run_card(run.config, run.folder, run.step, adapter=True))
+    return run.step
 
 
 def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -> Weights:

@@ -21,14 +21,32 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
 Lengths and beams of `generate` are those of generation_config.json.
 """
+USE_ADAPTER = """## How to use
+
+```python
+from peft import AutoPeftModelForSeq2SeqLM
+
+model = AutoPeftModelForSeq2SeqLM.from_pretrained("{folder}")
+```
+
+It is an adapter; its base, `{base}`, is loaded with it. The tokenizer is the base's.
+"""
 FOLDER = "path/to/this/folder"
 
 
-def run_card(config: Config, run_dir: Path, step: int) -> str:
-    """Markdown for the model of a run at a step; scores from RUN_DIR/eval/<step>, beside those before training, if there."""
+def run_card(config: Config, run_dir: Path, step: int, *, adapter: bool = False) -> str:
+    """Markdown for the model of a run at a step, or for its `adapter` alone.
+
+    Scores are those of RUN_DIR/eval/<step>, beside those before training, if there.
+    """
     data, prompt = _data(config)
     parts = [_head(config.model.weights), f"# {_text(Path(config.run_dir).name)}", _origin(config, step), data]
-    parts += [_method(config), _scores(run_dir, step), USE.format(folder=FOLDER, prompt=prompt)]
+    use = (
+        USE_ADAPTER.format(folder=FOLDER, base=config.model.weights)
+        if adapter
+        else USE.format(folder=FOLDER, prompt=prompt)
+    )
+    parts += [_method(config), _scores(run_dir, step), use]
     return "\n".join(part.strip() + "\n" for part in parts if part)
 
 

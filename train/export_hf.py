@@ -48,10 +48,10 @@ def save_hf(
     """
     check_free(folder)
     with appearing(folder) as partial:
-        _write_json(partial / "config.json", hf_config(config))
+        write_json(partial / "config.json", hf_config(config))
         _write_weights(params, partial, shard_bytes)
         ids = {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
-        _write_json(partial / "generation_config.json", ids | (generation or {}))
+        write_json(partial / "generation_config.json", ids | (generation or {}))
         _write_tokenizer(partial, vocabulary)
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8")
@@ -92,7 +92,7 @@ def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
         weight_map |= dict.fromkeys(names, file)
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        _write_json(folder / "model.safetensors.index.json", index)
+        write_json(folder / "model.safetensors.index.json", index)
 
 
 def hf_config(config: T5Config) -> dict[str, Any]:
@@ -132,9 +132,9 @@ def _write_tokenizer(folder: Path, vocabulary: Path) -> None:
         # The form of transformers 4, which cannot read that of 5; 5 reads both.
         "additional_special_tokens": [f"<extra_id_{i}>" for i in range(EXTRA_IDS)],
     }
-    _write_json(folder / "tokenizer_config.json", settings)
+    write_json(folder / "tokenizer_config.json", settings)
     T5Tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _write_json(file: Path, content: dict[str, Any]) -> None:
+def write_json(file: Path, content: dict[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

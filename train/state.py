@@ -110,10 +110,16 @@ def load_base(config: Config, model: Model) -> Params:
 
         folder = weights.resolve(config.model.weights)
         params = weights.load(folder, base.shapes, base.shardings, model.config)
-    if model.graphdef == base.graphdef:
-        return params
-    extend = functools.partial(extend_params, base.graphdef, extend=model.method.extend, seed=config.train.seed)
-    return rewrite(extend, params, model.shardings)
+    return extended_params(model, params, seed=config.train.seed)
+
+
+def extended_params(model: Model, base: Params, *, seed: int) -> Params:
+    """Parameters of the plain model, whose memory is given up -> those of the model with what the method adds."""
+    plain = Model.on(model.mesh, model.config)
+    if model.graphdef == plain.graphdef:
+        return base
+    extend = functools.partial(extend_params, plain.graphdef, extend=model.method.extend, seed=seed)
+    return rewrite(extend, base, model.shardings)
 
 
 def rewrite(function: Callable[[Params], Params], params: Params, shardings: Params) -> Params:

@@ -1,4 +1,4 @@
-"""Weights in: Hugging Face directories and hub ids, T5X checkpoints, and our own runs, told apart by their files.
+"""Weights in: Hugging Face directories and hub ids, with peft's LoRA, T5X checkpoints, our own runs, told apart by their files.
 
 Whatever the format, a parameter goes part by part to the devices that hold it: see train/weights_stream.py.
 """
@@ -10,6 +10,7 @@ import jax
 from t5x_tasks.errors import UserError
 from train.config import MeshConfig
 from train.model import Params, T5Config
+from train.peft import base_of, is_peft
 from train.sharding import make_mesh
 from train.weights_hf import infer_hf, open_hf
 from train.weights_stream import place
@@ -71,13 +72,23 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
     """
     if is_run(folder):
         return _load_run(folder, shardings, config)
+    if is_peft(folder):
+        from train.weights_peft import load_peft
+
+        return load_peft(folder, load(resolve(base_of(folder)), shapes, shardings, config), _mesh(shardings), config)
     opening = open_t5x if (folder / CHECKPOINT).is_file() else open_hf
     tensors, slots = opening(folder, shapes, config)
     return place(shapes, shardings, tensors, slots)
 
 
 def infer(folder: Path) -> T5Config:
-    """Reads the model's shape from a Hugging Face directory or a T5X checkpoint. UserError: it is neither, or not a T5 1.1."""
+    """Reads the model's shape from a Hugging Face directory, a T5X checkpoint, or the base of a LoRA directory.
+
+    Raises:
+      UserError: it is none, or not a T5 1.1.
+    """
+    if is_peft(folder):
+        return infer(resolve(base_of(folder)))
     return infer_t5x(folder) if (folder / CHECKPOINT).is_file() else infer_hf(folder)
 
 
@@ -92,10 +103,13 @@ def _load_run(folder: Path, shardings: Params | None, config: T5Config) -> Param
     """Loads a checkpoint of a run; Orbax reads each device's part and no more."""
     from train.runs import load_run
 
-    if shardings is None:
-        mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    else:
-        mesh = jax.tree.leaves(shardings)[0].mesh
+    mesh = _mesh(shardings)
     if (folder / "config.yaml").is_file():
         return load_run(folder, None, mesh, config)
     return load_run(folder.absolute().parents[1], int(folder.name), mesh, config)
+
+
+def _mesh(shardings: Params | None) -> jax.sharding.Mesh:
+    if shardings is None:
+        return make_mesh(MeshConfig(), jax.devices()[:1])
+    return jax.tree.leaves(shardings)[0].mesh

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from t5x_tasks.vocabulary import Vocabulary
     from train.config import Config
     from train.model import T5, Adapter, Params, Projections
+    from train.peft import PeftAdapter
 
 
 class Method(Section):
@@ -81,6 +82,14 @@ class Method(Section):
                 kernel = getattr(module, name)
                 kernel[...] = module.adapters[name].merged(kernel[...])
                 del module.adapters[name]
+
+    def to_peft(self, added: "Params") -> "PeftAdapter":
+        """What the `peft` library opens (train/peft.py), from the parameters that were trained.
+
+        Raises:
+          UserError: peft has no such method.
+        """
+        raise UserError(f"method {self.type}: peft has no such adapter; `--to hf` merges what can be merged")
 
 
 def projections(model: "T5") -> "Iterator[tuple[str, Projections]]":

@@ -1,14 +1,18 @@
 """(IA)^3: rescaled activations (Liu et al. 2022, arXiv 2205.05638)."""
 
+import re
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from pydantic import Field
 
+from train import peft
 from train.methods.base import Method, hang
-from train.model import T5, Adapter, Dropout
+from train.model import T5, Adapter, Dropout, Params
 
 
 class IA3(Method):
@@ -23,11 +27,27 @@ class IA3(Method):
         default=(".*/(key|value)",),
         description="kernels whose output is rescaled, regular expressions as LoRA's targets",
     )
-    inputs: tuple[str, ...] = Field(default=(".*/mlp/down",), description="kernels whose input is rescaled")
+    inputs: tuple[str, ...] = Field(default=(".*/mlp/down",), description="kernels whose input is rescaled; these win")
 
     def extend(self, model: T5, rngs: nnx.Rngs) -> None:
-        hang(model, self.outputs, lambda _, kernel: Rescale(kernel, "output"), key="method.outputs")
-        hang(model, self.inputs, lambda _, kernel: Rescale(kernel, "input"), key="method.inputs")
+        hang(model, self.outputs, lambda path, kernel: Rescale(kernel, self.side(path)), key="method.outputs")
+        hang(model, self.inputs, lambda path, kernel: Rescale(kernel, self.side(path)), key="method.inputs")
+
+    def to_peft(self, added: Params) -> peft.PeftAdapter:
+        def of_layer(path: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"ia3_l": np.expand_dims(values["scale"], 0 if self.side(path) == "input" else 1)}
+
+        paths = [path for path, _ in peft.adapters(added)]
+        config = {
+            "peft_type": "IA3",
+            "target_modules": peft.module_pattern(paths),
+            "feedforward_modules": peft.module_pattern([path for path in paths if self.side(path) == "input"]),
+        }
+        return peft.PeftAdapter(config, peft.by_layer(added, of_layer))
+
+    def side(self, path: str) -> Literal["input", "output"]:
+        """Which side of a kernel is rescaled."""
+        return "input" if any(re.fullmatch(pattern, path) for pattern in self.inputs) else "output"
 
 
 class Rescale(Adapter):

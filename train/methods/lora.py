@@ -1,14 +1,18 @@
 """Low-rank adaptation: LoRA (Hu et al. 2021, arXiv 2106.09685), with rank-stabilised scaling and DoRA as options."""
 
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from pydantic import Field, PositiveInt
 
+from train import peft
 from train.methods.base import Method, hang
-from train.model import T5, Adapter, Dropout
+from train.model import T5, Adapter, Dropout, Params
 
 
 class Lora(Method):
@@ -40,6 +44,34 @@ class Lora(Method):
 
     def extend(self, model: T5, rngs: nnx.Rngs) -> None:
         hang(model, self.targets, lambda _, kernel: LowRank(self, kernel, rngs), key="method.targets")
+
+    def to_peft(self, added: Params) -> peft.PeftAdapter:
+        def of_layer(_: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            tensors = {"lora_A.weight": values["a"].T, "lora_B.weight": values["b"].T}
+            return tensors | ({"lora_magnitude_vector": values["magnitude"]} if self.dora else {})
+
+        config = {
+            "peft_type": "LORA",
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "use_rslora": self.rslora,
+            "use_dora": self.dora,
+            "bias": "none",
+            "target_modules": peft.module_pattern([path for path, _ in peft.adapters(added)]),
+        }
+        return peft.PeftAdapter(config, peft.by_layer(added, of_layer))
+
+    @classmethod
+    def from_peft(cls, config: Mapping[str, Any], *, targets: Iterable[str]) -> "Lora":
+        """The method of an adapter_config.json, at these kernels."""
+        return cls(
+            rank=config["r"],
+            alpha=config["lora_alpha"],
+            rslora=config.get("use_rslora") or False,
+            dora=config.get("use_dora") or False,
+            targets=tuple(map(re.escape, targets)),
+        )
 
 
 class LowRank(Adapter):

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.vocabulary import Vocabulary
+from train import peft
 from train.methods.base import Method
 from train.model import T5, Params, Prompt
 
@@ -111,6 +112,21 @@ class PromptTuning(Method):
             "evaluate the run itself"
         )
 
+    def to_peft(self, added: Params) -> peft.PeftAdapter:
+        if len(self.tasks) > 1:
+            raise UserError(
+                "method.tasks: PEFT's prompt tuning has one prompt for all; several cannot be exported together"
+            )
+        rows = np.asarray(added["prompt"]["rows"])
+        config = {
+            "peft_type": "PROMPT_TUNING",
+            "num_virtual_tokens": self.length,
+            "token_dim": rows.shape[1],
+            "num_transformer_submodules": 1,  # the encoder's side only, as in the paper
+            "prompt_tuning_init": "RANDOM",
+        }
+        return peft.PeftAdapter(config, {"prompt_embeddings": rows})
+
     def _start(
         self, draw: np.random.Generator, emb_dim: int, size: int, vocabulary: Callable[[], Vocabulary]
     ) -> np.ndarray | list[np.ndarray]:
@@ -143,31 +159,6 @@ class Embeddings(Prompt):
 
     def table(self) -> jax.Array:
         return self.rows[...]
-
-
-def peft_adapter(method: PromptTuning, model: T5) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """adapter_config.json and the tensors of adapter_model.safetensors, as the `peft` library writes them.
-
-    Raises:
-      UserError: there are several prompts; PEFT has one.
-    """
-    if len(method.tasks) > 1:
-        raise UserError(
-            "method.tasks: PEFT's prompt tuning has one prompt for all; several cannot be exported together"
-        )
-    assert model.prompt is not None
-    config = {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": "SEQ_2_SEQ_LM",
-        "num_virtual_tokens": method.length,
-        "token_dim": model.config.emb_dim,
-        "num_transformer_submodules": 1,  # the encoder's side only, as in the paper
-        "num_attention_heads": model.config.num_heads,
-        "num_layers": model.config.num_encoder_layers,
-        "prompt_tuning_init": "RANDOM",
-        "inference_mode": True,
-    }
-    return config, {"prompt_embeddings": np.asarray(model.prompt.table())}
 
 
 def _place(prompts: list[Any], embedding: jax.Array, sharding: "Sharding") -> jax.Array:

@@ -32,10 +32,11 @@ def compile_once(own_cache: Path) -> Iterator[None]:
     """Keeps small programs in the compilation cache, too: the same methods are trained again and again."""
     runtime.set_up(own_cache)
     compilation_cache.reset_cache()  # a process that compiled something before it had a folder would never use it
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    option = "jax_persistent_cache_min_compile_time_secs"
+    before: Any = getattr(jax.config, option)
+    jax.config.update(option, 0.0)
     yield
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    jax.config.update(option, before)
 
 
 @pytest.fixture(scope="session")

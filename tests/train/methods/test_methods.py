@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -100,7 +101,7 @@ def test_a_packed_batch_has_the_loss_of_its_examples(name, trained, batches):
     trained_params, frozen = it.model.split(it.after)
     step = make_validation_step(it.model.graphdef)
     together = step(trained_params, frozen, jax.tree.map(lambda x: x[None], packed))
-    alone = step(trained_params, frozen, {key: np.stack([row[key] for row in rows])[None] for key in packed})
+    alone = step(trained_params, frozen, {key: jnp.stack([row[key] for row in rows])[None] for key in packed})
     assert float(together["tokens"]) == float(alone["tokens"])
     np.testing.assert_allclose(together["loss"], alone["loss"], rtol=1e-5)
 

@@ -1,6 +1,5 @@
 """Prompt tuning: what it trains, packed as apart, its starts, and the same logits and answers as `peft`."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,21 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eval.greedy import greedy_search
+from eval.decode import Decoder
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train.checkpoints import Checkpoints
-from train.config import FLAN_VOCAB_SIZE, PRESETS
+from train.config import FLAN_VOCAB_SIZE, PRESETS, GreedyConfig, MeshConfig
 from train.data import open_training, validation_batches
+from train.export_hf import save_hf
 from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split
-from train.methods.prompt_tuning import PromptTuning, peft_adapter
+from train.methods.prompt_tuning import PromptTuning
 from train.model import T5, T5Config, abstract_model
+from train.peft import save_peft
 from train.runs import checkpoint_params
+from train.sharding import make_mesh
 from train.state import load_params
 from train.step import make_validation_step
 
@@ -156,26 +158,19 @@ def test_a_prompt_that_does_not_fit_is_refused(method, message, make_config, tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.needs_torch
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="no peft installed")
+@pytest.mark.needs_peft
 def test_peft_opens_the_prompt_and_gives_the_same_logits_and_answers(tmp_path, vocabulary_path):
     import torch  # pyright: ignore[reportMissingImports]
     from peft import PeftModel  # pyright: ignore[reportMissingImports]
-    from safetensors.numpy import save_file
     from transformers import AutoModelForSeq2SeqLM
-
-    from train.export_hf import save_hf
 
     config = T5Config(
         vocab_size=2560, emb_dim=16, mlp_dim=24, num_heads=2, head_dim=8, num_encoder_layers=2, num_decoder_layers=2
     )
     method = PromptTuning(length=7)
     model = extended(config, method)
-    adapter, tensors = peft_adapter(method, model)
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
-    save_file(tensors, tmp_path / "adapter" / "adapter_model.safetensors")
     params = nnx.to_pure_dict(nnx.state(model))
+    save_peft(method.to_peft(params), tmp_path / "adapter", base=None)
     save_hf({name: tree for name, tree in params.items() if name != "prompt"}, config, tmp_path / "hf", vocabulary_path)
     theirs = PeftModel.from_pretrained(
         AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "hf"), str(tmp_path / "adapter")
@@ -199,5 +194,7 @@ def test_peft_opens_the_prompt_and_gives_the_same_logits_and_answers(tmp_path, v
             input_ids=torch.tensor(inputs), attention_mask=attended, max_new_tokens=8, do_sample=False, num_beams=1
         )
     np.testing.assert_allclose(model(batch), logits.numpy(), atol=1e-4)
-    tokens = np.asarray(greedy_search(model, jax.numpy.asarray(ours), max_tokens=8))
-    np.testing.assert_array_equal(tokens[:, : said.shape[1] - 1], said[:, 1:].numpy())
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    decoder = Decoder(nnx.graphdef(model), GreedyConfig(max_tokens=8), mesh=mesh, batch_size=4)
+    for mine, other in zip(decoder(params, list(ours)), said.numpy(), strict=True):
+        np.testing.assert_array_equal(mine, other[1 : 1 + len(mine)])

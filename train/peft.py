@@ -1,0 +1,160 @@
+"""Adapters in and out in the layout of the `peft` library: adapter_config.json and adapter_model.safetensors.
+
+A method says in `to_peft` what it is there; the names are those of transformers' modules (train/weights_hf.py), layer by layer.
+Checked against peft 0.21; the library itself is not needed here.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t5x_tasks.errors import UserError
+from train.export_hf import appearing, check_free, write_json
+from train.methods.base import flat
+from train.model import Params
+from train.weights_hf import TABLE, read_json
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."  # of every tensor: the model inside peft's wrapper
+_MODULES = {path: name.removesuffix(".weight") for name, path, _ in TABLE}
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """An adapter as peft saves it.
+
+    Attributes:
+      config: of adapter_config.json, without what says where the base is.
+      tensors: of adapter_model.safetensors.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def is_peft(folder: Path) -> bool:
+    """Whether a folder holds an adapter of peft's."""
+    return (folder / CONFIG).is_file()
+
+
+def base_of(folder: Path) -> str:
+    """The weights that an adapter belongs to, as `model.weights`. UserError: it does not say, or is no LoRA."""
+    config = read_json(folder / CONFIG)
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"{folder}: an adapter of the type {config.get('peft_type')}; only LORA can be read")
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder / CONFIG}: lacks base_model_name_or_path; write the base's hub id or folder there")
+    return base if Path(base).expanduser().is_dir() else f"hf://{base}"
+
+
+def adapters(added: Params) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a method hung in at kernels: path of the kernel, as `encoder/attention/query`, and its parameters by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in flat(added).items():
+        module, name, leaf = re.fullmatch(r"(.*)/adapters/([^/]*)/([^/]*)", path).groups()  # pyright: ignore
+        found.setdefault(f"{module}/{name}", {})[leaf] = value
+    yield from found.items()
+
+
+def by_layer(
+    added: Params, tensors: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Tensors under their names in peft.
+
+    Args:
+      tensors: from the path of a kernel and the parameters of one layer of its adapter, by their names here, to those of a
+        module in peft by theirs.
+    """
+    named = {}
+    for path, stacked in adapters(added):
+        values = {name: np.asarray(value) for name, value in stacked.items()}
+        for layer in range(len(next(iter(values.values())))):
+            module = PREFIX + _MODULES[path].format(i=layer)
+            for name, tensor in tensors(path, {name: value[layer] for name, value in values.items()}).items():
+                named[f"{module}.{name}"] = np.ascontiguousarray(tensor)
+    return named
+
+
+def module_pattern(paths: list[str]) -> str:
+    """The regular expression for `target_modules` that matches the modules of these kernels, and no others."""
+    return "|".join(re.escape(_MODULES[path]).replace(re.escape("{i}"), r"\d+") for path in sorted(paths))
+
+
+def save_peft(adapter: PeftAdapter, folder: Path, base: str | None, card: str | None = None) -> None:
+    """Writes a directory that `PeftModel.from_pretrained` opens; it appears at once and whole, or not at all.
+
+    Args:
+      folder: must not exist, or be empty.
+      base: hub id or folder of the weights that the adapter belongs to.
+      card: README.md.
+
+    Raises:
+      UserError: there is something at `folder`.
+    """
+    from safetensors.numpy import save_file
+
+    check_free(folder)
+    with appearing(folder) as partial:
+        about = {"task_type": "SEQ_2_SEQ_LM", "inference_mode": True, "base_model_name_or_path": base}
+        write_json(partial / CONFIG, adapter.config | about)
+        save_file(adapter.tensors, partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)  # safetensors lets nobody else read it
+        if card is not None:
+            (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+def read_peft(folder: Path) -> PeftAdapter:
+    """Reads a directory that peft saved. UserError: its files are not there or not whole; a pickle is not read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    config = read_json(folder / CONFIG)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: has no {WEIGHTS} (a pickle is not read); save it again with a peft of today")
+    try:
+        return PeftAdapter(config, load_file(folder / WEIGHTS))
+    except SafetensorError as error:
+        raise UserError(f"{folder / WEIGHTS}: no whole safetensors file ({error}); fetch it again") from None
+
+
+def stacked(folder: Path, adapter: PeftAdapter, names: Mapping[str, str], layers: Callable[[str], int]) -> Params:
+    """The inverse of `by_layer`: kernel's path -> name here -> `[layers, ...]`, as peft lays each layer's out.
+
+    Layers that the adapter leaves alone get zeros.
+
+    Args:
+      names: of a module's tensors in peft -> here.
+      layers: of a kernel's stack.
+
+    Raises:
+      UserError: tensors that belong to no kernel of T5, all in one line.
+    """
+    patterns = {
+        path: re.compile(re.escape(PREFIX + module).replace(re.escape("{i}"), r"(\d+)") + r"\.(.+)")
+        for path, module in _MODULES.items()
+        if "{i}" in module
+    }
+    found: dict[str, dict[str, dict[int, np.ndarray]]] = {}
+    unknown = []
+    for tensor_name, tensor in adapter.tensors.items():
+        matched = [(path, m) for path, pattern in patterns.items() if (m := pattern.fullmatch(tensor_name))]
+        if not matched or matched[0][1][2] not in names or int(matched[0][1][1]) >= layers(matched[0][0]):
+            unknown.append(tensor_name)
+            continue
+        path, match = matched[0]
+        found.setdefault(path, {}).setdefault(names[match[2]], {})[int(match[1])] = tensor.astype(np.float32)
+    if unknown:
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        raise UserError(f"{folder / WEIGHTS}: {', '.join(sorted(unknown)[:3])}{more}: not of a kernel of this model")
+    return {
+        path: {
+            name: np.stack([of.get(i, np.zeros_like(next(iter(of.values())))) for i in range(layers(path))])
+            for name, of in values.items()
+        }
+        for path, values in found.items()
+    }
