@@ -47,9 +47,12 @@ def test_it_trains_as_many_parameters_as_its_docstring_says(preset):
     assert sum(x.size for x in jax.tree.leaves(split(shapes, method.trains)[0])) == 3 * 20 * PRESETS[preset][0]
 
 
-def test_the_prompt_changes_everything_else_is_the_same_to_the_bit_and_the_loss_falls(run, make_model):
-    train = {"steps": 20, "batch_size": 2, "validation_examples": 64}
-    run_dir = run(METHOD, **OPTIMIZER, train=train, checkpoint={"every_steps": 1})
+def test_the_prompt_changes_everything_else_is_the_same_to_the_bit_and_the_loss_falls(
+    make_config, make_model, tmp_path
+):
+    steps = {"steps": 20, "batch_size": 2, "validation_examples": 64}
+    run_dir = tmp_path / "run"
+    train(make_config(run_dir, METHOD, **OPTIMIZER, train=steps, checkpoint={"every_steps": 1}))
     config = configuration.load(run_dir, [])
     model = make_model(config)
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
