@@ -116,7 +116,9 @@ class Decoder:
             seeds = np.zeros((rows, 2), np.uint32)
             seeds[: len(indices)] = words[indices]
             with jax.set_mesh(self.mesh):
-                decoded = np.asarray(self._search(params, self._place(tokens), self._place(seeds)))
+                decoded = np.asarray(
+                    jax.block_until_ready(self._search(params, self._place(tokens), self._place(seeds)))
+                )
             yield Batch(
                 indices,
                 [[until_end(output) for output in outputs] for outputs in decoded[: len(indices)]],

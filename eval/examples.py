@@ -10,7 +10,7 @@ import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
 from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
 from t5x_tasks.sources import Row, read_rows
@@ -166,6 +166,9 @@ def read_questions(task: str, split: str, *, cards: Sequence[str] = (), root: st
 def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequence[str] = ()) -> list[str]:
     """Puts the data sets of a mixture (`multitask`) in its place: each is answered and scored by itself.
 
+    `dialogsum.*` stands for each phrasing of a data set, held-out ones too: each is answered on all rows. Inverted ones are
+    another task, and left out.
+
     Of a mixture's data sets those without such a split are passed over. With `modules` (of data.modules) a name that the
     catalog does not know stays: what it is, is seen when it is prepared.
 
@@ -174,6 +177,13 @@ def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequ
     """
     tasks: list[str] = []
     for name in names:
+        if name.endswith(".*"):
+            dataset = name.removesuffix(".*")
+            if dataset not in catalog.cards:
+                raise UserError(f"eval.tasks: {name}: no data set {dataset}{suggest(dataset, catalog.cards)}")
+            card = catalog.cards[dataset]
+            tasks += [card.task_name(phrasing) for phrasing in card.phrasings if not phrasing.inverted]
+            continue
         if modules and not catalog.knows(name):
             tasks.append(name)
             continue

@@ -79,7 +79,7 @@ class LogLikelihood:
                     jax.make_array_from_callback(x.shape, self._batch_sharding, x.__getitem__)
                     for x in (input_tokens, target_tokens)
                 ]
-                scores = np.asarray(self._score(params, *placed))
+                scores = np.asarray(jax.block_until_ready(self._score(params, *placed)))
             for row, group in enumerate(groups):
                 sums[group.targets] = scores[row, : len(group.targets)]
         return Likelihoods(sums, np.array([len(ids) for ids in targets], np.int64))

@@ -81,8 +81,10 @@ def make_plan(config: Config, run_dir: Path) -> Plan:
 def _steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
     if set(wanted) == {0}:
         return [0]
+    from train import distributed
     from train.checkpoints import Checkpoints
 
+    distributed.initialize()  # Orbax asks JAX for this process's number
     with Checkpoints(run_dir / "checkpoints", best_metric="validation_loss", read_only=True) as checkpoints:
         saved = checkpoints.steps()
         if not saved and wanted == DEFAULT_STEPS:

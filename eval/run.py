@@ -35,12 +35,14 @@ from eval.scoring import (
 from eval.summary import print_scores
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import runtime, sharding, state
+from train import config as configuration
+from train import distributed, runtime, sharding, state
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.log import duration, say
 from train.model import Params
 from train.runs import checkpoint_params
+from train.watchdog import watching
 
 _REPORT_EVERY_S = 10
 
@@ -51,10 +53,12 @@ def evaluate(plan: Plan) -> int:
     Raises:
       UserError: the data, the vocabulary, the mesh or (all) the weights do not fit; nothing has been written then.
     """
-    evaluation = Evaluation(plan)
-    for step in plan.steps:
-        evaluation.run(step)
-    return evaluation.close()
+    runtime.set_up(plan.config.data.cache_folder())
+    with watching():
+        evaluation = Evaluation(plan)
+        for step in plan.steps:
+            evaluation.run(step)
+        return evaluation.close()
 
 
 class Evaluation:
@@ -66,17 +70,18 @@ class Evaluation:
 
     def __init__(self, plan: Plan):
         config = plan.config
-        runtime.set_up(config.data.cache_folder())
+        distributed.check_equal("configuration and checkpoints", [configuration.dump(config), plan.steps])
         self.mesh = sharding.make_mesh(config.mesh)
         self.vocabulary = Vocabulary.load(config.model.vocabulary)
         config = state.resolve_method(config, self.vocabulary)
         self.plan, self._config = plan, config
         model_config = state.model_config(config, self.vocabulary.size)
         sharding.check_model_fits(self.mesh, model_config)
-        self.questions = open_questions(
-            plan.tasks, config.eval.split, data=config.data, vocabulary=self.vocabulary, metrics=config.eval.metrics,
-            limit=config.eval.limit,
-        )  # fmt: skip
+        with distributed.first_alone("evaluation data"):
+            self.questions = open_questions(
+                plan.tasks, config.eval.split, data=config.data, vocabulary=self.vocabulary,
+                metrics=config.eval.metrics, limit=config.eval.limit,
+            )  # fmt: skip
         for task, questions in self.questions.items():
             _check_references(questions)
             prompt = config.method.prompt(questions.card.name if questions.card else task)
@@ -93,12 +98,17 @@ class Evaluation:
         """Answers and scores all tasks with the weights of a step. What fails is kept for `close`."""
         self._results[step] = {}
         with jax.set_mesh(self.mesh):
+            params, weights = None, []
             try:
-                weights = weights_identity(self.plan, step)
+                # The first's: where hosts have the base in folders of their own, its files' times differ.
+                weights = distributed.from_first("weights", lambda: weights_identity(self.plan, step))
                 params = load_weights(self.plan, self.model, step)
             except Exception as error:
                 self._failed[f"step {step}"] = error
+            if not all(distributed.gather("weights are loaded", params is not None)):
+                self._failed.setdefault(f"step {step}", RuntimeError("another process could not load the weights"))
                 return
+            assert params is not None
             for task in self.questions:
                 try:
                     self._results[step][task] = self._run_task(step, task, params, weights)
@@ -126,6 +136,7 @@ class Evaluation:
         questions, inputs, config = self.questions[task], self.inputs[task], self._config
         label = f"step {step}, {task}"
         file = self._answer_file(step, task, weights, writes=jax.process_index() == 0)
+        distributed.check_equal("answers that are there already (eval.output must be shared)", sorted(file.answers))
         if file.answers:
             say(f"{label}: {len(file.answers)} of {len(inputs)} were decoded before")
         answers = answer(

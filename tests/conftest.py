@@ -14,6 +14,8 @@ import yaml
 # Tests compile many small programs and run each a few times: unoptimised code is there in a third of the time. Set before
 # JAX is imported; processes that tests start inherit it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Runs that tests start again and again find their small programs in the compilation cache, too.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

@@ -118,6 +118,11 @@ class TrainConfig(Section):
     clip_norm: float | None = Field(
         default=1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
     )
+    stuck_after_s: float = Field(
+        default=1800,
+        gt=0,
+        description="a run whose step takes longer writes its stacks and exits; above compiling and saving",
+    )
     validation_examples: int = Field(
         default=512, ge=0, description="rows of the validation split whose loss is measured at each checkpoint; 0: none"
     )
@@ -228,7 +233,8 @@ class ProbeConfig(Section):
 
 class EvalConfig(Section):
     tasks: tuple[str, ...] = Field(
-        default=(), description="tasks and mixtures to score; empty: the mixture that is trained on"
+        default=(),
+        description="tasks and mixtures to score; `dialogsum.*`: each phrasing on all rows; empty: the mixture trained on",
     )
     split: str = "validation"
     metrics: Annotated[tuple[Annotated[str, AfterValidator(_metric_name)], ...], Field(min_length=1)] = Field(
@@ -297,7 +303,7 @@ def dump(config: Config) -> str:
 
 # What may differ when a run goes on: where and how long it runs. A schedule that ends with the run follows its new length.
 FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "mesh", "checkpoint", "environment",
-                  "data.root", "data.cache", "model.remat")  # fmt: skip
+                  "data.root", "data.cache", "model.remat", "train.stuck_after_s")  # fmt: skip
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:

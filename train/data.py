@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
 from t5x_tasks.cache import CachedSplit
@@ -12,10 +11,12 @@ from t5x_tasks.configuration import Lengths
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
+from train import distributed
 from train.config import Config
 from train.input import Batch, Batches, Source, open_input
 from train.log import say
 from train.methods import Method
+from train.sharding import WHOLE, Share
 
 __all__ = ["Batch", "Training", "open_training", "validation_batches"]
 
@@ -41,15 +42,16 @@ class Training:
     fingerprints: dict[str, str]
 
 
-def open_training(config: Config, vocabulary: Vocabulary) -> Training:
-    """Prepares the training split of the mixture and opens it for this host.
+def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> Training:
+    """Prepares the training split of the mixture, once a file system, and opens `share` of each batch.
 
     Raises:
       UserError: the mixture, its data or the lengths do not fit.
     """
     catalog = load_catalog(config.data.cards)
     mixture = config.data.mixture
-    prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
+    with distributed.first_alone("training data"):
+        prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
     lengths = config.data.lengths
     batches = open_input(
         _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
@@ -58,8 +60,8 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
         seed=config.train.seed,
         pack=config.data.pack,
         epochs=config.train.epochs,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=share.index,
+        process_count=share.count,
     )
     if lengths == "auto":
         lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
@@ -71,7 +73,7 @@ def open_training(config: Config, vocabulary: Vocabulary) -> Training:
     return Training(config, batches, lengths, steps, fingerprints)
 
 
-def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
+def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> list[Batch]:
     """Batches of (about) the first `train.validation_examples` rows of a shuffled validation split, the same for every run.
 
     Of data that have no validation split there are none, and a line says so.
@@ -81,9 +83,10 @@ def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
     catalog = load_catalog(config.data.cards)
     mixture = config.data.mixture
     try:
-        prepared = ensure_prepared(
-            mixture, "validation", data=config.data, vocabulary=vocabulary, catalog=catalog, optional=True
-        )
+        with distributed.first_alone("validation data"):
+            prepared = ensure_prepared(
+                mixture, "validation", data=config.data, vocabulary=vocabulary, catalog=catalog, optional=True
+            )
     except UserError as error:
         if not _names_validation(catalog, mixture):
             say(
@@ -100,8 +103,8 @@ def validation_batches(config: Config, vocabulary: Vocabulary) -> list[Batch]:
         seed=VALIDATION_SEED,
         pack=config.data.pack,
         epochs=1,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=share.index,
+        process_count=share.count,
         prefetch=0,
     )
     taken: list[Batch] = []

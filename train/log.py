@@ -1,6 +1,7 @@
 """What a run says: metrics.jsonl (always), TensorBoard, and a progress line on the terminal."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -14,13 +15,13 @@ class MetricsLog:
     """RUN_DIR/metrics.jsonl, one JSON object a logged step, and the same scalars for TensorBoard.
 
     Opening it at step n (a run that goes on) first drops what is later than n, and a last line that a crash left
-    unfinished, so that no step stands there twice.
+    unfinished, so that no step stands there twice. Each line is one write: a reader sees it whole or not at all.
     """
 
     def __init__(self, run_dir: Path, *, step: int, tensorboard: bool):
         self._path = run_dir / "metrics.jsonl"
         _keep_until(self._path, step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab", buffering=0)
         self._board: Any = None
         if tensorboard:
             from tensorboardX import SummaryWriter
@@ -30,12 +31,22 @@ class MetricsLog:
     def write(self, row: dict[str, Any]) -> None:
         """Writes a row as one line in one call; NaN and infinities, which JSON does not know, become null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self._file.write(json.dumps(clean, allow_nan=False) + "\n")
-        self._file.flush()
+        line = (json.dumps(clean, allow_nan=False) + "\n").encode()
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        except OSError:  # a full disk may take a part
+            self._file.truncate(size)
+            raise
         if self._board is not None:
             for name, value in row.items():
                 if name != "step" and value is not None:
                     self._board.add_scalar(name, value, row["step"])
+
+    def sync(self) -> None:
+        """Puts the rows on the disk. Before a checkpoint is: of a step that counts, no row is lost with the power."""
+        os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +115,12 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def duration(seconds: float) -> str:
     """`42s`, `3m05s`, `2h10m`."""
@@ -116,6 +133,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+_speaks = True
+
+
+def speak(speaks: bool) -> None:
+    """Whether `say` says anything in this process: of several that do the same, one is enough."""
+    global _speaks
+    _speaks = speaks
+
+
 def say(message: str) -> None:
     """A line for the person who watches; standard output stays free for results."""
-    print(message, file=sys.stderr, flush=True)
+    if _speaks:
+        print(message, file=sys.stderr, flush=True)

@@ -7,8 +7,6 @@ what metrics.jsonl says of later steps, and then computes the same numbers again
 
 import contextlib
 import math
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +15,17 @@ from typing import Any
 import jax
 
 from t5x_tasks.vocabulary import Vocabulary
-from train import data, provenance, runs, runtime, sharding, state
+from train import config as configuration
+from train import data, distributed, provenance, runs, runtime, sharding, state
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.fingerprint import fingerprint
 from train.flops import peak_flops, train_flops
+from train.lock import locked
 from train.log import MetricsLog, Progress, duration, say
 from train.optimizer import make_optimizer, make_schedule
 from train.step import make_train_step, make_validation_step
+from train.watchdog import Watchdog, watching
 
 
 def train(config: Config) -> int:
@@ -34,9 +35,16 @@ def train(config: Config) -> int:
       UserError: something in the configuration, the data, the weights or the run directory does not fit. Nothing has been
         written into the run directory then.
     """
-    start = time.perf_counter()
     runtime.set_up(config.data.cache_folder())
+    with watching(config.train.stuck_after_s, stacks=Path(config.run_dir)) as watchdog:
+        return _train(config, watchdog)
+
+
+def _train(config: Config, watchdog: Watchdog) -> int:
+    start = time.perf_counter()
     run_dir = Path(config.run_dir)
+    distributed.check_equal("configuration", configuration.dump(config))
+    distributed.check_shared(run_dir, "run_dir")
     vocabulary = Vocabulary.load(config.model.vocabulary)
     config = state.resolve_method(config, vocabulary)
     config = provenance.check_run_dir(config, run_dir)
@@ -49,12 +57,15 @@ def train(config: Config) -> int:
     peak, peak_source = peak_flops()
 
     # Data ------------------------------------------------------------------------------------------------------------
-    inputs = data.open_training(config, vocabulary)
+    share = sharding.batch_share(mesh)
+    inputs = data.open_training(config, vocabulary, share)
     config, total_steps = inputs.config, inputs.total_steps
-    validation = data.validation_batches(config, vocabulary)
+    validation = data.validation_batches(config, vocabulary, share)
+    distributed.check_equal("prepared data", inputs.fingerprints)
 
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(run_dir))
         stack.enter_context(jax.set_mesh(mesh))
         model = state.Model.on(mesh, model_config, config.method)
         schedule = make_schedule(config.optimizer, total_steps)
@@ -69,7 +80,7 @@ def train(config: Config) -> int:
             )
         )
         batches = iter(inputs.batches)
-        step = checkpoints.latest_step() or 0
+        step = distributed.from_first("step to go on after", checkpoints.latest_step) or 0
         if step:
             metadata = checkpoints.info(step).metadata
             provenance.check_data(run_dir, metadata, inputs.fingerprints)
@@ -98,11 +109,13 @@ def train(config: Config) -> int:
             f"mesh {dict(mesh.shape)} | steps {step + 1} to {total_steps} of {config.train.batch_size} rows "
             f"{inputs.lengths.inputs}/{inputs.lengths.targets} | peak {peak / 1e12:.3g} TFLOP/s ({peak_source})"
         )
-        log = stack.enter_context(MetricsLog(run_dir, step=step, tensorboard=config.logging.tensorboard))
-        progress = Progress(step=step, total=total_steps)
-        stack.callback(progress.close)
-        stop = stack.enter_context(_stop_signals())
+        log = progress = None
+        if distributed.is_first():
+            log = stack.enter_context(MetricsLog(run_dir, step=step, tensorboard=config.logging.tensorboard))
+            progress = stack.enter_context(Progress(step=step, total=total_steps))
+        stop = stack.enter_context(distributed.stop_signals())
         window = _Window(model_config, peak)
+        watchdog.progress()
         while step < total_steps:
             with window.waiting():
                 batch = next(batches)
@@ -110,19 +123,26 @@ def train(config: Config) -> int:
             current, metrics = update(current, frozen, arrays)
             step += 1
             window.add(batch.stats)
-            progress.step(step)
+            watchdog.progress(step)
+            if progress:
+                progress.step(step)
 
             # NOTE: `step` is the step just finished, `batches` stands behind its batch. Both hold until the next turn.
-            last = step == total_steps or bool(stop)
+            last = stop.agreed(step) or step == total_steps
             saving = last or step % config.checkpoint.every_steps == 0
             # The first step is logged too: where the loss starts, and the time of compiling apart from the others'.
             if saving or step == 1 or step % config.logging.every_steps == 0:
+                # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
+                jax.block_until_ready((current, metrics))
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
                 if saving and validation:
                     row |= _validate(validate, current["params"], frozen, validation, mesh)
                 _check_finite(row, checkpoints.latest_step())
-                log.write(row)
-                progress.report(row)
+                if log and progress:
+                    log.write(row)
+                    progress.report(row)
+                    if saving:
+                        log.sync()
                 if saving:
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
                     checkpoints.save(
@@ -135,10 +155,11 @@ def train(config: Config) -> int:
                     window.restart()
             if last and step < total_steps:
                 checkpoints.wait()
-                say(f"stopped by {stop[0].name} at step {step}, which is saved; start again to go on")
-                return 128 + stop[0]
+                say(f"stopped by {stop.signal.name} at step {step}, which is saved; start again to go on")
+                return 128 + stop.signal
         checkpoints.wait()
-        progress.close()
+        if progress:
+            progress.close()
         say(f"{run_dir}: {total_steps} steps in {duration(time.perf_counter() - start)}; checkpoint {step} is saved")
         return 0
 
@@ -157,6 +178,7 @@ def _validate(
     validate: Any, params: Any, frozen: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh
 ) -> dict[str, float]:
     sums = [validate(params, frozen, sharding.global_batch(mesh, batch.arrays, parts=1)) for batch in batches]
+    jax.block_until_ready(sums)
     loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
     return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}
 
@@ -198,21 +220,3 @@ class _Window:
         }
         self.restart()
         return row
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[signal.Signals]]:
-    """The first SIGTERM or Ctrl-C asks for a save at the end of the step; a second one ends at once."""
-    received: list[signal.Signals] = []
-
-    def ask(number: int, _: Any) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(signal.Signals(number))
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

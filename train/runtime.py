@@ -5,11 +5,17 @@ from pathlib import Path
 
 import jax
 
+from train import distributed, log
+
 
 def set_up(cache: Path) -> None:
     """Call it first. `cache` is the folder of caches; JAX keeps its compiled programs in its `xla`.
+
+    Several processes are joined here, see train/distributed.py; lines for the person who watches then come from the first.
 
     A second start then reads its programs instead of compiling them (JAX_COMPILATION_CACHE_DIR overrides the place).
     """
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+    distributed.initialize()
+    log.speak(distributed.is_first())

@@ -7,9 +7,10 @@
 A parameter's or an activation's axes have names; the table says how each is cut. Nothing else in the code names mesh axes.
 """
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -136,14 +137,50 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec(axes))
 
 
+class Share(NamedTuple):
+    """The part of a global batch that a process reads: slice `index` of `count` equal ones."""
+
+    index: int
+    count: int
+
+
+WHOLE = Share(0, 1)
+
+
+@functools.lru_cache
+def batch_share(mesh: Mesh) -> Share:
+    """The rows that this process's devices compute on.
+
+    Processes that share the rows' devices only along `tensor` read the same rows; one whose devices lie here and there in the
+    batch reads all of it.
+    """
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    mine = NamedSharding(mesh, spec(("batch",))).addressable_devices_indices_map((shards,))
+    starts = sorted({index[0].indices(shards)[0] for index in mine.values() if index is not None})
+    here = len(starts)
+    if starts[-1] - starts[0] + 1 == here and starts[0] % here == 0 and shards % here == 0:
+        return Share(starts[0] // here, shards // here)
+    return Share(0, 1)
+
+
 def global_batch(mesh: Mesh, batch: dict[str, np.ndarray], *, parts: int) -> dict[str, jax.Array]:
-    """This host's rows -> global arrays `[parts, rows / parts, length]`, rows cut over the mesh's batch axes.
+    """This process's rows, its `batch_share`, -> global arrays `[parts, rows / parts, length]`, cut over the mesh's batch axes.
 
     `parts` is the number of gradient-accumulation steps. Row r of the global batch is row r // parts of part r % parts,
-    whatever the number of hosts: a host's contiguous rows then are a contiguous slice of each part.
+    whatever the number of processes: a process's contiguous rows then are a contiguous slice of each part.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(None, *spec(("batch",))))
-    return {
-        name: jax.make_array_from_process_local_data(sharding, rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1))
-        for name, rows in batch.items()
-    }
+    sharding, share = NamedSharding(mesh, PartitionSpec(None, *spec(("batch",)))), batch_share(mesh)
+
+    def place(rows: np.ndarray) -> jax.Array:
+        mine = rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)
+        shape = (parts, mine.shape[1] * share.count, *mine.shape[2:])
+        first = mine.shape[1] * share.index
+
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start, stop, _ = index[1].indices(shape[1])
+            return mine[:, start - first : stop - first]
+
+        return jax.make_array_from_callback(shape, sharding, part)
+
+    return {name: place(rows) for name, rows in batch.items()}

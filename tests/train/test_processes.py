@@ -1,0 +1,217 @@
+"""Runs of two processes with four simulated devices each: the losses of one process, agreed ends, nobody left hanging."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+MESH = ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")
+REFERENCE_STEPS = 60
+ENDLESS = "train.steps=1000000"
+
+
+def launch(command: list[str], *, processes: int, devices: int = 8) -> list[subprocess.Popen[str]]:
+    """Starts `command` in so many processes, which have the devices between them."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices // processes),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    if processes > 1:
+        settings |= {
+            "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+            "JAX_NUM_PROCESSES": str(processes),
+        }
+    return [
+        subprocess.Popen(
+            [sys.executable, *command],
+            cwd=REPOSITORY,
+            env=os.environ | settings | ({"JAX_PROCESS_ID": str(index)} if processes > 1 else {}),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for index in range(processes)
+    ]
+
+
+def train(workplace: Path, run: str, *overrides: str, processes: int) -> list[subprocess.Popen[str]]:
+    command = ["-m", "train", str(workplace / "config.yaml"), f"run_dir={workplace / run}", *MESH, *overrides]
+    return launch(command, processes=processes)
+
+
+def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
+    ended = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [code] * len(processes), "\n".join(e for _, e in ended)
+    return [errors for _, errors in ended]
+
+
+def rows(workplace: Path, run: str) -> list[dict[str, float]]:
+    path = workplace / run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for_rows(workplace: Path, run: str, count: int, processes: list[subprocess.Popen[str]]) -> None:
+    deadline = time.monotonic() + 240
+    while len(rows(workplace, run)) < count:
+        assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def alone(workplace: Path) -> Callable[[], list[dict[str, float]]]:
+    """Metrics of a run of one process with all eight devices; its checkpoints of every fifth step are in `alone`."""
+
+    def run() -> list[dict[str, float]]:
+        if not rows(workplace, "alone"):
+            steps = (f"train.steps={REFERENCE_STEPS}", "checkpoint.keep_latest=100")
+            finish(train(workplace, "alone", *steps, processes=1))
+        return rows(workplace, "alone")
+
+    return run
+
+
+def assert_same_course(ours: list[dict[str, float]], theirs: list[dict[str, float]], *, beyond: float) -> None:
+    """Both have the same losses for the steps that both have, up to a step behind `beyond`."""
+    common = min(len(ours), len(theirs))
+    assert common > beyond
+    for a, b in zip(ours[:common], theirs[:common], strict=True):
+        assert a["step"] == b["step"]
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+        if (
+            "validation_loss" in a and "validation_loss" in b
+        ):  # a run that is stopped measures it at its last step besides
+            assert a["validation_loss"] == pytest.approx(b["validation_loss"], rel=1e-5)
+        assert (a["tokens"], a["examples"]) == (b["tokens"], b["examples"])
+
+
+def test_one_of_two_is_killed_and_the_other_names_it_and_one_process_goes_on(workplace, alone):
+    reference = alone()
+    both = train(workplace, "killed", ENDLESS, processes=2)
+    wait_for_rows(workplace, "killed", 22, both)  # not while it saves
+    both[1].kill()
+    start = time.monotonic()
+    errors = both[0].communicate(timeout=120)[1]
+    assert time.monotonic() - start < 60
+    # By our watchdog; or, where the main thread waits with the interpreter's lock held, by JAX's own a little later.
+    assert both[0].returncode in (1, -signal.SIGABRT), errors
+    assert f"process 1 on {socket.gethostname()} has not been heard of" in errors or "unhealthy" in errors, errors
+    saved = max(int(path.name) for path in (workplace / "killed" / "checkpoints").iterdir() if path.name.isdecimal())
+    steps = max(saved + 5, 40)
+    assert "goes on after step" in finish(train(workplace, "killed", f"train.steps={steps}", processes=1))[0]
+    assert_same_course(rows(workplace, "killed"), reference, beyond=saved)
+
+
+def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_after_the_same_step(workplace, alone):
+    reference = alone()
+    shutil.copytree(workplace / "alone", workplace / "moved")
+    for path in (workplace / "moved" / "checkpoints").iterdir():
+        if int(path.name) > 5:
+            shutil.rmtree(path)
+    both = train(workplace, "moved", ENDLESS, processes=2)
+    deadline = time.monotonic() + 240
+    while not 8 <= len(rows(workplace, "moved")) < REFERENCE_STEPS:  # the copy's own rows go when the run starts
+        assert all(process.poll() is None for process in both) and time.monotonic() < deadline
+        time.sleep(0.02)
+    both[1].send_signal(signal.SIGTERM)
+    errors = finish(both, code=128 + signal.SIGTERM)
+    step = int(rows(workplace, "moved")[-1]["step"])
+    assert f"stopped by SIGTERM at step {step}, which is saved" in errors[0]
+    assert (workplace / "moved" / "checkpoints" / str(step) / "commit_success.txt").exists()
+    assert_same_course(rows(workplace, "moved"), reference, beyond=7)
+
+
+def test_an_evaluation_by_two_processes_writes_the_same_bytes_as_by_one(workplace, alone):
+    alone()
+    written = {}
+    for processes in (1, 2):
+        output = workplace / f"eval{processes}"
+        command = ["-m", "eval", str(workplace / "alone"), *MESH, f"eval.output={output}", "eval.steps=[latest]"]
+        finish(launch([*command, "eval.decode={type: beam, beams: 2, max_tokens: 8}"], processes=processes))
+        files = [path for path in output.rglob("*") if path.is_file()]
+        written[processes] = {path.relative_to(output): path.read_bytes() for path in files}
+    assert {path.name for path in written[1]} == {"metrics.json", "predictions.jsonl", "answers.jsonl"}
+    assert written[1] == written[2]
+
+
+AGREEING = """
+import sys
+from pathlib import Path
+import jax
+from t5x_tasks.errors import UserError
+from train import distributed
+from train.config import MeshConfig
+from train.sharding import batch_share, make_mesh
+
+distributed._SHARED_FOLDER_S = 1.0
+distributed.initialize()
+me, folder = jax.process_index(), Path(sys.argv[1])
+
+def message(function):
+    try:
+        return function()
+    except UserError as error:
+        return str(error)
+
+def fails():
+    raise UserError("first says no")
+
+assert distributed.from_first("step", lambda: 7 + me) == 7
+assert message(lambda: distributed.from_first("lock", fails)) == "first says no"
+assert "data: not the same in process 1 on" in message(lambda: distributed.check_equal("data", {"a": me}))
+with distributed.first_alone("prepare"):
+    assert (folder / "prepared").exists() == (me == 1)
+    (folder / "prepared").touch()
+distributed.check_shared(folder / "new" / "run", "run_dir")
+assert not (folder / "new").exists()
+apart = message(lambda: distributed.check_shared(folder / f"own{me}", "run_dir"))
+assert "does not see what process 0 on" in apart and "process 1 on" in apart, apart
+shares = {axes: batch_share(make_mesh(MeshConfig(data=axes[0], fsdp=axes[1], tensor=axes[2]))) for axes in
+          ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4), (1, 1, 8))}
+assert set(shares.values()) == {(me, 2), (0, 1)} and shares[1, 1, 8] == (0, 1) and shares[2, 2, 2] == (me, 2), shares
+"""
+
+
+def test_processes_agree_and_say_who_differs(tmp_path):
+    program = tmp_path / "agreeing.py"
+    program.write_text(textwrap.dedent(AGREEING))
+    finish(launch([str(program), str(tmp_path)], processes=2))
+
+
+def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
+    from t5x_tasks.errors import UserError
+    from train import distributed
+
+    monkeypatch.setenv("JAX_PROCESS_ID", "1")
+    with pytest.raises(UserError, match=r"JAX_PROCESS_ID without JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES"):
+        distributed.initialize()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "n1"}, None),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, {"local_device_ids": []}),
+        ({"SLURM_NTASKS": "16", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, {}),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, {}),
+    ],
+)  # fmt: skip
+def test_a_launcher_of_several_processes_is_recognised(environment, expected):
+    from train import distributed
+
+    assert distributed._from_cluster(environment) == expected
