@@ -1,28 +1,21 @@
-"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; `python -m eval score ...` scores anybody's output;
-`python -m eval suggest CARD --weights W` ranks wordings of a task."""
+"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; its commands `score`, `compare`, `predict` and `suggest`
+are for output that is there already, several systems side by side, one's own rows, and other wordings of a task."""
 
 import argparse
+import importlib
 
 from t5x_tasks.errors import run_cli
 
+COMMANDS = ("score", "compare", "predict", "suggest")
+
 
 def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["score"]:
-        from eval import score
-
-        return score.main(arguments[1:])
-    if arguments[:1] == ["compare"]:
-        from eval import compare
-
-        return compare.main(arguments[1:])
-    if arguments[:1] == ["suggest"]:
-        from eval import suggest
-
-        return suggest.main(arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        return importlib.import_module(f"eval.{arguments[0]}").main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m eval",
-        description="Decodes a split with checkpoints of a run, or with bare weights, and scores the output. `python -m eval "
-        "score --help` is for predictions that you have already, `python -m eval suggest --help` for other wordings of a task.",
+        description="Decodes a split with checkpoints of a run, or with bare weights, and scores the output. Other commands, "
+        f"each with its own --help: {', '.join(COMMANDS)}.",
         epilog="Overrides are dotted: eval.split=test eval.limit=20 eval.steps=[0,latest,best] eval.decode.beams=1 "
         "eval.decode.type=greedy "
         "eval.probe.limit=0 data.root=/data. All keys: train/config.py. Writes RUN_DIR/eval/<step>/metrics.json and "
@@ -32,6 +25,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved configuration and the plan, then stop"
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="go on with each checkpoint that the run saves, until its last"
     )
     options = parser.parse_args(arguments)
 
@@ -44,9 +40,10 @@ def main(arguments: list[str]) -> int:
         print(configuration.dump(config))
         print(plan.describe())
         return 0
-    from eval.run import evaluate  # JAX is imported here: after --help, and after what is wrong with the configuration
+    # JAX is imported here: after --help, and after what is wrong with the configuration.
+    from eval.run import evaluate, follow
 
-    return evaluate(plan)
+    return follow(plan) if options.follow else evaluate(plan)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ Imports no JAX and no TensorFlow.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.card import Card, Phrasing, Template
 from t5x_tasks.catalog import Catalog, load_catalog
+from t5x_tasks.commands.new_card import source_of
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
 from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
@@ -194,6 +197,37 @@ def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequ
         tasks += have if name in catalog.mixtures else members
         catalog.resolve(name)
     return list(dict.fromkeys(tasks))
+
+
+def own_questions(task: str, path: Path, *, cards: Sequence[str], vocabulary: Vocabulary) -> Questions:
+    """Reads a file of the user's whose columns are those of a task's inputs; there are no answers in it.
+
+    Args:
+      task: a data set, which stands for its first wording without exemplars, or one of its phrasings: dialogsum.t03.
+      path: JSON Lines, CSV, TSV or Parquet, by its name.
+
+    Raises:
+      UserError: no such task, it needs exemplars or mixes data sets, or a row lacks what the wording asks for.
+    """
+    pairs = load_catalog(cards).resolve(task)
+    card, _ = _single_card(task, pairs)
+    phrasing = next((phrasing for _, phrasing in pairs if not phrasing.shots), None)
+    if phrasing is None:
+        raise UserError(f"{task}: shows exemplars, which rows without answers have not; take a zero-shot wording")
+    # The same card, asking for no more than this wording reads.
+    template = Template(id=phrasing.template, inputs=phrasing.inputs, targets="-")
+    keep = ("name", "fields", "options", "category")
+    source: Any = source_of({"train": path}, path.parent)
+    asking = Card(
+        **{key: getattr(card, key) for key in keep}, source=source, templates=(template,), path=path.with_name("-")
+    )
+    worded = next(p for p in asking.phrasings if p.style == phrasing.style)
+    examples, texts = [], []
+    for row in read_rows(asking, "train"):
+        texts.append(render(asking, worded, row).inputs)
+        examples.append(_example(card, phrasing, row, texts[-1], []))
+    tokens = [np.append(ids, vocabulary.eos_id).astype(np.int32) for ids in vocabulary.encode_batch(texts)]
+    return Questions(f"{card.name}.{phrasing.id}", "", card, (), examples, tokens, _count_unknown(tokens, vocabulary))
 
 
 def _plain_questions(entry: Prepared, metrics: tuple[str, ...], vocabulary: Vocabulary, limit: int | None) -> Questions:

@@ -75,10 +75,11 @@ def make_plan(config: Config, run_dir: Path) -> Plan:
     catalog = load_catalog(config.data.cards)
     tasks = task_names(config.eval.tasks or (config.data.mixture,), config.eval.split, catalog, config.data.modules)
     output = Path(config.eval.output) if config.eval.output else run_dir / "eval"
-    return Plan(config, run_dir, _steps(config.eval.steps, run_dir), tasks, output)
+    return Plan(config, run_dir, find_steps(config.eval.steps, run_dir), tasks, output)
 
 
-def _steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
+def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
+    """The checkpoints that are meant, ascending; 0 is the model before training. UserError: there is no such one."""
     if set(wanted) == {0}:
         return [0]
     from train import distributed

@@ -96,7 +96,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             say(f"{run_dir}: is trained to step {step} of {total_steps} already")
             return 0
         provenance.write(config, run_dir, mesh)
-        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen))
+        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen), total_steps=total_steps)
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)

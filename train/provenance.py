@@ -66,15 +66,24 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh) -> None:
     temporary.replace(run_dir / "config.yaml")
 
 
-def metadata(config: Config, data: dict[str, str], frozen: dict[str, str]) -> dict[str, Any]:
+def metadata(
+    config: Config, data: dict[str, str], frozen: dict[str, str], *, total_steps: int | None = None
+) -> dict[str, Any]:
     """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
 
     Args:
       data: fingerprint of each task that is trained on; a position in the stream means nothing in other data.
       frozen: fingerprint of each parameter that is not trained, so not in the checkpoint; it means nothing on another base.
+      total_steps: that the run will have, so that a reader knows the last checkpoint from the others.
     """
     values = config.model_dump(mode="json", exclude={"environment", "run_dir"})
-    return {"config": values, "base": config.model.weights, "data": data, "frozen": frozen}
+    return {
+        "config": values,
+        "base": config.model.weights,
+        "data": data,
+        "frozen": frozen,
+        "total_steps": total_steps,
+    }
 
 
 def check_data(run_dir: Path, stored: dict[str, Any], data: dict[str, str]) -> None:

@@ -61,7 +61,7 @@ def new_card(
     train = files["train"]
     output = output or train.parent / f"{name}.yaml"
     _check_name(name, output)
-    source = _open(files, output.parent)
+    source = source_of(files, output.parent)
     columns, rows = look_at(read_file(train, source))
     if not rows:
         raise UserError(f"{train}: no rows")
@@ -117,7 +117,7 @@ def _check_name(name: str, output: Path) -> None:
         raise UserError(f"{output}: exists already and is never overwritten; edit it, or give another --output")
 
 
-def _open(files: dict[str, Path], folder: Path) -> FileSource:
+def source_of(files: dict[str, Path], folder: Path) -> FileSource:
     """Makes the source of the card, with files relative to its folder; finds out the delimiter of a CSV."""
     kinds = {split: _kind(path) for split, path in files.items()}
     for split, kind in kinds.items():

@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
 import pytest
 import yaml
 
+from eval.__main__ import main
 from eval.decode import Decoder
 from eval.plan import load_config, make_plan
-from eval.run import evaluate
+from eval.run import evaluate, follow
 from eval.summary import summarize
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
@@ -46,7 +48,7 @@ def run_dir(make_card, tmp_path, vocabulary_path) -> Path:
     return tmp_path / "run"
 
 
-def save_checkpoint(run_dir: Path, step: int, seed: int) -> None:
+def save_checkpoint(run_dir: Path, step: int, seed: int, total_steps: int | None = None) -> None:
     config, _ = load_config(str(run_dir), [])
     vocabulary_size = Vocabulary.load(config.model.vocabulary).size
     model = Model.on(
@@ -56,7 +58,9 @@ def save_checkpoint(run_dir: Path, step: int, seed: int) -> None:
     params["head"] = jax.random.normal(jax.random.key(seed), params["head"].shape)  # says something, and something else
     params = jax.device_put(params, model.shardings)
     with Checkpoints(run_dir / "checkpoints", keep_latest=5) as checkpoints:
-        checkpoints.save(step, {"params": params, "step": jax.numpy.int32(step)}, position={}, metadata={})
+        checkpoints.save(
+            step, {"params": params, "step": jax.numpy.int32(step)}, position={}, metadata={"total_steps": total_steps}
+        )
 
 
 def run(run_dir: Path, *overrides: str) -> int:
@@ -255,3 +259,60 @@ def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
     config, folder = load_config(str(run_dir), ["eval.tasks=[tinny.*]"])
     with pytest.raises(UserError, match=r"no data set tinny, did you mean tiny\?"):
         make_plan(config, folder)
+
+
+def answers_in(path: Path) -> list[str]:
+    return [json.loads(line)["prediction"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_order(run_dir, tmp_path):
+    save_checkpoint(run_dir, 3, seed=3)
+    config, folder = load_config(str(run_dir), ["eval.tasks=[tiny.t01]", "eval.steps=[3]"])
+    evaluate(make_plan(config, folder))
+    expected = answers_in(run_dir / "eval" / "3" / "tiny.t01" / "predictions.jsonl")
+    rows = ["dialogue,who", *(f'"Ann: Is it {i}?\nBob: Yes, it is {i}.",me' for i in range(6))]
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
+    output = tmp_path / "answers.jsonl"
+    asked = [
+        "predict",
+        str(run_dir),
+        "--input",
+        str(tmp_path / "mine.csv"),
+        "--output",
+        str(output),
+        "--task",
+        "tiny.t01",
+    ]
+    assert main(asked) == 0
+    assert answers_in(output) == expected
+    assert len(set(expected)) > 1
+    assert not list(tmp_path.glob("*.partial"))
+    with pytest.raises(UserError, match="is there already"):
+        main(asked)
+
+
+def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
+    save_checkpoint(run_dir, 3, seed=3)
+    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"text": "Bob: No."}])
+    with pytest.raises(UserError, match=r"mine\.jsonl:2.*dialogue"):
+        main(
+            ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+        )
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_following_a_run_evaluates_each_checkpoint_once_and_ends_with_its_last(run_dir, monkeypatch):
+    save_checkpoint(run_dir, 2, seed=2, total_steps=4)
+    config, folder = load_config(str(run_dir), [])
+    later = threading.Timer(1.0, save_checkpoint, (run_dir, 4, 4, 4))
+    later.start()
+    assert follow(make_plan(config, folder), every_s=0.1) == 0
+    later.join()
+    for step in ("0", "2", "4"):
+        assert json.loads((run_dir / "eval" / step / "metrics.json").read_text())["tasks"].keys() == {"tiny"}
+
+    def decode(*_: object, **__: object) -> None:
+        raise AssertionError("was evaluated before")
+
+    monkeypatch.setattr(Decoder, "stream", decode)
+    assert follow(make_plan(config, folder), every_s=0.1) == 0

@@ -1,0 +1,156 @@
+"""A model that answers: opened once, with the weights of one checkpoint after the other."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from eval.answers import Answer, AnswerFile, answer, inputs_digest
+from eval.cached import EOS
+from eval.decode import Decoder
+from eval.examples import Questions
+from eval.plan import Plan
+from eval.restrictions import forbidden_sequences
+from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
+from train import distributed, sharding, state
+from train.checkpoints import Checkpoints
+from train.log import duration, say
+from train.model import Params
+from train.runs import checkpoint_params
+
+_REPORT_EVERY_S = 10
+
+
+class Weights(NamedTuple):
+    """Parameters on the mesh, and what tells them from others: JSON."""
+
+    params: Params
+    identity: list[Any]
+
+
+class Answerer:
+    """The model of a plan on its mesh, with a decoder.
+
+    Raises:
+      UserError: vocabulary, mesh, model and decoding do not fit together.
+    """
+
+    def __init__(self, plan: Plan):
+        self.mesh = sharding.make_mesh(plan.config.mesh)
+        self.vocabulary = Vocabulary.load(plan.config.model.vocabulary)
+        self.config = config = state.resolve_method(plan.config, self.vocabulary)
+        self.plan = plan
+        model_config = state.model_config(config, self.vocabulary.size)
+        sharding.check_model_fits(self.mesh, model_config)
+        self.model = state.Model.on(self.mesh, model_config, config.method)
+        self.decoder = Decoder(
+            self.model.graphdef, config.eval.decode, mesh=self.mesh, batch_size=config.eval.batch_size,
+            forbidden=forbidden_sequences(config.eval.decode, self.vocabulary),
+        )  # fmt: skip
+
+    def prompted(self, questions: Questions) -> Questions:
+        """The questions as this model is asked them: behind its soft prompt, if it has one."""
+        return questions.prompted(self.config.method.prompt(questions.card.name if questions.card else questions.task))
+
+    def input_limit(self, questions: Questions) -> int:
+        """Tokens that inputs are cut to."""
+        lengths = self.config.data.lengths
+        if lengths == "auto":  # no run has resolved it: nothing is cut
+            return max(map(len, questions.tokens), default=1)
+        return lengths.inputs
+
+    def inputs(self, questions: Questions) -> list[np.ndarray]:
+        """Token ids of each example; what is cut keeps its end of sequence, as in training."""
+        limit = self.input_limit(questions)
+        return [ids if len(ids) <= limit else np.append(ids[: limit - 1], EOS) for ids in questions.tokens]
+
+    def load(self, step: int) -> Weights:
+        """Loads the weights of a step; its checkpoint is held against pruning while it is read.
+
+        Raises:
+          UserError: no such weights, they do not fit, or the checkpoint cannot be read.
+        """
+        # The first's: where hosts have the base in folders of their own, its files' times differ.
+        identity = distributed.from_first("weights", lambda: self._identity(step))
+        with jax.set_mesh(self.mesh):
+            if step == 0:
+                return Weights(state.load_params(self.config, self.model), identity)
+            with self._checkpoints() as checkpoints, checkpoints.hold(step):
+                try:
+                    return Weights(checkpoint_params(self.config, self.model, checkpoints, step), identity)
+                except (OSError, ValueError, KeyError) as error:
+                    why = f"{type(error).__name__}: {error!s:.200}"
+                    raise UserError(
+                        f"{self.plan.weights(step)}: the checkpoint cannot be read, is it whole? ({why})"
+                    ) from error
+
+    def answer(
+        self, questions: Questions, inputs: list[np.ndarray], weights: Weights, *, path: Path, label: str
+    ) -> list[Answer]:
+        """Answers, batch by batch into the file at `path`; what stands there already is not decoded again."""
+        ids = [example.id for example in questions.examples]
+        fingerprint = {**self._fingerprint(weights), "inputs": inputs_digest(inputs, ids)}
+        file = AnswerFile(path, fingerprint, writes=distributed.is_first())
+        distributed.check_equal(
+            "answers that are there already (all hosts must share the folder)", sorted(file.answers)
+        )
+        if file.answers:
+            say(f"{label}: {len(file.answers)} of {len(inputs)} were decoded before")
+        answers = answer(
+            self.decoder, weights.params, inputs, ids, vocabulary=self.vocabulary, file=file,
+            report=reporter(label, len(inputs), done=len(file.answers)),
+        )  # fmt: skip
+        if endless := sum(not a.ended for a in answers):
+            limit = self.config.eval.decode.max_tokens
+            say(f"{label}: {endless} of {len(answers)} predictions did not end within {limit} tokens")
+        return answers
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.plan.run_dir / "checkpoints", read_only=True)
+
+    def _identity(self, step: int) -> list[Any]:
+        """UserError: there is no such checkpoint (any more)."""
+        folder = Path(self.config.model.weights).expanduser()  # an adapter's checkpoint is nothing without its base
+        files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+        stats = [(file.name, file.stat()) for file in files]
+        base = [self.plan.weights(0), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
+        if not step:
+            return base
+        with self._checkpoints() as checkpoints:
+            return [*base, step, checkpoints.saved_at(step)]
+
+    def _fingerprint(self, weights: Weights) -> dict[str, Any]:
+        """All that answers to given inputs hang on, to the bit."""
+        return {
+            "weights": weights.identity,
+            "method": self.config.method.model_dump(mode="json"),
+            "decode": self.config.eval.decode.model_dump(mode="json"),
+            "batch_size": self.config.eval.batch_size,
+            "compute_dtype": self.model.config.compute_dtype.name,
+            "mesh": dict(self.mesh.shape),
+            "device": self.mesh.devices.flat[0].device_kind,
+            "jax": jax.__version__,
+            "vocabulary": self.vocabulary.sha256,
+        }
+
+
+def reporter(label: str, total: int, *, done: int = 0) -> Callable[[int], None]:
+    """A line every ten seconds or so, and one at the end; `done` of the total were there before."""
+    start = last = time.perf_counter()
+    before = done
+
+    def report(done: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if done < total and now - last < _REPORT_EVERY_S:
+            return
+        last = now
+        rate = (done - before) / (now - start)
+        left = f", {duration((total - done) / rate)} left" if done < total else ""
+        say(f"{label}: {done}/{total} decoded, {rate:.1f} examples/s{left}")
+
+    return report

@@ -1,0 +1,97 @@
+"""`python -m eval predict`: what a model says to rows of one's own, in their order."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t5x_tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from eval.plan import Plan
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval predict",
+        description="Answers the rows of a file, for example summarises dialogues, and writes a line "
+        '{"id": ..., "prediction": ...} for each, in their order. Cut off and started again it goes on where it was.',
+        epilog="Example: python -m eval predict runs/support --input today.csv --output summaries.jsonl",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a run directory")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
+    parser.add_argument(
+        "--input",
+        required=True,
+        type=Path,
+        help="JSON Lines, CSV, TSV or Parquet with the columns that the task's card names",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="the file to write; must not be there yet")
+    parser.add_argument(
+        "--task", help="a data set, or one of its wordings as dialogsum.t03 (default: what the run was trained on)"
+    )
+    parser.add_argument(
+        "--step",
+        default="latest",
+        help="latest, best, a number, or 0: the model before training (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.output.exists():
+        raise UserError(f"--output: {options.output} is there already; choose another, or take it away")
+    if options.output.resolve() == options.input.resolve():
+        raise UserError(f"--output: {options.output} is the input")
+
+    from eval.plan import Plan, find_steps, load_config
+
+    config, run_dir = load_config(options.config, options.overrides)
+    step = int(options.step) if options.step.isdecimal() else options.step
+    if step not in ("latest", "best") and not isinstance(step, int):
+        raise UserError(f"--step: {step}: must be latest, best or the number of a step")
+    (step,) = find_steps((step,), run_dir)
+    return predict(
+        Plan(config, run_dir, [step], [options.task or config.data.mixture], options.output.parent),
+        options.input,
+        options.output,
+    )
+
+
+def predict(plan: "Plan", path: Path, output: Path) -> int:
+    """Answers the rows of a file with the plan's only step; returns the exit code."""
+    import jax
+
+    from eval.answerer import Answerer
+    from eval.examples import own_questions
+    from eval.files import write_jsonl
+    from eval.run import all_samples
+    from t5x_tasks.vocabulary import Vocabulary
+    from train import distributed, runtime
+    from train.log import say
+    from train.watchdog import watching
+
+    config, (task,), (step,) = plan.config, plan.tasks, plan.steps
+    vocabulary = Vocabulary.load(config.model.vocabulary)
+    own = own_questions(task, path, cards=config.data.cards, vocabulary=vocabulary)
+    runtime.set_up(config.data.cache_folder())
+    with watching():
+        answerer = Answerer(plan)
+        questions = answerer.prompted(own)
+        inputs = answerer.inputs(questions)
+        cut = sum(len(whole) > len(ids) for whole, ids in zip(questions.tokens, inputs, strict=True))
+        if cut:
+            say(
+                f"{path}: {cut} of {len(inputs)} inputs are cut to data.lengths.inputs={answerer.input_limit(questions)}"
+            )
+        weights = answerer.load(step)
+        partial = output.with_name(output.name + ".partial")
+        with jax.set_mesh(answerer.mesh):
+            answers = answerer.answer(questions, inputs, weights, path=partial, label=str(path))
+        texts, samples = questions.plain([a.texts[0] for a in answers]), all_samples(questions, answers)
+        rows: list[dict[str, Any]] = [
+            {"id": e.id, "prediction": text} for e, text in zip(questions.examples, texts, strict=True)
+        ]
+        for row, several in zip(rows, samples, strict=False):
+            row["samples"] = several
+        if distributed.is_first():
+            write_jsonl(output, rows)
+            partial.unlink()
+            print(f"{output}: {len(rows)} rows answered as {questions.task} by {plan.weights(step)}")
+    return 0
