@@ -4,6 +4,7 @@
         shard-00000-of-0000N.array_record   records in order: input tokens, target tokens and, in text splits, a JSON
         lengths.npy                         [n, 2] int32: tokens of inputs and of targets, end-of-sequence included
         keys.npy                            [n] uint64: `example_key` of every example's id
+        ids.txt                             a line each: the id as JSON, for people; not in splits of older versions
         manifest.json                       what the writer says of itself, dtype, shards with their sizes, counts
 
 A folder appears by one atomic rename, so one that is there is whole, whatever kills its writer. Writers of one task
@@ -13,6 +14,7 @@ Knows nothing about cards, and imports neither JAX nor TensorFlow.
 
 import contextlib
 import errno
+import io
 import itertools
 import json
 import os
@@ -165,6 +167,7 @@ class CachedSplit:
         self.shard_sizes: list[int] = [shard["records"] for shard in manifest["shards"]]
         self._shard_starts = np.cumsum([0, *self.shard_sizes])
         self._readers: list[Any] = [None] * len(manifest["shards"])
+        self._ids: list[str] | None = None
 
     @classmethod
     def open(cls, folder: Path | str) -> "CachedSplit":
@@ -216,6 +219,15 @@ class CachedSplit:
         if not np.all(stored >= sizes if self.has_text else stored == sizes):
             raise damaged(self.folder, "records do not fit lengths.npy")
         return found
+
+    def id(self, index: int) -> str:
+        """Returns an example's id; where the split has none stored, its key."""
+        if self._ids is None:
+            path = self.folder / "ids.txt"
+            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+            fits = len(lines) == len(self)
+            self._ids = list(map(json.loads, lines)) if fits else [f"key {key:016x}" for key in self.keys.tolist()]
+        return self._ids[index]
 
     def tokens(self, indices: Sequence[int] | np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns (inputs, targets) of each index: 1-D, `self.dtype`, whole, end-of-sequence included, read-only."""
@@ -325,6 +337,7 @@ def _write_files(
     writer = _ShardWriter(folder, shard_bytes)
     all_lengths: list[np.ndarray] = [np.empty((0, 2), np.int32)]
     keys: list[int] = []
+    ids = io.StringIO()
     unknown = np.zeros(2, np.int64)
     iterator = iter(examples)
     while chunk := list(itertools.islice(iterator, _CHUNK)):
@@ -332,6 +345,7 @@ def _write_files(
         for record in encoded.records:
             writer.write(record)
         keys += [example_key(example.id) for example in chunk]
+        ids.writelines(json.dumps(example.id) + "\n" for example in chunk)
         all_lengths.append(encoded.lengths)
         unknown += encoded.unknown
     lengths = np.concatenate(all_lengths).astype(np.int32)
@@ -344,6 +358,8 @@ def _write_files(
     for name, array in (("lengths.npy", lengths), ("keys.npy", np.array(keys, np.uint64))):
         np.save(folder / name, array, allow_pickle=False)
         _fsync(folder / name)
+    (folder / "ids.txt").write_text(ids.getvalue(), encoding="utf-8")
+    _fsync(folder / "ids.txt")
     return _Written(writer.finish(), counts)
 
 

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class Failure(Exception):
+    """What failed by itself and is understood, so that one line says more than a traceback: commands exit with code 1."""
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
@@ -20,13 +24,17 @@ def suggest(word: str, choices: Iterable[str]) -> str:
 
 
 def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 (with traceback) our own."""
+    """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback."""
     try:
         code = main(sys.argv[1:]) or 0
     except UserError as error:
         sys.stdout.flush()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
+    except Failure as error:
+        sys.stdout.flush()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

@@ -101,6 +101,18 @@ class AdamWConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
+class SkipConfig(Section):
+    """Steps whose loss or gradients are no numbers, or whose loss spikes, are not applied; see train/guard.py."""
+
+    spike: float | None = Field(
+        default=10.0,
+        gt=0,
+        description="standard deviations above the running mean (one counts at least a tenth of the mean, and 0.1); null: never",
+    )
+    max_in_a_row: PositiveInt = Field(default=5, description="so many in a row end the run")
+    max_in_all: PositiveInt = Field(default=50, description="so many of a whole run end it")
+
+
 class TrainConfig(Section):
     steps: PositiveInt | None = Field(default=None, description="optimizer updates; or say `epochs`")
     epochs: PositiveInt | None = Field(
@@ -118,6 +130,7 @@ class TrainConfig(Section):
     clip_norm: float | None = Field(
         default=1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
     )
+    skip: SkipConfig = SkipConfig()
     stuck_after_s: float = Field(
         default=1800,
         gt=0,
@@ -303,7 +316,8 @@ def dump(config: Config) -> str:
 
 # What may differ when a run goes on: where and how long it runs. A schedule that ends with the run follows its new length.
 FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "mesh", "checkpoint", "environment",
-                  "data.root", "data.cache", "model.remat", "train.stuck_after_s")  # fmt: skip
+                  "data.root", "data.cache", "model.remat", "train.stuck_after_s",
+                  "train.skip.max_in_a_row", "train.skip.max_in_all")  # fmt: skip
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:

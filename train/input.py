@@ -8,6 +8,7 @@
 read ahead and cut into batches.
 """
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
@@ -90,6 +91,15 @@ class Batches(grain.IterDataset[Batch]):
     def __iter__(self) -> grain.DatasetIterator[Batch]:
         return ThreadPrefetchIterDataset(_Unprefetched(self), prefetch_buffer_size=self._prefetch).__iter__()
 
+    def inspect(self, position: dict[str, Any]) -> tuple[Batch, list[tuple[str, str]]]:
+        """Returns the whole global batch at a position, all hosts' rows, and (task, id) of each of its examples."""
+        whole = slice(0, self.batch_size)
+        with contextlib.closing(_BatchIterator(self.stream, self.batch_size, whole)) as iterator:
+            iterator.set_state(position)
+            pieces = iterator.take()
+        batch = make_batch(pieces, self.row_lengths, whole)
+        return batch, [name for loaded, rows in pieces for name in self.stream.names(loaded.block, rows)]
+
     def num_batches(self, epochs: int) -> int:
         """Returns the batches of `epochs` epochs, exactly; packing them all takes 0.05 s for every 12,000 examples."""
         blocks = range(epochs * self.stream.blocks_per_epoch)
@@ -134,6 +144,16 @@ class _BatchIterator(grain.DatasetIterator[Batch]):
 
     def __next__(self) -> Batch:
         self._assert_not_closed()
+        batch = make_batch(self.take(), self._stream.row_lengths, self._host_rows)
+        # Only now, so that the first batch after a resume does not share the processor with the next block.
+        if not self._at_end():
+            self._loaded(self._block)
+        if self._stream.num_blocks is None or self._block + 1 < self._stream.num_blocks:
+            self._loaded(self._block + 1)
+        return batch
+
+    def take(self) -> list[tuple[LoadedBlock, np.ndarray]]:
+        """Returns what the next batch is made of, (block, rows of its plan) one or more, and goes on behind it."""
         pieces: list[tuple[LoadedBlock, np.ndarray]] = []
         missing = self._batch_size
         while missing and not self._at_end():
@@ -149,13 +169,7 @@ class _BatchIterator(grain.DatasetIterator[Batch]):
                 self._block, self._row, self._at = self._block + 1, 0, next_at
         if not pieces:
             raise StopIteration
-        batch = make_batch(pieces, self._stream.row_lengths, self._host_rows)
-        # Only now, so that the first batch after a resume does not share the processor with the next block.
-        if not self._at_end():
-            self._loaded(self._block)
-        if self._stream.num_blocks is None or self._block + 1 < self._stream.num_blocks:
-            self._loaded(self._block + 1)
-        return batch
+        return pieces
 
     def close(self) -> None:
         super().close()

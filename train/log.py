@@ -20,7 +20,7 @@ class MetricsLog:
 
     def __init__(self, run_dir: Path, *, step: int, tensorboard: bool):
         self._path = run_dir / "metrics.jsonl"
-        _keep_until(self._path, step)
+        keep_until(self._path, step)
         self._file = self._path.open("ab", buffering=0)
         self._board: Any = None
         if tensorboard:
@@ -57,7 +57,8 @@ class MetricsLog:
             self._board.close()
 
 
-def _keep_until(path: Path, step: int) -> None:
+def keep_until(path: Path, step: int) -> None:
+    """Drops the lines of a JSON lines file that are of later steps or no JSON, atomically."""
     if not path.exists():
         return
     kept = []

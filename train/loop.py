@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import data, distributed, provenance, runs, runtime, sharding, state
@@ -24,6 +25,7 @@ from train.flops import peak_flops, train_flops
 from train.lock import locked
 from train.log import MetricsLog, Progress, duration, say
 from train.optimizer import make_optimizer, make_schedule
+from train.skipped import SkippedSteps
 from train.step import make_train_step, make_validation_step
 from train.watchdog import Watchdog, watching
 
@@ -113,15 +115,18 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         if distributed.is_first():
             log = stack.enter_context(MetricsLog(run_dir, step=step, tensorboard=config.logging.tensorboard))
             progress = stack.enter_context(Progress(step=step, total=total_steps))
+        skipped = SkippedSteps(run_dir, inputs.batches, config.train.skip, step=step)
         stop = stack.enter_context(distributed.stop_signals())
         window = _Window(model_config, peak)
         watchdog.progress()
         while step < total_steps:
             with window.waiting():
+                position = batches.get_state()
                 batch = next(batches)
                 arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
             current, metrics = update(current, frozen, arrays)
             step += 1
+            skipped.add(step, position, metrics)
             window.add(batch.stats)
             watchdog.progress(step)
             if progress:
@@ -134,6 +139,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
+                skipped.report(saved=checkpoints.latest_step())
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
                 if saving and validation:
                     row |= _validate(validate, current["params"], frozen, validation, mesh)
@@ -165,13 +171,12 @@ def _train(config: Config, watchdog: Watchdog) -> int:
 
 
 def _check_finite(row: dict[str, Any], saved: int | None) -> None:
-    """Stops before weights that are not numbers are saved over good ones."""
-    for name in ("loss", "grad_norm", "validation_loss"):
-        if not math.isfinite(row.get(name, 0.0)):
-            raise FloatingPointError(
-                f"step {row['step']}: {name} is {row[name]}; the last checkpoint is that of step {saved}. "
-                "Try a lower learning rate or model.compute_dtype=float32"
-            )
+    """Stops before weights that are not numbers are saved over good ones. Losses of training are train/guard.py's."""
+    if not math.isfinite(row.get("validation_loss", 0.0)):
+        raise Failure(
+            f"step {row['step']}: validation_loss is {row['validation_loss']}; the last checkpoint is that of step {saved}. "
+            "Try a lower learning rate or model.compute_dtype=float32"
+        )
 
 
 def _validate(

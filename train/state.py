@@ -16,6 +16,7 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
 from train.config import FLAN_VOCAB_SIZE, Config
+from train.guard import first_guard
 from train.methods import Full, Method
 from train.methods.base import split
 from train.model import Params, T5Config, abstract_model, extend_params, init_params
@@ -142,6 +143,9 @@ def state_shapes(model: Model, optimizer: optax.GradientTransformation) -> State
         "params": params,
         "opt_state": _placed(opt_state, opt_shardings),
         "rng": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=scalar),
+        "guard": jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=scalar), jax.eval_shape(first_guard)
+        ),
     }
 
 
@@ -153,8 +157,9 @@ def first_state(params: Params, optimizer: optax.GradientTransformation, seed: i
             "step": jnp.int32(0),
             "opt_state": optimizer.init(params),
             "rng": jax.random.key_data(jax.random.key(seed, impl="threefry2x32")),
+            "guard": first_guard(),
         },
-        out_shardings={name: shardings[name] for name in ("step", "opt_state", "rng")},
+        out_shardings={name: shardings[name] for name in ("step", "opt_state", "rng", "guard")},
     )(params)
     return {**rest, "params": params}
 

@@ -9,11 +9,14 @@ import optax
 from flax import nnx
 
 from train.config import TrainConfig
+from train.guard import judge
 from train.loss import Sums, head_loss_sums
 from train.methods.base import join
 
 Batch = dict[str, jax.Array]
-State = dict[str, Any]  # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]
+State = dict[
+    str, Any
+]  # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/guard.py
 
 
 def make_train_step(
@@ -29,6 +32,8 @@ def make_train_step(
 
     A batch's arrays are `[parts, rows, length]`. Each part's gradients are of the *sum* of its tokens' losses over the
     tokens of the whole batch, so their sum is the gradient of the mean over all tokens, however unevenly the parts are filled.
+
+    A step that train/guard.py rejects changes nothing but `step` and `guard`: as if its batch had not been there.
     """
 
     def objective(params: Any, frozen: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
@@ -67,17 +72,24 @@ def make_train_step(
             scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(grad_norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale, grads)
         updates, opt_state = optimizer.update(grads, state["opt_state"], params)
+        loss = sums["loss"] / tokens
+        good, guard = judge(state["guard"], loss, grad_norm, config.skip)
+        new = {"params": optax.apply_updates(params, updates), "opt_state": opt_state}
+        old = {name: state[name] for name in new}
         new_state = {
             "step": state["step"] + 1,
-            "params": optax.apply_updates(params, updates),
-            "opt_state": opt_state,
+            **jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old),
             "rng": state["rng"],
+            "guard": guard,
         }
         metrics = {
-            "loss": sums["loss"] / tokens,
+            "loss": loss,
             "accuracy": sums["correct"] / tokens,
-            "learning_rate": jnp.asarray(schedule(state["step"]), jnp.float32),
+            # The optimizer counts the updates that it made.
+            "learning_rate": jnp.asarray(schedule(state["step"] - state["guard"]["skipped"]), jnp.float32),
             "grad_norm": grad_norm,
+            "skipped_steps": guard["skipped"],
+            "skipped_in_a_row": guard["in_a_row"],
         }
         return new_state, metrics
 

@@ -97,6 +97,7 @@ class Stream:
             [split for source in sources for _, split in source.templates],
             [source.prompt for source in sources for _ in source.templates],
         )
+        self._templates = [(source.dataset, *template) for source in sources for template in source.templates]
         self._seed = seed
         self._pack = pack
         # Of each source, [sources].
@@ -120,6 +121,15 @@ class Stream:
         planned = plan(lengths, self.row_lengths, pack=self._pack)
         rows = permute(np.arange(planned.num_rows), planned.num_rows, (self._seed, _ROWS, number))
         return Block(splits, indices, lengths, planned, rows)
+
+    def names(self, block: Block, rows: np.ndarray) -> list[tuple[str, str]]:
+        """Returns (task, id) of the examples in the given rows of a block's plan."""
+        examples = np.concatenate([block.plan.examples[slice(*block.plan.row_starts[row : row + 2])] for row in rows])
+        found = []
+        for number, index in zip(block.splits[examples].tolist(), block.indices[examples].tolist(), strict=True):
+            dataset, template, split = self._templates[number]
+            found.append((f"{dataset}.{template}", split.id(index)))
+        return found
 
     def num_rows(self, number: int) -> int:
         """Returns the rows of block `number`, which takes its plan when packing."""

@@ -141,6 +141,17 @@ def test_padding_rows_change_nothing():
     assert [r["loss"] for r in full] == pytest.approx([r["loss"] for r in padded], rel=1e-6)
 
 
+def test_a_step_whose_loss_is_no_number_leaves_parameters_and_optimizer_as_they_were():
+    batch = packed([random_examples(3)], (40, 24))
+    bad = batch | {"encoder_input_tokens": batch["encoder_input_tokens"] + (1 << 20)}  # rows that the embedding lacks
+    _, before = run_steps(TrainConfig(steps=2), [batch])
+    rows, after = run_steps(TrainConfig(steps=2), [batch, bad])
+    assert np.isnan(rows[1]["loss"])
+    assert (after["step"], after["guard"]["skipped"]) == (2, 1)
+    for name in ("params", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, after[name], before[name])
+
+
 @pytest.mark.parametrize("optimizer", [AdamWConfig(learning_rate=1e-2), AdafactorConfig(learning_rate=5e-2)])
 def test_it_learns_a_batch_by_heart(optimizer):
     batch = packed([random_examples(3), random_examples(3, seed=1)], (40, 24))
