@@ -11,9 +11,13 @@ whose holder was killed expires.
 One rule says what counts: a step exists if, and only if, its commit marker is there. Orbax writes the marker last,
 pruning takes it away first. So neither a kill during a save nor one during a deletion leaves a step that looks whole;
 what such a kill leaves behind is removed when the run starts again.
+
+Behind the commit follow the checksums of its files (train/seal.py). Whoever reads a step has them compared first, so that one
+that was damaged since is an error which names the file, never a wrong weight; a run goes on after the step before.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -32,12 +36,16 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from t5x_tasks.errors import UserError
+from train import distributed, seal
+from train.log import say
+from train.retry import retrying
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
 logging.getLogger("absl").setLevel(logging.WARNING)
 
 PyTree = Any
 MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
+_SMALL = ("",)  # the part of a step that lies in no subfolder
 HOLDS = ".holds"  # a folder: <step>.<host>.<process> is a reader of a step
 HOLD_EXPIRES_S = 3600  # of a hold that nobody took away: no step takes as long to read
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
@@ -57,6 +65,10 @@ class Restored(Info):
     """A checkpoint: `state` has the structure, shapes, dtypes and shardings of the `like` it was restored into."""
 
     state: PyTree
+
+
+class Damaged(UserError):
+    """A checkpoint is not what was written; the message names the file."""
 
 
 class Checkpoints(AbstractContextManager):
@@ -92,11 +104,13 @@ class Checkpoints(AbstractContextManager):
         self._pending: Future[None] | None = None
         self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._infos: dict[int, Info] = {}  # a committed step never changes
+        self._checked: set[tuple[int, tuple[str, ...]]] = set()
         self._save_context = ocp.Context()
         # zstd takes 8% off float32 weights and Adam moments, and more than doubles the time of a save (measured).
         self._save_context.array.saving.use_compression = False
         if not read_only and jax.process_index() == 0:
             self._remove_leftovers()
+            self._seal_the_unsealed()
 
     def steps(self) -> list[int]:
         """Returns the committed steps, ascending, as the folder holds them now."""
@@ -108,15 +122,51 @@ class Checkpoints(AbstractContextManager):
         """Returns the last committed step, or None."""
         return max(self.steps(), default=None)
 
+    def latest_whole(self) -> int | None:
+        """Returns the last committed step whose files are as they were written, or None where there is no step.
+
+        Later ones that are damaged are set aside, as <step>.damaged, with a line that says so. Call it in one process.
+
+        Raises:
+          Damaged: all are; they stay where they are.
+        """
+        damaged: list[tuple[Path, Damaged]] = []
+        for step in reversed(self.steps()):
+            try:
+                self._check(step)
+            except Damaged as error:
+                damaged.append((self._folder / str(step), error))
+                continue
+            for path, error in damaged:
+                aside = path.with_name(f"{path.name}.damaged")
+                if aside.exists():
+                    shutil.rmtree(aside)
+                path.rename(aside)
+                say(f"{error}. Set aside as {aside.name}; goes on with the checkpoint before, of step {step}")
+            return step
+        if damaged:
+            raise Damaged(f"{damaged[0][1]}; and no other checkpoint is whole. To begin again, choose another run_dir")
+        return None
+
     def best_step(self) -> int | None:
         """Returns the committed step with the lowest `best_metric` (of equals, the later), or None."""
         return next(iter(self._ranked(self.steps())), None)
 
     def info(self, step: int) -> Info:
-        """Returns position, metadata and metrics of a step, without reading an array. UserError: there is no such step."""
+        """Returns position, metadata and metrics of a step, without reading an array.
+
+        Raises:
+          UserError: there is no such step.
+          Damaged: its small files are not as they were written.
+        """
         if step not in self._infos:
-            small: Any = ocp.metadata(str(self._existing(step)), "params").custom_metadata
-            self._infos[step] = Info(**small)
+            path = self._existing(step)
+            self._check(step, _SMALL)
+            try:
+                small: Any = ocp.metadata(str(path), "params").custom_metadata
+                self._infos[step] = Info(**small)
+            except Exception as error:  # of many classes
+                raise Damaged(f"{path}: is damaged: its description cannot be read ({error})") from error
         return self._infos[step]
 
     def save(
@@ -132,7 +182,7 @@ class Checkpoints(AbstractContextManager):
 
         After it returns, `state` may be donated to the next step. (On CPU the copy is a view of the buffer; JAX then
         refuses the donation and lets the step write elsewhere, so what is saved stays what it was.) A save still in
-        progress is waited for first, and its error, if it had one, raised here.
+        progress is waited for first. If it failed, a line says so, and this save is one by `save_now`.
 
         Args:
           step: the step just finished. ValueError if it is saved already.
@@ -140,24 +190,77 @@ class Checkpoints(AbstractContextManager):
           position: where the input stream stands; JSON.
           metadata: what a reader must know (configuration, fingerprint of the base weights); JSON.
           metrics: metrics of this step; `best_metric` among them lets it be one of the best.
+
+        Raises:
+          Failure: see `save_now`.
         """
+        info = self._info_to_save(step, position, metadata, metrics)
+        try:
+            self.wait()
+        except Exception as error:
+            if distributed.several():  # the others' saves did not fail, or not in the same way
+                raise
+            say(
+                f"{self._folder}: the last save failed ({' '.join(str(error).split())[:300]}); step {step} is saved now"
+            )
+            self._save_patiently(step, state, info)
+        else:
+            self._start(step, state, info)
+
+    def save_now(
+        self,
+        step: int,
+        state: dict[str, PyTree],
+        *,
+        position: dict[str, Any],
+        metadata: dict[str, Any],
+        metrics: dict[str, float] | None = None,
+    ) -> None:
+        """Saves a step as `save` does, and returns when it is committed. A save that fails is tried again for half a minute.
+
+        Raises:
+          Failure: it failed to the last. (One of several processes raises the error of its first try.)
+        """
+        self.save(step, state, position=position, metadata=metadata, metrics=metrics)
+        try:
+            self.wait()
+        except Exception:
+            if distributed.several():
+                raise
+            self._save_patiently(step, state, self._info_to_save(step, position, metadata, metrics))
+
+    def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info) -> None:
+        path = self._folder / str(step)
+
+        def attempt() -> None:
+            if _committed(path):  # and then pruning failed
+                return self._finish(step, None, info)
+            self._remove_leftovers()
+            self._start(step, state, info)
+            return self.wait()
+
+        retrying(f"{path}: saving", attempt, on=Exception)
+
+    def _info_to_save(self, step: int, position: Any, metadata: Any, metrics: Any) -> Info:
         if self._read_only:
             raise ValueError(f"{self._folder} was opened read-only")
-        self.wait()
+        # A copy, and a TypeError now rather than in the background if something is no JSON.
+        return Info(**json.loads(json.dumps({"position": position, "metadata": metadata, "metrics": metrics or {}})))
+
+    def _start(self, step: int, state: dict[str, PyTree], info: Info) -> None:
         path = self._folder / str(step)
         if _committed(path):
             raise ValueError(f"{path}: step {step} is saved already")
-        # A copy, and a TypeError now rather than in the background if something is no JSON.
-        small = json.loads(json.dumps({"position": position, "metadata": metadata, "metrics": metrics or {}}))
         with self._save_context:
-            response = ocp.save_checkpointables_async(str(path), _items(state), custom_metadata=small)
-        self._pending = self._background.submit(self._finish, step, response, Info(**small))
+            response = ocp.save_checkpointables_async(str(path), _items(state), custom_metadata=vars(info))
+        self._pending = self._background.submit(self._finish, step, response, info)
 
     def restore(self, step: int, like: dict[str, PyTree]) -> Restored:
         """Reads a whole checkpoint, onto whatever mesh `like` describes.
 
         `like` is the tree that was given to `save`, with a jax.ShapeDtypeStruct that has a sharding for each array.
         UserError: there is no such step, or an array is missing, left over, or of another shape or dtype.
+        Damaged: its files are not as they were written.
         """
         return Restored(**vars(self.info(step)), state=self._load(step, like))
 
@@ -214,6 +317,7 @@ class Checkpoints(AbstractContextManager):
     def _load(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
         path = self._existing(step)
         items = _items(like)
+        distributed.from_first("checkpoint is whole", lambda: self._check(step, tuple(items)))
         for item, wanted in items.items():
             saved: Any = ocp.metadata(str(path), item).metadata
             if saved is None:  # Orbax only warns when a file of its own is damaged
@@ -223,10 +327,37 @@ class Checkpoints(AbstractContextManager):
         arrays = {name: array for item in items for name, array in loaded[item].items()}
         return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in _by_name(like)])
 
-    def _finish(self, step: int, response: ocp.AsyncResponse[None], info: Info) -> None:
+    def _check(self, step: int, parts: tuple[str, ...] = ()) -> None:
+        """Compares a step's files, or those of some parts of it, with their checksums, once.
+
+        Raises:
+          Damaged: they are not as they were written.
+          Failure: they cannot be read.
+        """
+        path = self._existing(step)
+        if {(step, parts), (step, ())} & self._checked:
+            return
+        if (path / seal.SEAL).is_file():
+            if found := retrying(f"{path}: reading", lambda: seal.damage(path, parts)):
+                raise Damaged(f"{path}: is damaged: {found}")
+        else:  # a reader of a run that is being trained comes between commit and checksums
+            say(f"{path}: has no checksums (yet), so that damage would not be noticed")
+        self._checked.add((step, parts))
+
+    def _seal_the_unsealed(self) -> None:
+        """Of steps whose saving was killed between the commit and the checksums."""
+        for step in self.steps():
+            path = self._folder / str(step)
+            if not (path / seal.SEAL).is_file():
+                retrying(f"{path}: writing checksums", functools.partial(seal.write, path))
+
+    def _finish(self, step: int, response: ocp.AsyncResponse[None] | None, info: Info) -> None:
         """Background: waits for the commit, then removes the steps that are neither among the latest nor the best."""
-        response.result()
+        if response is not None:
+            response.result()
         self._infos[step] = info
+        if jax.process_index() == 0:
+            seal.write(self._folder / str(step))
         steps = self.steps() if jax.process_index() == 0 else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
         for old in sorted(set(steps) - keep - self._held()):
@@ -253,8 +384,14 @@ class Checkpoints(AbstractContextManager):
         """Steps that have `best_metric`, the best first."""
         if self._best_metric is None:
             return []
-        values = {step: self.info(step).metrics.get(self._best_metric, math.nan) for step in steps}
+        values = {step: self._metrics(step).get(self._best_metric, math.nan) for step in steps}
         return sorted((s for s in steps if not math.isnan(values[s])), key=lambda step: (values[step], -step))
+
+    def _metrics(self, step: int) -> dict[str, float]:
+        try:
+            return self.info(step).metrics
+        except Damaged:  # never the best
+            return {}
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process left: saves without a commit, deletions that were not finished."""

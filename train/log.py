@@ -1,77 +1,9 @@
-"""What a run says: metrics.jsonl (always), TensorBoard, and a progress line on the terminal."""
+"""What a run says to the person who watches: lines, and one of progress. Its figures: train/metrics_log.py."""
 
-import contextlib
-import errno
-import json
 import math
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any, Self
-
-
-class MetricsLog:
-    """RUN_DIR/metrics.jsonl, one JSON object a logged step, and the same scalars for TensorBoard.
-
-    Opening it at step n (a run that goes on) first drops what is later than n, and a last line that a crash left
-    unfinished, so that no step stands there twice. Each line is one write: a reader sees it whole or not at all.
-    """
-
-    def __init__(self, run_dir: Path, *, step: int, tensorboard: bool):
-        self._path = run_dir / "metrics.jsonl"
-        keep_until(self._path, step)
-        self._file = self._path.open("ab", buffering=0)
-        self._board: Any = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1, flush_secs=10)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Writes a row as one line in one call; NaN and infinities, which JSON does not know, become null."""
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        line = (json.dumps(clean, allow_nan=False) + "\n").encode()
-        size = os.fstat(self._file.fileno()).st_size
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-        except OSError:  # a full disk may take a part
-            self._file.truncate(size)
-            raise
-        if self._board is not None:
-            for name, value in row.items():
-                if name != "step" and value is not None:
-                    self._board.add_scalar(name, value, row["step"])
-
-    def sync(self) -> None:
-        """Puts the rows on the disk. Before a checkpoint is: of a step that counts, no row is lost with the power."""
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-
-def keep_until(path: Path, step: int) -> None:
-    """Drops the lines of a JSON lines file that are of later steps or no JSON, atomically."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class Progress:

@@ -23,7 +23,8 @@ from train.config import Config
 from train.fingerprint import fingerprint
 from train.flops import peak_flops, train_flops
 from train.lock import locked
-from train.log import MetricsLog, Progress, duration, say
+from train.log import Progress, duration, say
+from train.metrics_log import MetricsLog
 from train.optimizer import make_optimizer, make_schedule
 from train.skipped import SkippedSteps
 from train.step import make_train_step, make_validation_step
@@ -82,7 +83,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             )
         )
         batches = iter(inputs.batches)
-        step = distributed.from_first("step to go on after", checkpoints.latest_step) or 0
+        step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
         if step:
             metadata = checkpoints.info(step).metadata
             provenance.check_data(run_dir, metadata, inputs.fingerprints)
@@ -151,7 +152,8 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                         log.sync()
                 if saving:
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
-                    checkpoints.save(
+                    save = checkpoints.save_now if last else checkpoints.save
+                    save(
                         step,
                         current,
                         position=batches.get_state(),
@@ -160,10 +162,8 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                     )
                     window.restart()
             if last and step < total_steps:
-                checkpoints.wait()
                 say(f"stopped by {stop.signal.name} at step {step}, which is saved; start again to go on")
                 return 128 + stop.signal
-        checkpoints.wait()
         if progress:
             progress.close()
         say(f"{run_dir}: {total_steps} steps in {duration(time.perf_counter() - start)}; checkpoint {step} is saved")

@@ -5,6 +5,7 @@ line with the examples' tasks and ids, RUN_DIR/skipped/step-N.npz its arrays. To
 checkpoint is saved over good ones.
 """
 
+import functools
 import json
 import math
 import os
@@ -18,7 +19,9 @@ from t5x_tasks.errors import Failure
 from train import distributed
 from train.config import SkipConfig
 from train.input import Batches
-from train.log import keep_until, say
+from train.log import say
+from train.metrics_log import keep_until
+from train.retry import retrying
 
 LOG, DUMPS = "skipped.jsonl", "skipped"
 
@@ -54,7 +57,8 @@ class SkippedSteps:
             if not in_a_row:
                 continue
             if distributed.is_first():
-                self._write(step, position, loss, grad_norm)
+                what = f"{self._run_dir / LOG}: writing"
+                retrying(what, functools.partial(self._write, step, position, loss, grad_norm))
             for count, most, how in (
                 (in_a_row, self._config.max_in_a_row, "in a row"),
                 (skipped, self._config.max_in_all, "in all"),
