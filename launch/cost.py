@@ -8,8 +8,9 @@ import dataclasses
 from typing import Any
 
 from launch.accelerators import Devices
-from train.config import Config
+from train.config import Config, Remat
 
+FORWARD_PASSES: dict[Remat, int] = {"none": 1, "selected": 1, "layer": 2}
 USABLE = 0.9  # of a device's memory: the runtime, the collectives' buffers and fragmentation want the rest
 _MANY_PARTS = 8  # times as many parts of a batch as configured
 
@@ -21,7 +22,7 @@ class Option:
     data: int
     fsdp: int
     tensor: int
-    remat: bool
+    remat: Remat
     parts: int
     rows: int
     params: int
@@ -52,7 +53,7 @@ class Option:
             f"mesh.data={self.data}",
             f"mesh.fsdp={self.fsdp}",
             f"mesh.tensor={self.tensor}",
-            f"model.remat={str(self.remat).lower()}",
+            f"model.remat={self.remat}",
             f"train.grad_accumulation={self.parts}",
         ]
 
@@ -67,14 +68,17 @@ def candidates(config: Config, facts: dict[str, Any], devices: Devices, mfu: flo
     options = []
     parts = config.train.grad_accumulation
     while parts <= config.train.batch_size:
-        for remat in sorted({config.model.remat, True}):
+        for remat in facts["kept"]:
             for mesh in facts["meshes"]:
                 if (option := make_option(config, facts, devices, mfu, mesh, remat, parts)) is not None:
                     options.append(option)
         parts *= 2
     fast = 1.1 * min((o.step_s for o in options if o.total <= USABLE * devices.accelerator.memory), default=0.0)
     many = _MANY_PARTS * config.train.grad_accumulation
-    return sorted(options, key=lambda o: (o.parts > many, max(o.step_s, fast), o.parts, o.remat, o.link_s, o.total))
+    return sorted(
+        options,
+        key=lambda o: (o.parts > many, max(o.step_s, fast), o.parts, FORWARD_PASSES[o.remat], o.link_s, o.total),
+    )
 
 
 def of_different_meshes(options: list[Option]) -> list[Option]:
@@ -86,7 +90,7 @@ def of_different_meshes(options: list[Option]) -> list[Option]:
 
 
 def make_option(
-    config: Config, facts: dict[str, Any], devices: Devices, mfu: float, mesh: dict[str, int], remat: bool, parts: int
+    config: Config, facts: dict[str, Any], devices: Devices, mfu: float, mesh: dict[str, int], remat: Remat, parts: int
 ) -> Option | None:
     data, fsdp, tensor = mesh["data"], mesh["fsdp"], mesh["tensor"]
     if config.train.batch_size % parts or config.train.batch_size // parts % (data * fsdp):
@@ -95,7 +99,7 @@ def make_option(
     gradients = round(mesh["params"] * (1 if parts == 1 else 2))  # the sum, and those of the part under way
     activations = _activations(facts, mesh, rows=rows, remat=remat)
     chip = devices.accelerator
-    work = facts["flops"] / devices.count * (4 / 3 if remat else 1)  # the forward pass once more
+    work = facts["flops"] / devices.count * (2 + FORWARD_PASSES[remat]) / 3  # backward: twice forward
     moved = _moved(facts, mesh, activations, parts=parts, remat=remat)
     return Option(
         data=data, fsdp=fsdp, tensor=tensor, remat=remat, parts=parts, rows=rows,
@@ -118,13 +122,13 @@ def _layer_parameters(facts: dict[str, Any]) -> int:
     return 8 * s["emb_dim"] * s["num_heads"] * s["head_dim"] + 3 * s["emb_dim"] * s["mlp_dim"]
 
 
-def _activations(facts: dict[str, Any], mesh: dict[str, int], *, rows: int, remat: bool) -> int:
+def _activations(facts: dict[str, Any], mesh: dict[str, int], *, rows: int, remat: Remat) -> int:
     """What is kept for the backward pass and, at its peak, what is worked on."""
     sizes, tensor = facts["sizes"], mesh["tensor"]
-    kept = _kept(facts["kept"]["true" if remat else "false"], mesh, rows)
-    if remat and "false" in facts["kept"]:  # one layer's own, computed again
+    kept = _kept(facts["kept"][remat], mesh, rows)
+    if remat != "none" and "none" in facts["kept"]:  # one layer's own, computed again
         layers = sizes["num_encoder_layers"] + sizes["num_decoder_layers"]
-        kept += _kept(facts["kept"]["false"] | {"widest_row": 0, "weights": 0}, mesh, rows) / layers
+        kept += _kept(facts["kept"]["none"] | {"widest_row": 0, "weights": 0}, mesh, rows) / layers
     if mesh["fsdp"] > 1:  # whole again while they are used: a layer, embedding and head, and these two's gradients
         ends = 2 * sizes["vocab_size"] * sizes["emb_dim"]
         kept += (2 * 4 * ends + 2 * _item(facts) * _layer_parameters(facts)) / tensor
@@ -136,15 +140,15 @@ def _kept(terms: dict[str, float], mesh: dict[str, int], rows: int) -> float:
     return rows * row + terms["weights"] / (mesh["fsdp"] * mesh["tensor"])
 
 
-def _moved(facts: dict[str, Any], mesh: dict[str, int], activations: int, *, parts: int, remat: bool) -> float:
+def _moved(facts: dict[str, Any], mesh: dict[str, int], activations: int, *, parts: int, remat: Remat) -> float:
     """Bytes through a device's memory in a step, at least: weights in each pass, activations out and in, the update."""
     weights = facts["parameters"] * _item(facts) / mesh["tensor"]
     update = 2 * (mesh["params"] + mesh["opt_state"]) + 2 * mesh["params"]
-    return parts * ((3 if remat else 2) * weights + 2 * activations) + update
+    return parts * ((1 + FORWARD_PASSES[remat]) * weights + 2 * activations) + update
 
 
 def _sent_s(
-    facts: dict[str, Any], mesh: dict[str, int], devices: Devices, *, rows: int, parts: int, remat: bool
+    facts: dict[str, Any], mesh: dict[str, int], devices: Devices, *, rows: int, parts: int, remat: Remat
 ) -> float:
     """Seconds to send what a step sends, in rings, one after the other, each at the speed of its slowest link."""
     chip, sizes = devices.accelerator, facts["sizes"]
@@ -157,13 +161,13 @@ def _sent_s(
 
     item = _item(facts)
     # Weights are gathered in each pass, gradients summed and dealt out again, in float32.
-    weights = facts["parameters"] * item / tensor * (3 if remat else 2) + 4 * facts["trained"] / tensor
+    weights = facts["parameters"] * item / tensor * (1 + FORWARD_PASSES[remat]) + 4 * facts["trained"] / tensor
     seconds = parts * weights * (fsdp - 1) / fsdp / link(tensor * fsdp)
     seconds += 2 * 4 * facts["trained"] / (fsdp * tensor) * (data - 1) / data / link(tensor * fsdp * data)
     # Two sums a layer of the encoder and three of the decoder, in each pass (Shoeybi et al. 2019, section 3).
     inputs, targets = facts["lengths"]
     sums = 2 * sizes["num_encoder_layers"] * inputs + 3 * sizes["num_decoder_layers"] * targets
-    sent = 2 * sums * rows * sizes["emb_dim"] * item * (3 if remat else 2)
+    sent = 2 * sums * rows * sizes["emb_dim"] * item * (1 + FORWARD_PASSES[remat])
     return seconds + parts * sent * (tensor - 1) / tensor / link(tensor)
 
 

@@ -51,7 +51,9 @@ def render(plan: dict[str, Any]) -> str:
 
 
 def _name(option: dict[str, Any]) -> str:
-    extra = (" remat" if option["remat"] else "") + (f" in {option['parts']} parts" if option["parts"] > 1 else "")
+    extra = (f" remat {option['remat']}" if option["remat"] != "none" else "") + (
+        f" in {option['parts']} parts" if option["parts"] > 1 else ""
+    )
     return f"data {option['data']} x fsdp {option['fsdp']} x tensor {option['tensor']}{extra}"
 
 

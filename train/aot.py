@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
     size = _vocabulary_size(config)
     if options.what == "compile":
         jax.config.update("jax_num_cpu_devices", options.devices)
-        answer: dict[str, Any] = memory.compile_step(config, sharding.make_mesh(config.mesh), vocabulary_size=size)
+        mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": 1}))  # simulated devices have no links
+        answer: dict[str, Any] = memory.compile_step(config, mesh, vocabulary_size=size)
     else:
         answer = memory.describe(config, devices=options.devices, vocabulary_size=size)
         if options.cpu:

@@ -27,6 +27,13 @@ FLAN_VOCAB_SIZE = 32128  # 32,000 pieces and 100 extra ids, padded to a multiple
 PresetName = Literal["t5-tiny", "flan-t5-small", "flan-t5-base", "flan-t5-large", "flan-t5-xl", "flan-t5-xxl"]
 
 
+Remat = Literal["none", "selected", "layer"]
+
+
+def _remat_name(value: Any) -> Any:
+    return {True: "layer", False: "none"}[value] if isinstance(value, bool) else value
+
+
 class ModelConfig(Section):
     """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
 
@@ -52,8 +59,10 @@ class ModelConfig(Section):
         default="auto",
         description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32",
     )
-    remat: bool = Field(
-        default=False, description="recompute each layer in the backward pass: less memory, a third more FLOPs"
+    remat: Annotated[Remat, BeforeValidator(_remat_name)] = Field(
+        default="none",
+        description="what the backward pass computes anew, for less memory. layer: all of each layer, a third more FLOPs; "
+        "selected: all but attention and products with weights, nearly no FLOPs; true: layer, false: none",
     )
 
     def sizes(self) -> dict[str, int]:
@@ -155,6 +164,11 @@ class MeshConfig(Section):
         default=1, description="parts that parameters and optimizer state are cut into; each with its part of the batch"
     )
     tensor: int = Field(default=1, description="parts that heads, MLP and vocabulary are cut into")
+    slices: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="groups of devices with fast links inside and slow ones between (TPU slices, nodes); only `data` goes "
+        "across. auto: as many as JAX sees",
+    )
 
     @model_validator(mode="after")
     def _axes(self) -> "MeshConfig":

@@ -211,6 +211,8 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
     meshes = []
     for axes in _meshes(devices):
         mesh: Any = _abstract(*axes)
+        if config.mesh.slices != "auto" and axes[0] % config.mesh.slices:
+            continue
         try:
             sharding.check_model_fits(mesh, model_config)
         except UserError:
@@ -224,10 +226,10 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
             }
         )
     kept = {}
-    for remat in sorted({config.model.remat, True}):
+    for remat in sorted({config.model.remat, "layer"}):
         model_section = config.model.model_copy(update={"remat": remat})
         traced = trace_kept(config.model_copy(update={"model": model_section}), vocabulary_size=vocabulary_size)
-        kept[str(remat).lower()] = dataclasses.asdict(traced)
+        kept[remat] = dataclasses.asdict(traced)
     return {
         "parameters": sum(x.size for x in jax.tree.leaves(model.shapes)),
         "trained": sum(x.size for x in jax.tree.leaves(shapes["params"])),

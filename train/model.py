@@ -17,11 +17,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from train.attention import attention, relative_position_bucket, segment_mask
+from train.config import Remat
 from train.products import dense
 from train.sharding import constrain
 
+PRODUCT = "product"  # name of what remat=selected keeps
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
 Extend = Callable[["T5", nnx.Rngs], None]  # hangs what a fine-tuning method adds into a model
 
@@ -42,7 +45,7 @@ class T5Config:
     norm_epsilon: float = 1e-6
     dropout: float = 0.0
     compute_dtype: Any = jnp.float32
-    remat: bool = False
+    remat: Remat = "none"
 
 
 def _param(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float) -> nnx.Param:
@@ -121,7 +124,8 @@ class Projections(nnx.Module):
     def project(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
         """`[..., in]` -> `[..., out]` by the kernel of that name."""
         kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
-        return dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
+        y = dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
+        return checkpoint_name(y, PRODUCT)
 
 
 class RMSNorm(nnx.Module):
@@ -179,7 +183,7 @@ class Attention(Projections):
         q = constrain(self.queries(x, dropout), heads)
         k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
         y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)))
-        return self.project_out(y, dropout)
+        return self.project_out(checkpoint_name(y, PRODUCT), dropout)
 
 
 # What is cheap to compute anew from what must be kept anyway is not kept for the backward pass. (Inside a scan nothing
@@ -269,10 +273,13 @@ def blocks(stack: nnx.Module) -> tuple[Any, ...]:
     return (stack.lower, stack.upper) if isinstance(stack, CutStack) else (stack,)
 
 
-def scan_layers(stack: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: bool = False) -> Any:
+def scan_layers(
+    stack: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: Remat = "none"
+) -> Any:
     """Runs `carry, y = body(block of one layer, carry, x)` over the layers of a stack; returns (carry, stacked ys).
 
-    `xs` has a leading axis of layers, like the parameters.
+    `xs` has a leading axis of layers, like the parameters. `remat`: what of a layer is computed anew for the backward pass,
+    see `train.config.ModelConfig`.
     """
     outputs, start = [], 0
     for block in blocks(stack):
@@ -284,14 +291,18 @@ def scan_layers(stack: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any
     return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), *outputs)
 
 
-def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any, *, remat: bool) -> Any:
+def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any, *, remat: Remat) -> Any:
     graphdef, stacked = nnx.split(block)
 
     def step(carry: Any, layer: Any) -> Any:
         params, x = layer
         return body(nnx.merge(graphdef, params), carry, x)
 
-    return jax.lax.scan(jax.checkpoint(step) if remat else step, carry, (nnx.to_pure_dict(stacked), xs))
+    if remat != "none":
+        policies = jax.checkpoint_policies
+        keep = policies.save_only_these_names(PRODUCT) if remat == "selected" else policies.nothing_saveable
+        step = jax.checkpoint(step, policy=keep, prevent_cse=False)
+    return jax.lax.scan(step, carry, (nnx.to_pure_dict(stacked), xs))
 
 
 class Prompt(nnx.Module):

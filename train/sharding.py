@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_tasks.errors import UserError
@@ -38,12 +39,14 @@ RULES: dict[str, tuple[str, ...]] = {
     "length": (),
 }
 
+REPLICATED_LIMIT = 4 * 2**20  # bytes on a device, of what need not be cut by fsdp
+
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Makes the mesh (data, fsdp, tensor) over all devices.
+    """Makes the mesh (data, fsdp, tensor) over all devices; over several slices, with each of these whole inside `data`.
 
     Raises:
-      UserError: the axes do not multiply to the number of devices.
+      UserError: the axes do not multiply to the number of devices, or `data` not to slices.
     """
     devices = jax.devices() if devices is None else devices
     axes = {"data": config.data, "fsdp": config.fsdp, "tensor": config.tensor}
@@ -55,7 +58,31 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
             f"mesh: {asked} does not fit the {len(devices)} device(s) here; the three must multiply to {len(devices)}"
         )
     # Auto axes: with explicit ones (the default of jax.make_mesh) a gather of the sharded embedding is an error.
-    return jax.make_mesh(tuple(sizes), tuple(axes), axis_types=(AxisType.Auto,) * len(axes), devices=devices)
+    types = (AxisType.Auto,) * len(axes)
+    seen = len({getattr(device, "slice_index", 0) for device in devices})
+    slices = seen if config.slices == "auto" else config.slices
+    if seen == slices == 1:
+        return jax.make_mesh(tuple(sizes), tuple(axes), axis_types=types, devices=devices)
+    if slices == 1:  # as the user wants it: jax.make_mesh refuses several slices
+        return Mesh(np.array(devices, object).reshape(sizes), tuple(axes), axis_types=types)
+    processes = len({device.process_index for device in devices})
+    if slices not in (seen, processes):
+        raise UserError(
+            f"mesh.slices: {slices}, but the devices here are {seen} slice(s), of {processes} process(es); say auto"
+        )
+    data, *inside = sizes
+    if data % slices:
+        raise UserError(
+            f"mesh: {slices} slices, and data {data} is no multiple of that; only copies of the model go across slices, as the "
+            f"links between them are slow: choose mesh.data={slices} or a multiple (mesh.slices=1: as if there were one)"
+        )
+    laid_out = mesh_utils.create_hybrid_device_mesh(
+        (data // slices, *inside), (slices, 1, 1), devices,
+        # JAX numbers TPU slices, and GPUs by the links that join them; where it sees one, a process's devices are one.
+        process_is_granule=slices != seen,
+        allow_split_physical_axes=devices[0].platform == "tpu",
+    )  # fmt: skip
+    return Mesh(laid_out, tuple(axes), axis_types=types)
 
 
 def check_model_fits(mesh: Mesh, model: "T5Config") -> None:
@@ -69,6 +96,28 @@ def check_model_fits(mesh: Mesh, model: "T5Config") -> None:
     ):
         if (whole := getattr(model, of)) % size:
             raise UserError(f"mesh.{axis}={size}: does not divide the model's {of}={whole}; choose a divisor of it")
+
+
+def check_cut(mesh: Mesh, shapes: Any) -> None:
+    """Raises UserError when something large lies whole on every device of `fsdp`, which is there to cut it.
+
+    Args:
+      shapes: tree of arrays' shapes with their shardings: parameters, optimizer state.
+    """
+    if mesh.shape["fsdp"] == 1:
+        return
+    whole = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        here = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        cut_by = {axis for part in leaf.sharding.spec for axis in (part if isinstance(part, tuple) else (part,))}
+        if here > REPLICATED_LIMIT and "fsdp" not in cut_by:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            whole.append(f"{name} {list(leaf.shape)}, {here / 2**20:.1f} MiB")
+    if whole:
+        raise UserError(
+            f"mesh.fsdp={mesh.shape['fsdp']}: {'; '.join(whole)}: whole on each device; name one of its axes `embed` in its "
+            "logical_axes (the table is RULES in train/sharding.py)"
+        )
 
 
 def check_batch_fits(mesh: Mesh, config: TrainConfig) -> None:

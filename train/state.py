@@ -72,11 +72,17 @@ class Model:
 
     @classmethod
     def on(cls, mesh: Mesh, config: T5Config, method: Method | None = None) -> "Model":
-        """Without a method: full fine-tuning, the plain model. UserError: the method does not fit the model."""
+        """Without a method: full fine-tuning, the plain model.
+
+        Raises:
+          UserError: the method does not fit the model, or adds something large that no axis of the mesh cuts.
+        """
         method = Full() if method is None else method
         graphdef, shapes, axes = abstract_model(config, method.extend)
         shardings = sharding.param_shardings(mesh, axes)
-        return cls(config, mesh, method, graphdef, _placed(shapes, shardings), axes, shardings)
+        placed = _placed(shapes, shardings)
+        sharding.check_cut(mesh, placed)
+        return cls(config, mesh, method, graphdef, placed, axes, shardings)
 
     def split(self, tree: Params) -> tuple[Params, Params]:
         """A tree of parameters, shapes or axes -> what is trained and what is frozen."""
@@ -138,10 +144,12 @@ def state_shapes(model: Model, optimizer: optax.GradientTransformation) -> State
     opt_state = jax.eval_shape(optimizer.init, params)
     opt_shardings = sharding.optimizer_shardings(model.mesh, opt_state, params, model.split(model.shardings)[0])
     scalar = sharding.replicated(model.mesh)
+    opt_state = _placed(opt_state, opt_shardings)
+    sharding.check_cut(model.mesh, opt_state)
     return {
         "step": jax.ShapeDtypeStruct((), jnp.int32, sharding=scalar),
         "params": params,
-        "opt_state": _placed(opt_state, opt_shardings),
+        "opt_state": opt_state,
         "rng": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=scalar),
         "guard": jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=scalar), jax.eval_shape(first_guard)

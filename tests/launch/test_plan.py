@@ -62,7 +62,7 @@ def test_a_plan_touches_nothing(plan):
 def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(plan):
     best = plan["best"]
     assert best["compute_s"] == pytest.approx(
-        plan["model"]["flops"] / 8 / (989e12 * 0.5) * (4 / 3 if best["remat"] else 1)
+        plan["model"]["flops"] / 8 / (989e12 * 0.5) * (4 / 3 if best["remat"] == "layer" else 1)
     )
     assert best["step_s"] == max(best["compute_s"], best["memory_s"], best["link_s"])
     from launch.plan_text import render
@@ -70,7 +70,7 @@ def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(pla
     text = render(plan)
     hours = best["step_s"] * 3600 / 3600 * 8
     assert f"{hours:,.2f} device-hours, {hours * 2.5:,.2f} at 2.5 a device-hour" in text
-    assert "as configured: data 2 x fsdp 2 x tensor 2 remat, 4 row(s) a device at once: fits" in text
+    assert "as configured: data 2 x fsdp 2 x tensor 2 remat layer, 4 row(s) a device at once: fits" in text
 
 
 def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):

@@ -122,7 +122,7 @@ def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_after_
     for path in (workplace / "moved" / "checkpoints").iterdir():
         if int(path.name) > 5:
             shutil.rmtree(path)
-    both = train(workplace, "moved", ENDLESS, processes=2)
+    both = train(workplace, "moved", ENDLESS, "mesh.slices=2", processes=2)
     deadline = time.monotonic() + 240
     while not 8 <= len(rows(workplace, "moved")) < REFERENCE_STEPS:  # the copy's own rows go when the run starts
         assert all(process.poll() is None for process in both) and time.monotonic() < deadline
@@ -182,6 +182,8 @@ apart = message(lambda: distributed.check_shared(folder / f"own{me}", "run_dir")
 assert "does not see what process 0 on" in apart and "process 1 on" in apart, apart
 shares = {axes: batch_share(make_mesh(MeshConfig(data=axes[0], fsdp=axes[1], tensor=axes[2]))) for axes in
           ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4), (1, 1, 8))}
+hybrid = make_mesh(MeshConfig(data=4, fsdp=2, slices=2))
+assert [{d.process_index for d in row.flat} for row in hybrid.devices] == [{0}, {0}, {1}, {1}]
 assert set(shares.values()) == {(me, 2), (0, 1)} and shares[1, 1, 8] == (0, 1) and shares[2, 2, 2] == (me, 2), shares
 """
 

@@ -1,5 +1,6 @@
 """The table of rules on eight simulated devices (a process of its own: the number of devices is fixed at its start)."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,12 +8,17 @@ import textwrap
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
+from jax.sharding import AbstractMesh, AxisType
 
 from t5x_tasks.errors import UserError
 from train.config import MeshConfig, TrainConfig
+from train.methods import Method
 from train.model import T5Config
 from train.sharding import check_batch_fits, check_model_fits, make_mesh
+from train.state import Model
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SMALL = T5Config(
@@ -82,3 +88,66 @@ def test_sizes_that_the_mesh_cannot_divide_are_named(axes, batch, message):
     with pytest.raises(UserError, match=message):
         check_model_fits(Mesh(), SMALL)  # pyright: ignore[reportArgumentType]
         check_batch_fits(Mesh(), TrainConfig(steps=1, batch_size=batch))  # pyright: ignore[reportArgumentType]
+
+
+class WithTable(Method):
+    """Adds a table of 4 MiB and one row more, whose axes the rules of this test name."""
+
+    type: str = "with_table"
+    axes: tuple[str, str] = ("virtual", "rank")
+
+    def extend(self, model, rngs):
+        table = nnx.Param(jnp.zeros((2**10 + 1, 2**10)), logical_axes=self.axes)
+        setattr(model, "table", table)  # noqa: B010 (no attribute that pyright knows)
+
+
+@pytest.mark.parametrize(
+    ("axes", "mesh"),
+    [(("virtual", "rank"), (8, 1, 1)), (("virtual", "embed"), (1, 8, 1)), (("virtual", "mlp"), (1, 4, 2))],
+)
+def test_what_is_cut_or_has_no_fsdp_to_cut_it_may_be_large(axes, mesh):
+    Model.on(abstract(*mesh), SMALL, WithTable(axes=axes))
+
+
+def test_a_large_parameter_that_fsdp_leaves_whole_is_named():
+    with pytest.raises(UserError, match=r"mesh\.fsdp=8: table \[1025, 1024\], 4\.0 MiB: whole on each device"):
+        Model.on(abstract(1, 8, 1), SMALL, WithTable())
+
+
+def abstract(data: int, fsdp: int, tensor: int):
+    mesh = AbstractMesh((data, fsdp, tensor), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    return jax.tree.map(lambda x: x, mesh)  # typed as any mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What `make_mesh` asks of a device: number, process, slice (as JAX says it of TPUs and GPUs)."""
+
+    id: int
+    process_index: int
+    slice_index: int
+    platform: str = "gpu"
+    device_kind: str = "of a test"
+
+
+SLICED = [Device(id=n, process_index=n // 2, slice_index=n // 4) for n in range(8)]
+
+
+def test_only_copies_of_the_model_lie_in_several_slices():
+    mesh = make_mesh(MeshConfig(data=-1, fsdp=2), SLICED[::-1])
+    assert [{device.slice_index for device in row.flat} for row in mesh.devices] == [{0}, {0}, {1}, {1}]
+    by_process = make_mesh(MeshConfig(data=4, tensor=2, slices=4), SLICED[::-1])
+    assert [{device.process_index for device in row.flat} for row in by_process.devices] == [{0}, {1}, {2}, {3}]
+    assert make_mesh(MeshConfig(data=1, fsdp=8, slices=1), SLICED).shape["fsdp"] == 8
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MeshConfig(data=1, fsdp=8), r"mesh: 2 slices, and data 1 is no multiple of that"),
+        (MeshConfig(slices=8), r"mesh\.slices: 8, but the devices here are 2 slice\(s\), of 4 process\(es\)"),
+    ],
+)
+def test_a_mesh_that_would_lay_a_copy_across_slices_is_an_error(config, message):
+    with pytest.raises(UserError, match=message):
+        make_mesh(config, SLICED)

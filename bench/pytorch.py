@@ -1,0 +1,59 @@
+"""transformers' PyTorch T5 as a reference: random weights of any shape that both load, and a model that trains on them."""
+
+from pathlib import Path
+from typing import Any
+
+from train.config import FLAN_VOCAB_SIZE
+
+Sizes = tuple[int, int, int, int, int, int]  # as in train.config.PRESETS
+
+
+def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZE) -> Path:
+    """Writes a Hugging Face directory of random weights, with an output layer of its own as FLAN-T5 has.
+
+    Norms, position biases and queries are not as initialised: all ones, and attention so even that a wrong bias or mask would
+    hardly show.
+    """
+    import torch
+    import transformers
+
+    emb_dim, mlp_dim, num_heads, head_dim, encoder_layers, decoder_layers = sizes
+    torch.manual_seed(0)
+    config: Any = transformers.T5Config  # its common arguments stand in no signature
+    model = transformers.T5ForConditionalGeneration(
+        config(
+            vocab_size=vocab_size, d_model=emb_dim, d_ff=mlp_dim, num_heads=num_heads, d_kv=head_dim,
+            num_layers=encoder_layers, num_decoder_layers=decoder_layers, feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+        )
+    )  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layer_norm" in name:
+                parameter.uniform_(0.5, 1.5)
+            elif "relative_attention_bias" in name:
+                parameter.normal_()
+            elif name.endswith("Attention.q.weight"):
+                parameter.mul_(2)
+    # transformers 5 ties the head of a new model to the embedding, whatever the configuration says. It saves that, too, and
+    # would read it as T5 1.0's way to scale the decoder's output; FLAN-T5 does neither.
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(vocab_size, emb_dim) * emb_dim**-0.5)
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(folder)
+    return folder
+
+
+def open_model(folder: Path, *, dropout: float) -> Any:
+    """The model, ready to train.
+
+    Raises:
+      RuntimeError: transformers tied or scaled its output, so it would do other work than FLAN-T5.
+    """
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # it warns that it does not tie what must not be tied
+    transformers.logging.disable_progress_bar()
+    model: Any = transformers.T5ForConditionalGeneration.from_pretrained(folder, dropout_rate=dropout).train()
+    if model.config.scale_decoder_outputs or model.lm_head.weight is model.shared.weight:
+        raise RuntimeError(f"{folder}: transformers ties its output layer to the embedding or scales what goes into it")
+    return model
