@@ -32,6 +32,7 @@ quickstart: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 quickstart: install
 	$(PY) -m train configs/quickstart.yaml
 	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary
+	$(PY) -m eval compare runs/quickstart > /dev/null
 	$(PY) -m eval.summary runs/quickstart
 
 # Two processes: much of the time goes into compiling small programs, each in one thread. Files stay whole: fixtures are shared.

@@ -3,8 +3,8 @@
 Imports no JAX and no TensorFlow.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Example:
       references: right answers, one or more, as plain text.
       dialogue: the raw text that summaries are of; None where the task is no summarization.
       empty: a field of the input is blank.
+      groups: what reports part the rows by -> the row's values: see `groups` of a card.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Example:
     references: list[str]
     dialogue: str | None
     empty: bool
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,22 +144,27 @@ def prepare_questions(
     for index, choice in enumerate(_choose_phrasings(prepared)[:limit].tolist()):
         stored = splits[choice].example(index)
         phrasing = phrasings[stored["phrasing"]]
-        row = Row(stored["id"], stored["fields"], tuple(stored["references"]))
+        row = Row(stored["id"], stored["fields"], tuple(stored["references"]), groups=stored["groups"])
         examples.append(_example(card, phrasing, row, stored["inputs"], stored["references"]))
         tokens.append(splits[choice].tokens([index])[0][0].astype(np.int32))
     return Questions(task, split, card, metrics, examples, tokens, _count_unknown(tokens, vocabulary))
 
 
-def read_questions(task: str, split: str, *, cards: Sequence[str] = (), root: str | None = None) -> Questions:
+def read_questions(
+    task: str, split: str, *, cards: Sequence[str] = (), root: str | None = None, metrics: Sequence[str] = ()
+) -> Questions:
     """Reads the rows of a split from their source, for answers that come from elsewhere.
 
     Whoever answered may have put the question as they liked, so all examples get the first phrasing of the task.
+
+    Args:
+      metrics: in place of the card's.
 
     Raises:
       UserError: as `prepare_questions`.
     """
     pairs = load_catalog(cards).resolve(task)
-    card, metrics = _single_card(task, pairs)
+    card, metrics = _single_card(task, pairs, metrics)
     phrasing = pairs[0][1]
     examples = []
     for row in read_rows(card, split, root):
@@ -245,15 +252,18 @@ def _count_unknown(tokens: Sequence[np.ndarray], vocabulary: Vocabulary) -> int:
 
 def _example(card: Card, phrasing: Phrasing, row: Row, inputs: str, references: list[str]) -> Example:
     summarizes = card.category == "summarization" and not phrasing.inverted
-    empty = any(is_blank(row.fields[field]) for field in placeholders(phrasing.inputs) if field in row.fields)
-    return Example(row.id, phrasing, inputs, references, row.fields.get("dialogue") if summarizes else None, empty)
+    empty = any(is_blank(row.fields[name]) for name in placeholders(phrasing.inputs) if name in row.fields)
+    dialogue = row.fields.get("dialogue") if summarizes else None
+    return Example(row.id, phrasing, inputs, references, dialogue, empty, row.groups)
 
 
-def _single_card(task: str, pairs: list[tuple[Card, Phrasing]]) -> tuple[Card, tuple[str, ...]]:
+def _single_card(
+    task: str, pairs: list[tuple[Card, Phrasing]], metrics: Sequence[str] = ()
+) -> tuple[Card, tuple[str, ...]]:
     card, phrasing = pairs[0]
     if any(other.name != card.name for other, _ in pairs):
         raise UserError(f"{task}: mixes several data sets; give each of them to eval.tasks")
-    if not (metrics := card.metrics_of(phrasing)):
+    if not (metrics := tuple(metrics) or card.metrics_of(phrasing)):
         raise UserError(f"{card.path}: metrics: {card.name} has none, so nothing can be scored; add `metrics: [rouge]`")
     return card, metrics
 

@@ -22,15 +22,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, help="folder of the results (default: PREDICTIONS without its ending)")
     parser.add_argument("--split", default="test", help="the split that was answered (default: test)")
     parser.add_argument("--cards", nargs="*", default=(), help="more cards: files or folders")
+    parser.add_argument(
+        "--metrics", nargs="+", default=(), metavar="METRIC", help="in place of the card's, for example rouge py_rouge"
+    )
     parser.add_argument("--bootstrap-samples", type=_positive, default=1000, metavar="N")
     options = parser.parse_args(arguments)
 
     from eval.examples import read_questions
     from eval.scoring import score_task, write_metrics, write_predictions
     from eval.summary import print_scores
+    from t5x_tasks.metrics import load_metric
 
     answers = read_predictions(options.predictions)
-    questions = read_questions(options.task, options.split, cards=options.cards, root=options.root)
+    questions = read_questions(
+        options.task, options.split, cards=options.cards, root=options.root, metrics=options.metrics
+    )
+    for metric in options.metrics:
+        load_metric(metric)
     predictions = match(answers, [example.id for example in questions.examples], options)
     output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
     if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():

@@ -39,7 +39,7 @@ def score_task(
     """Scores one prediction for each example with the metrics of the task's card; summaries are diagnosed, too.
 
     Args:
-      counts: what was cut or unknown on the way; `empty_inputs` is added.
+      counts: what was cut or unknown on the way; those of empty texts are added.
       bootstrap_samples: resamples behind each confidence interval.
 
     Raises:
@@ -69,7 +69,7 @@ def score_task(
         "phrasings": phrasings,
         "metrics": summarized(scores),
         "baselines": baselines,
-        "counts": {**counts, "empty_inputs": sum(example.empty for example in examples)},
+        "counts": {**counts, **_empty(examples, predictions)},
     }
     of_rows = {
         name: values
@@ -92,6 +92,13 @@ def score_task(
         for row, diagnostics in zip(rows, diagnosis.rows, strict=True):
             row["diagnostics"] = diagnostics
     return TaskScores(summary, rows)
+
+
+def _empty(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, int]:
+    return {
+        "empty_inputs": sum(example.empty for example in examples),
+        "empty_predictions": sum(not prediction.strip() for prediction in predictions),
+    }
 
 
 def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[dict[str, Any]]:
@@ -147,4 +154,6 @@ def _row(example: Example, prediction: str) -> dict[str, Any]:
     }
     if example.dialogue is not None:
         row["dialogue"] = example.dialogue
+    if example.groups:
+        row["groups"] = dict(example.groups)
     return row

@@ -65,6 +65,7 @@ def summarize(run_dir: Path) -> None:
         (run_dir / "metrics.jsonl", "loss, speed and more of each logged step"),
         (picture, "the loss curve"),
         (run_dir / "checkpoints", "checkpoints"),
+        (run_dir / "report.html", "before and after side by side, every example: open it in a browser"),
         *((run_dir / "eval" / str(step), f"scores and predictions, {_column(step)}") for step in results),
     ):
         if path is not None and path.exists():

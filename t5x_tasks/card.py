@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from t5x_tasks.codec import check_codec_name
 from t5x_tasks.configuration import Section
@@ -16,6 +16,11 @@ from t5x_tasks.sources.models import SPLITS, Source
 
 RESERVED = ("heldout", "inverted")  # dialogsum.heldout is a mixture
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+Columns = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1)], ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1),
+]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Style = Literal["dashed", "lettered", "none"]
 
@@ -94,6 +99,8 @@ class Card(Section):
       group_by: split -> column. Rows of that split that are equal in this column become one row whose answers are its
         `references`: the hub's DialogSum has three rows for each test dialogue. Left alone where the rows already
         have the `references` column, as a mirror's may.
+      groups: name -> column, or columns of which a row may have either, by whose values reports part the rows: a topic, a
+        product. A row may have none, or a list of several. No part of a task.
       shots: each forward template once for each number of exemplars; 0 = zero-shot.
       inverted: ids of templates that ask for the input from the answer, where the templates do not say so themselves.
       metrics: names from `t5x_tasks.metrics.METRICS`, or `package.module:function`.
@@ -116,6 +123,7 @@ class Card(Section):
     templates: tuple[Template, ...]
     references: FieldSpec | None = None
     group_by: dict[str, str] = Field({})
+    groups: dict[Name, Columns] = Field({})
     shots: Annotated[tuple[Annotated[int, Field(ge=0, le=32)], ...], Field(min_length=1)] = (0,)
     inverted: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()

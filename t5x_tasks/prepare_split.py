@@ -138,6 +138,7 @@ class _DatasetSplit:
                         "targets": rendering.targets,
                         "references": rendering.references,
                         "fields": dict(row.fields),
+                        "groups": row.groups,
                     }
                 yield Example(row.id, inputs_ids, targets_ids, stored)
 

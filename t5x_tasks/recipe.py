@@ -45,6 +45,7 @@ def recipe(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bo
         "options": card.options.model_dump() if card.options and phrasing.style else None,
         "references": card.references.model_dump() if card.references else None,
         "group_by": card.group_by,
+        "groups": card.groups,
         # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
         "used_fields": sorted(card.used_fields),
         "phrasing": phrasing.model_dump(exclude={"split"}),

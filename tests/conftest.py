@@ -48,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
         "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",
         "needs_chromium": None if _has_chromium() else "no Chromium installed",
+        "needs_py_rouge": None if importlib.util.find_spec("rouge") else "no py-rouge installed",
         "needs_peft": None if importlib.util.find_spec("peft") else "no peft installed",
         "needs_accelerator": None if _has_accelerator(items) else "no GPU or TPU here",
     }

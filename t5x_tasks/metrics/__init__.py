@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Names that cards may use. Paths rather than functions: rouge_score takes a second to import.
 METRICS = {
     "rouge": "t5x_tasks.metrics.rouge:rouge",
+    "py_rouge": "t5x_tasks.metrics.py_rouge:py_rouge",
     "bleu": "t5x_tasks.metrics.bleu:bleu",
     "exact_match": "t5x_tasks.metrics.exact_match:exact_match",
     "accuracy": "t5x_tasks.metrics.accuracy:accuracy",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,14 @@ class Row:
       fields: name of each field that a template uses -> text, with LF for CRLF. Not encoded by the field's codec.
       references: all right answers, where the data have a list of them; `fields` holds the first. Else empty.
       options: the answers to choose from, where the card takes them from a column. Else empty.
+      groups: name of each of the card's groups -> the row's values, one or more.
     """
 
     id: str
     fields: dict[str, str]
     references: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_rows(card: "Card", split: str, root: str | PathLike[str] | None = None) -> list[Row]:
@@ -89,7 +91,7 @@ class _Ids:
 def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row, str, bool]]:
     """Yields (row, value of the column to group by or "", has an id of its own)."""
     nulls = location.source.null_is_empty
-    specs = {field: as_spec(field_or_column) for field, field_or_column in card.used_fields.items()}
+    specs = {name: as_spec(field_or_column) for name, field_or_column in card.used_fields.items()}
     group_by = card.group_by.get(split, "")
     option_column = getattr(getattr(card, "options", None), "column", None)
     option_spec = as_spec(option_column) if option_column else None
@@ -102,9 +104,9 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()
         fields = {
-            field: field_text(spec, raw, field=f"{field} of {card.name}", place=place, null_is_empty=nulls)
-            for field, spec in specs.items()
-            if not (answers and field == answer)
+            name: field_text(spec, raw, field=f"{name} of {card.name}", place=place, null_is_empty=nulls)
+            for name, spec in specs.items()
+            if not (answers and name == answer)
         }
         if answers:
             fields[answer] = answers[0]
@@ -114,7 +116,18 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
             group = clean_text(
                 column_value(raw, group_by, place, f", by which {card.path} groups the rows"), place, group_by, nulls
             )
-        yield Row(row_id, fields, answers, options), group, has_id
+        yield Row(row_id, fields, answers, options, _groups(card, raw, place)), group, has_id
+
+
+def _groups(card: "Card", raw: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name, columns in card.groups.items():
+        column = next((column for column in columns if has_column(raw, column)), None)
+        if column is not None:
+            values = column_value(raw, column, place)
+            several = values if isinstance(values, list | tuple) else [values]
+            found[name] = tuple(dict.fromkeys(clean_text(value, place, column) for value in several))
+    return found
 
 
 def _texts(spec: FieldSpec, row: Mapping[str, Any], what: str, place: str) -> tuple[str, ...]:
@@ -131,7 +144,15 @@ def _group(card: "Card", rows: list[tuple[Row, str]]) -> list[Row]:
         groups.setdefault(group, []).append(row)
     answer = card.answer_field
     return [
-        replace(group[0], id=_group_id(group), references=tuple(row.fields[answer] for row in group))
+        replace(
+            group[0],
+            id=_group_id(group),
+            references=tuple(row.fields[answer] for row in group),
+            groups={
+                name: tuple(dict.fromkeys(value for row in group for value in row.groups.get(name, ())))
+                for name in dict.fromkeys(name for row in group for name in row.groups)
+            },
+        )
         for group in groups.values()
     ]
 

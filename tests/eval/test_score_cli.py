@@ -66,6 +66,16 @@ def test_what_is_wrong_with_predictions_is_said_in_one_line(score, tmp_path, row
     assert not (tmp_path / "out").exists()
 
 
+def test_metrics_may_be_others_than_the_cards_and_empty_predictions_are_counted(score, tmp_path):
+    result = score([*GOOD[:2], {"id": "c", "prediction": " "}], "--metrics", "exact_match")
+    assert result.returncode == 0, result.stderr
+    task = json.loads((tmp_path / "out" / "metrics.json").read_text())["tasks"]["tiny"]
+    assert list(task["metrics"]) == ["exact_match"] and task["counts"]["empty_predictions"] == 1
+    assert "1 empty predictions" in result.stdout
+    result = score(GOOD, "--metrics", "rogue")
+    assert result.returncode == 2 and "did you mean rouge?" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

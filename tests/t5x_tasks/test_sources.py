@@ -205,3 +205,33 @@ def test_the_real_splits_are_read_whole(shared_data):
         for split, count in zip(("train", "validation", "test"), counts, strict=True):
             assert len(read_rows(card, split, shared_data)) == count == count_rows(locate(card, split, shared_data))
     assert all(len(row.references) == 3 for row in read_rows(dialogsum, "test", shared_data))
+
+
+def test_groups_are_kept_where_a_row_has_them(make_card, tmp_path, write_jsonl):
+    rows = [
+        {
+            "id": "a",
+            "dialogue": "x",
+            "summary": "s",
+            "topics": ["parcels", "delay", "parcels"],
+            "topic": "none of these",
+        },
+        {"id": "b", "dialogue": "y", "summary": "s", "topic": "hotel", "year": 2024},
+        {"id": "c", "dialogue": "z", "summary": "s", "topic": None},
+    ]
+    card = load_card(make_card(rows, groups={"topic": ["topics", "topic"], "year": "year"}))
+    assert [row.groups for row in read_rows(card, "train")] == [
+        {"topic": ("parcels", "delay")},
+        {"topic": ("hotel",), "year": ("2024",)},
+        {},
+    ]
+
+
+def test_rows_that_become_one_have_the_groups_of_all(make_card):
+    rows = [
+        {"id": "a_1", "dialogue": "x", "summary": "one", "topic": "parcels"},
+        {"id": "a_2", "dialogue": "x", "summary": "two", "topic": "delay"},
+        {"id": "b_1", "dialogue": "y", "summary": "three"},
+    ]
+    card = make_card(test_rows=rows, references="summaries", group_by={"test": "dialogue"}, groups={"topic": "topic"})
+    assert [row.groups for row in read_rows(load_card(card), "test")] == [{"topic": ("parcels", "delay")}, {}]
