@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.command import command
 
 REPOSITORY = Path(__file__).parents[2]
 GOOD = [{"id": i, "prediction": f"About {i}."} for i in "abc"]
@@ -24,10 +25,13 @@ def score(make_card, tmp_path, write_jsonl):
     return run
 
 
-def cli(*arguments, module="eval"):
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+
+def cli(*arguments):
+    return command("eval", *arguments)
 
 
 def test_scores_are_written_like_those_of_our_own_runs(score, tmp_path):

@@ -1,15 +1,13 @@
 """What the user gets wrong ends with exit code 2 and one line that names the place; no run directory is left behind."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from helpers.command import command
 from safetensors.numpy import save_file
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -40,9 +38,7 @@ def configure(tmp_path, make_card, vocabulary_path):
 
 
 def refusal(config: Path, *overrides: str) -> str:
-    command = [sys.executable, "-m", "train", str(config), *overrides]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    done = command("train", str(config), *overrides)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     *_, line = done.stderr.splitlines()
@@ -108,5 +104,6 @@ def test_a_mesh_that_does_not_fit_the_devices_is_counted(configure):
     assert "mesh: data 3 x fsdp 1 x tensor 1 does not fit the 1 device" in refusal(configure(), "mesh.data=3")
 
 
-def test_a_hub_out_of_reach_says_how_to_get_the_weights(configure):
+def test_a_hub_out_of_reach_says_how_to_get_the_weights(configure, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "hf://google/flan-t5-small" in refusal(configure(), "model.weights=hf://google/flan-t5-small")
