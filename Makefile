@@ -35,9 +35,10 @@ quickstart: install
 	$(PY) -m eval compare runs/quickstart > /dev/null
 	$(PY) -m eval.summary runs/quickstart
 
-# Two processes: much of the time goes into compiling small programs, each in one thread. Files stay whole: fixtures are shared.
+# Several processes: much of the time goes into compiling small programs, each in one thread. Files stay whole, for fixtures are
+# shared, and come in the order of tests/conftest.py.
 test: install
-	$(PY) -m pytest --numprocesses=auto --dist=loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .

@@ -43,7 +43,25 @@ CARD = {
 }
 
 
+# Files of few tests that take long, longest first. They start the suite: at its end one process would work on them alone.
+LONG_FILES = (
+    "train/test_processes.py", "train/test_loop.py", "eval/test_parity_decode.py", "launch/test_plan.py", "eval/test_run.py",
+    "train/test_checkpoints.py", "train/test_parity_training.py", "eval/test_decode.py", "t5x_tasks/test_seqio_tools.py",
+)  # fmt: skip
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores: some tests wait for processes of their own."""
+    return (os.cpu_count() or 1) + 1
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.as_posix()
+    return next((rank for rank, file in enumerate(LONG_FILES) if path.endswith(f"tests/{file}")), len(LONG_FILES))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)
     missing = {
         "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
         "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",

@@ -213,7 +213,7 @@ print(json.dumps(output))
 
 
 def test_eight_devices_decode_what_one_decodes():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         [sys.executable, "-c", _EIGHT_DEVICES], cwd=REPOSITORY, env=environment, capture_output=True, text=True
     )

@@ -89,7 +89,7 @@ print(json.dumps(found.sums.tolist()))
 
 
 def test_eight_devices_find_what_one_finds(direct):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         [sys.executable, "-c", _ON_EIGHT], cwd=REPOSITORY, env=environment, capture_output=True, text=True
     )
