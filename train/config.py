@@ -11,6 +11,7 @@ from t5x_tasks.configuration import DataConfig, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
 from train.methods import Full, Method, parse_method
+from train.regularizer import NoRegularizer, Regularizer, ReplayConfig
 
 # T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
 # (emb_dim, mlp_dim, num_heads, head_dim, encoder layers, decoder layers)
@@ -290,6 +291,8 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     method: Annotated[SerializeAsAny[Method], BeforeValidator(parse_method)] = Full()
+    regularizer: Annotated[Regularizer, Field(discriminator="type"), _default_type("none")] = NoRegularizer()
+    replay: ReplayConfig = ReplayConfig()
     optimizer: Annotated[AdafactorConfig | AdamWConfig, Field(discriminator="type"), _default_type("adafactor")] = (
         AdafactorConfig()
     )
@@ -303,12 +306,15 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
-    def _accumulation(self) -> "Config":
+    def _fits_together(self) -> "Config":
         if self.train.batch_size % self.train.grad_accumulation:
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} is no multiple of "
                 f"train.grad_accumulation={self.train.grad_accumulation}"
             )
+        self.replay.rows(self.train.batch_size)
+        if self.regularizer.type == "ewc" and self.replay.mixture is None:
+            raise ValueError("regularizer.type=ewc needs replay.mixture, the tasks to keep; replay.rate may stay 0")
         return self
 
 

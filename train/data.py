@@ -16,11 +16,13 @@ from train.config import Config
 from train.input import Batch, Batches, Source, open_input
 from train.log import say
 from train.methods import Method
+from train.replay import WithReplay
 from train.sharding import WHOLE, Share
 
-__all__ = ["Batch", "Training", "open_training", "validation_batches"]
+__all__ = ["Batch", "Training", "fisher_examples", "open_training", "validation_batches"]
 
 VALIDATION_SEED = 0  # of order and templates, whatever the run's seed: runs are compared on the same batches
+FISHER_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Training:
     """
 
     config: Config
-    batches: Batches
+    batches: Batches | WithReplay
     lengths: Lengths
     total_steps: int
     fingerprints: dict[str, str]
@@ -53,10 +55,11 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
     with distributed.first_alone("training data"):
         prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
     lengths = config.data.lengths
+    replayed = config.replay.rows(config.train.batch_size)
     batches = open_input(
         _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
         row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
-        batch_size=config.train.batch_size,
+        batch_size=config.train.batch_size - replayed,
         seed=config.train.seed,
         pack=config.data.pack,
         epochs=config.train.epochs,
@@ -69,8 +72,53 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": lengths})})
     _say_truncated(prepared, lengths, config.method)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
+    if config.replay.mixture and replayed:
+        old, others = _open_examples(
+            config, config.replay.mixture, vocabulary, batch_size=replayed, seed=config.train.seed, share=share
+        )
+        batches, prepared = WithReplay(batches, others), [*prepared, *old]
     fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
     return Training(config, batches, lengths, steps, fingerprints)
+
+
+def fisher_examples(config: Config, vocabulary: Vocabulary, *, rows: int) -> Batches:
+    """Batches of `rows` unpacked rows of `replay.mixture`, the same in every process and for every seed of a run.
+
+    Raises:
+      UserError: its data cannot be read.
+    """
+    assert config.replay.mixture is not None, "the configuration was checked"
+    unpacked = config.model_copy(update={"data": config.data.model_copy(update={"pack": False})})
+    return _open_examples(unpacked, config.replay.mixture, vocabulary, batch_size=rows, seed=FISHER_SEED, epochs=1)[1]
+
+
+def _open_examples(
+    config: Config,
+    mixture: str,
+    vocabulary: Vocabulary,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: int | None = None,
+    share: Share = WHOLE,
+) -> tuple[list[Prepared], Batches]:
+    """The tasks to keep, in rows of the run's lengths."""
+    catalog = load_catalog(config.data.cards)
+    with distributed.first_alone("replayed data"):
+        prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
+    lengths = config.data.lengths
+    assert lengths != "auto", "open_training resolves it"
+    batches = open_input(
+        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
+        row_lengths=(lengths.inputs, lengths.targets),
+        batch_size=batch_size,
+        seed=seed,
+        pack=config.data.pack,
+        epochs=epochs,
+        process_index=share.index,
+        process_count=share.count,
+    )
+    return prepared, batches
 
 
 def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> list[Batch]:

@@ -18,6 +18,7 @@ from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import data, distributed, provenance, runs, runtime, sharding, state
+from train.anchor import anchor_fingerprint, check_anchor, make_anchor
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.fingerprint import fingerprint
@@ -56,7 +57,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     mesh = sharding.make_mesh(config.mesh)
     model_config = state.model_config(config, vocabulary.size)
     sharding.check_model_fits(mesh, model_config)
-    sharding.check_batch_fits(mesh, config.train)
+    sharding.check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
     peak, peak_source = peak_flops()
 
     # Data ------------------------------------------------------------------------------------------------------------
@@ -83,10 +84,12 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             )
         )
         batches = iter(inputs.batches)
+        anchor = make_anchor(config, model, vocabulary)
         step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
         if step:
             metadata = checkpoints.info(step).metadata
             provenance.check_data(run_dir, metadata, inputs.fingerprints)
+            check_anchor(anchor, metadata, where=str(run_dir))
             frozen = runs.load_frozen(config, model, metadata, where=str(run_dir))
             restored = checkpoints.restore(step, shapes)
             current = restored.state
@@ -99,11 +102,16 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             say(f"{run_dir}: is trained to step {step} of {total_steps} already")
             return 0
         provenance.write(config, run_dir, mesh)
-        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen), total_steps=total_steps)
+        metadata = provenance.metadata(
+            config, inputs.fingerprints, fingerprint(frozen), anchor=anchor_fingerprint(anchor), total_steps=total_steps
+        )
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
-        update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
+        update = make_train_step(
+            model.graphdef, optimizer, schedule, config.train, shardings,
+            regularizer=config.regularizer, replay=config.replay,
+        )  # fmt: skip
         validate = make_validation_step(model.graphdef)
         parameters, trained = (sum(x.size for x in jax.tree.leaves(tree)) for tree in (model.shapes, shapes["params"]))
         of = "" if trained == parameters else f"{config.method.type} trains {trained:,} of "
@@ -125,7 +133,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 position = batches.get_state()
                 batch = next(batches)
                 arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
-            current, metrics = update(current, frozen, arrays)
+            current, metrics = update(current, frozen, arrays, anchor)
             step += 1
             skipped.add(step, position, metrics)
             window.add(batch.stats)

@@ -120,6 +120,28 @@ def _backward(
 _in_parts.defvjp(_forward, _backward)
 
 
+def head_kl_sum(
+    base_hidden: jax.Array, base_head: jax.Array, hidden: jax.Array, head: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """Sum over target tokens of KL(base || model), nats; in parts like the loss, each computed again for its gradient.
+
+    Args:
+      base_hidden: `[batch, length, embed]` of the model that is kept to; no gradient flows into it, nor into its head.
+      hidden: the same of the model that is trained.
+      weights: bool `[batch, length]`, False on padding.
+    """
+    base_kernel, kernel = (_kernel(hidden, x) for x in (jax.lax.stop_gradient(base_head), head))
+
+    @jax.checkpoint
+    def part(total: jax.Array, xs: Any) -> tuple[jax.Array, None]:
+        base_hidden, hidden, weights = xs
+        base = jax.nn.log_softmax(_logits(base_hidden, base_kernel))
+        ours = jax.nn.log_softmax(_logits(hidden, kernel))
+        return total + jnp.sum(jnp.where(weights[..., None], jnp.exp(base) * (base - ours), 0.0)), None
+
+    return jax.lax.scan(part, jnp.float32(0), _split(jax.lax.stop_gradient(base_hidden), hidden, weights))[0]
+
+
 def _kernel(hidden: jax.Array, head: jax.Array) -> jax.Array:
     """The head in the compute type, gathered over fsdp once and not in each part."""
     return constrain(head.astype(hidden.dtype), (None, "vocab"))

@@ -20,6 +20,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from t5x_tasks.configuration import Lengths
 from t5x_tasks.errors import UserError
 from train import sharding, state
+from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
 from train.flops import PEAK_FLOPS, train_flops
 from train.optimizer import make_optimizer, make_schedule
@@ -40,6 +41,11 @@ class StepProgram:
     state: Any
     frozen: Any
     batch: Any
+    anchor: Any = None
+
+    @property
+    def arguments(self) -> tuple[Any, Any, Any, Any]:
+        return self.state, self.frozen, self.batch, self.anchor
 
     @classmethod
     def of(cls, config: Config, mesh: Mesh, *, vocabulary_size: int) -> "StepProgram":
@@ -50,25 +56,32 @@ class StepProgram:
         """
         model_config = state.model_config(config, vocabulary_size)
         sharding.check_model_fits(mesh, model_config)
-        sharding.check_batch_fits(mesh, config.train)
+        sharding.check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
         model = state.Model.on(mesh, model_config, config.method)
         schedule = make_schedule(config.optimizer, config.train.steps or 1)
         trained_axes, (_, frozen) = model.split(model.axes)[0], model.split(model.shapes)
         optimizer = make_optimizer(config.optimizer, schedule, trained_axes)
         shapes = state.state_shapes(model, optimizer)
         placed = jax.tree.map(lambda shape: shape.sharding, shapes)
-        update = make_train_step(model.graphdef, optimizer, schedule, config.train, placed)
-        return cls(update, model, shapes, frozen, _batch_shapes(config, mesh))
+        update = make_train_step(
+            model.graphdef, optimizer, schedule, config.train, placed,
+            regularizer=config.regularizer, replay=config.replay,
+        )  # fmt: skip
+        anchor = anchor_shapes(config, shapes["params"])
+        return cls(update, model, shapes, frozen, _batch_shapes(config, mesh), anchor)
 
 
-def _batch_shapes(config: Config, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+def _batch_shapes(config: Config, mesh: Mesh) -> dict[str, Any]:
     lengths, parts = _lengths(config), config.train.grad_accumulation
-    rows = config.train.batch_size // parts
     place = NamedSharding(mesh, PartitionSpec(None, *sharding.spec(("batch",))))
     sizes = dict.fromkeys(_ENCODER, lengths.inputs) | dict.fromkeys(_DECODER, lengths.targets)
-    return {
-        name: jax.ShapeDtypeStruct((parts, rows, length), jnp.int32, sharding=place) for name, length in sizes.items()
-    }
+
+    def of(rows: int) -> dict[str, Any]:
+        shapes = {name: (parts, rows // parts, length) for name, length in sizes.items()}
+        return {name: jax.ShapeDtypeStruct(shape, jnp.int32, sharding=place) for name, shape in shapes.items()}
+
+    replayed = config.replay.rows(config.train.batch_size)
+    return of(config.train.batch_size - replayed) | ({"replay": of(replayed)} if replayed else {})
 
 
 def _lengths(config: Config) -> Lengths:
@@ -80,19 +93,19 @@ def _lengths(config: Config) -> Lengths:
 def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[str, int]:
     """Compiles the train step for a mesh and returns bytes a device.
 
-    `params`, `frozen`, `opt_state` and `batch` are what the compiled program takes of each, by the shardings that it was
-    compiled with; `arguments` is what it says itself, `temporary` what it needs besides while it runs, `peak` all together.
+    `params`, `frozen` (with a regulariser's anchor), `opt_state` and `batch` are what the compiled program takes of each, by
+    the shardings that it was compiled with; `arguments` is what it says itself, `temporary` what it needs besides while it
+    runs, `peak` all together.
     """
     with jax.set_mesh(mesh):
         program = StepProgram.of(config, mesh, vocabulary_size=vocabulary_size)
-        arguments = (program.state, program.frozen, program.batch)
-        compiled = program.update.lower(*arguments).compile()
+        compiled = program.update.lower(*program.arguments).compile()
     memory = compiled.memory_analysis()
-    places, frozen, batch = compiled.input_shardings[0]
+    places, frozen, batch, anchor = compiled.input_shardings[0]
     sizes = {
         "params": _bytes(program.state["params"], places["params"]),
         "opt_state": _bytes(program.state["opt_state"], places["opt_state"]),
-        "frozen": _bytes(program.frozen, frozen),
+        "frozen": _bytes(program.frozen, frozen) + _bytes(program.anchor, anchor),
         "batch": _bytes(program.batch, batch),
     }
     taken = memory.argument_size_in_bytes
@@ -162,7 +175,7 @@ def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) ->
     mesh = sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1])
     with jax.set_mesh(mesh):
         program = StepProgram.of(local, mesh, vocabulary_size=0)
-        jaxpr = jax.make_jaxpr(program.update)(program.state, program.frozen, program.batch)
+        jaxpr = jax.make_jaxpr(program.update)(*program.arguments)
     stacked = widest = 0
     for equation in _equations(jaxpr.jaxpr):
         if equation.primitive.name == "scan" and not equation.params["reverse"]:
@@ -197,7 +210,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
         model = state.Model.on(whole, model_config, config.method)
         optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 1), model.split(model.axes)[0])
         shapes = state.state_shapes(model, optimizer)
-    frozen = model.split(model.shapes)[1]
+    frozen, anchor = model.split(model.shapes)[1], anchor_shapes(config, shapes["params"])
     lengths = _lengths(config)
     rows = config.train.batch_size
     # Every row full, of one example: no more can be in a batch.
@@ -221,7 +234,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
             dict(zip(("data", "fsdp", "tensor"), axes, strict=True))
             | {
                 "params": on(mesh, shapes["params"]),
-                "frozen": on(mesh, frozen),
+                "frozen": on(mesh, frozen) + (on(mesh, anchor) if anchor else 0),
                 "opt_state": on(mesh, shapes["opt_state"]),
             }
         )

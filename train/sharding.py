@@ -120,9 +120,14 @@ def check_cut(mesh: Mesh, shapes: Any) -> None:
         )
 
 
-def check_batch_fits(mesh: Mesh, config: TrainConfig) -> None:
-    """Raises UserError when a part of the batch cannot be dealt evenly to the devices."""
+def check_batch_fits(mesh: Mesh, config: TrainConfig, *, replayed: int = 0) -> None:
+    """Raises UserError when a part of the batch, or its `replayed` rows, cannot be dealt evenly to the devices."""
     rows, parts = mesh.shape["data"] * mesh.shape["fsdp"], config.grad_accumulation
+    if replayed % (rows * parts):
+        raise UserError(
+            f"replay.rate: {replayed} of train.batch_size={config.batch_size} rows are replayed, no multiple of mesh data x "
+            f"fsdp x train.grad_accumulation = {rows * parts}; take {rows * parts / config.batch_size:g} or a multiple of it"
+        )
     if (microbatch := config.batch_size // parts) % rows:
         raise UserError(
             f"train.batch_size: {config.batch_size} rows in {parts} part(s) give {microbatch} rows a part, no multiple of "
@@ -212,8 +217,10 @@ def batch_share(mesh: Mesh) -> Share:
     return Share(0, 1)
 
 
-def global_batch(mesh: Mesh, batch: dict[str, np.ndarray], *, parts: int) -> dict[str, jax.Array]:
+def global_batch(mesh: Mesh, batch: dict[str, Any], *, parts: int) -> dict[str, Any]:
     """This process's rows, its `batch_share`, -> global arrays `[parts, rows / parts, length]`, cut over the mesh's batch axes.
+
+    A batch may hold another, of other rows, under a key (train/replay.py).
 
     `parts` is the number of gradient-accumulation steps. Row r of the global batch is row r // parts of part r % parts,
     whatever the number of processes: a process's contiguous rows then are a contiguous slice of each part.
@@ -232,4 +239,4 @@ def global_batch(mesh: Mesh, batch: dict[str, np.ndarray], *, parts: int) -> dic
 
         return jax.make_array_from_callback(shape, sharding, part)
 
-    return {name: place(rows) for name, rows in batch.items()}
+    return jax.tree.map(place, batch)

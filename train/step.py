@@ -12,11 +12,11 @@ from train.config import TrainConfig
 from train.guard import judge
 from train.loss import Sums, head_loss_sums
 from train.methods.base import join
+from train.objective import Batch, make_objective, means, target_tokens
+from train.regularizer import Anchor, NoRegularizer, Regularizer, ReplayConfig
 
-Batch = dict[str, jax.Array]
-State = dict[
-    str, Any
-]  # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/guard.py
+# step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/guard.py
+State = dict[str, Any]
 
 
 def make_train_step(
@@ -25,55 +25,55 @@ def make_train_step(
     schedule: optax.Schedule,
     config: TrainConfig,
     state_shardings: State,
-) -> Callable[[State, Any, Batch], tuple[State, dict[str, jax.Array]]]:
-    """Compiles `state, metrics = step(state, frozen, batch)`; the old state's memory is given to the new one.
+    *,
+    regularizer: Regularizer | None = None,
+    replay: ReplayConfig | None = None,
+) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
+    """Compiles `state, metrics = step(state, frozen, batch, anchor)`; the old state's memory is given to the new one.
 
-    `frozen` are the parameters that the method does not train: no gradient, no optimizer state, not in the state.
+    `frozen` are the parameters that the method does not train: no gradient, no optimizer state, not in the state. `anchor`
+    is the model before training as far as the regulariser or replay asks for it (train/anchor.py), otherwise None.
 
     A batch's arrays are `[parts, rows, length]`. Each part's gradients are of the *sum* of its tokens' losses over the
     tokens of the whole batch, so their sum is the gradient of the mean over all tokens, however unevenly the parts are filled.
 
     A step that train/guard.py rejects changes nothing but `step` and `guard`: as if its batch had not been there.
     """
+    regularizer, replay = regularizer or NoRegularizer(), replay or ReplayConfig()
+    value_and_grad = jax.value_and_grad(make_objective(graphdef, config, replay), has_aux=True)
 
-    def objective(params: Any, frozen: Any, batch: Batch, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Sums]:
-        model = nnx.merge(graphdef, join(params, frozen))
-        total, sums = head_loss_sums(
-            model.hidden(batch, key),
-            model.head[...],
-            batch["decoder_target_tokens"],
-            batch["decoder_segment_ids"] > 0,
-            z_loss=config.z_loss,
-            label_smoothing=config.label_smoothing,
-        )
-        return total / tokens, sums
-
-    def step(state: State, frozen: Any, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    def step(
+        state: State, frozen: Any, batch: Batch, anchor: Anchor | None = None
+    ) -> tuple[State, dict[str, jax.Array]]:
         params = state["params"]
         key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
-        tokens = jnp.maximum(jnp.sum(batch["decoder_segment_ids"] > 0), 1).astype(jnp.float32)
-        value_and_grad = jax.value_and_grad(objective, has_aux=True)
+        tokens = jnp.maximum(target_tokens(batch), 1).astype(jnp.float32)
 
-        def part(carry: Any, xs: Any) -> tuple[Any, None]:
-            index, rows = xs
-            (_, sums), grads = value_and_grad(params, frozen, rows, jax.random.fold_in(key, index), tokens)
-            return jax.tree.map(jnp.add, carry, (grads, sums)), None
+        def part(index: Any, rows: Batch) -> tuple[Any, Any]:
+            part_key = jax.random.fold_in(key, index)
+            (_, sums), grads = value_and_grad(params, frozen, rows, part_key, tokens, anchor)
+            return grads, sums
 
-        parts = config.grad_accumulation
+        def add_part(total: Any, xs: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, part(*xs)), None
+
+        parts, first = config.grad_accumulation, jax.tree.map(lambda x: x[0], batch)
         if parts == 1:
-            rows = jax.tree.map(lambda x: x[0], batch)
-            (_, sums), grads = value_and_grad(params, frozen, rows, jax.random.fold_in(key, 0), tokens)
+            grads, sums = part(0, first)
         else:
-            zeros = jax.tree.map(jnp.zeros_like, params), dict.fromkeys(("loss", "correct", "tokens"), jnp.float32(0))
-            (grads, sums), _ = jax.lax.scan(part, zeros, (jnp.arange(parts), batch))
+            zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, 0, first))
+            (grads, sums), _ = jax.lax.scan(add_part, zeros, (jnp.arange(parts), batch))
+        metrics = means(sums)
+        if regularizer.type != "none":
+            metrics["penalty"], pull = jax.value_and_grad(regularizer.penalty)(params, anchor)
+            grads = jax.tree.map(jnp.add, grads, pull)
 
         grad_norm = optax.global_norm(grads)
         if config.clip_norm is not None:
             scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(grad_norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale, grads)
         updates, opt_state = optimizer.update(grads, state["opt_state"], params)
-        loss = sums["loss"] / tokens
-        good, guard = judge(state["guard"], loss, grad_norm, config.skip)
+        good, guard = judge(state["guard"], metrics["loss"], grad_norm, config.skip)
         new = {"params": optax.apply_updates(params, updates), "opt_state": opt_state}
         old = {name: state[name] for name in new}
         new_state = {
@@ -82,9 +82,7 @@ def make_train_step(
             "rng": state["rng"],
             "guard": guard,
         }
-        metrics = {
-            "loss": loss,
-            "accuracy": sums["correct"] / tokens,
+        metrics |= {
             # The optimizer counts the updates that it made.
             "learning_rate": jnp.asarray(schedule(state["step"] - state["guard"]["skipped"]), jnp.float32),
             "grad_norm": grad_norm,

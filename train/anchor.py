@@ -1,0 +1,78 @@
+"""The anchor of a run: what its regulariser pulls to, and what its replay compares with. Made before the first step, and again
+by a run that goes on, from the same weights and data; it is in no checkpoint.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
+from train import state
+from train.config import Config
+from train.data import fisher_examples
+from train.fingerprint import different, fingerprint
+from train.fisher import diagonal_fisher
+from train.log import say
+from train.methods.base import flat
+from train.regularizer import EWC, Anchor, needs_anchor
+from train.state import Model
+
+_ROWS = 8  # that go to the device at once for the Fisher information
+
+
+def make_anchor(config: Config, model: Model, vocabulary: Vocabulary) -> Anchor | None:
+    """The parameters before training and, with EWC, their importance; None where no step asks for them.
+
+    Raises:
+      UserError: the weights, or the data of the tasks to keep, cannot be loaded.
+    """
+    regularizer = config.regularizer
+    if not needs_anchor(regularizer, config.replay):
+        return None
+    params, frozen = model.split(state.load_params(config, model))
+    anchor = {"params": params}
+    if isinstance(regularizer, EWC):
+        rows = _examples(config, vocabulary, regularizer.examples)
+        anchor["importance"] = diagonal_fisher(model.graphdef, params, frozen, rows, mesh=model.mesh)
+        sums, sizes = zip(*((jnp.sum(x), x.size) for x in flat(anchor["importance"]).values()), strict=True)
+        say(
+            f"regularizer: Fisher information of {regularizer.examples} examples of {config.replay.mixture}: "
+            f"mean {float(sum(sums)) / sum(sizes):.3g} a parameter; regularizer.weight multiplies it"
+        )
+    return anchor
+
+
+def anchor_shapes(config: Config, params: Any) -> Anchor | None:
+    """The anchor as `jax.ShapeDtypeStruct`; `params` are the shapes of what is trained."""
+    if not needs_anchor(config.regularizer, config.replay):
+        return None
+    importance = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=x.sharding), params)
+    return {"params": params} | ({"importance": importance} if isinstance(config.regularizer, EWC) else {})
+
+
+def anchor_fingerprint(anchor: Anchor | None) -> dict[str, str]:
+    return {} if anchor is None else fingerprint(anchor["params"])
+
+
+def check_anchor(anchor: Anchor | None, metadata: dict[str, Any], *, where: str) -> None:
+    """Raises UserError when a run is to go on toward other weights than before; `metadata` is that of its checkpoint."""
+    if anchor is None:
+        return
+    if changed := different(metadata.get("anchor", {}), fingerprint(anchor["params"])):
+        raise UserError(
+            f"{where}: was regularised toward {metadata.get('base')}; model.weights is another base now: {changed[0]}"
+            f"{f' and {len(changed) - 1} more tensors' if len(changed) > 1 else ''} differ(s); give the weights it began with"
+        )
+
+
+def _examples(config: Config, vocabulary: Vocabulary, count: int) -> Iterator[dict[str, np.ndarray]]:
+    """At most `count` examples of the tasks to keep, one a row."""
+    for batch in fisher_examples(config, vocabulary, rows=_ROWS):
+        yield {name: rows[:count] for name, rows in batch.arrays.items()}
+        count -= _ROWS
+        if count <= 0:
+            return
