@@ -24,6 +24,14 @@ class WithReplay(grain.IterDataset[Batch]):
     def __iter__(self) -> grain.DatasetIterator[Batch]:
         return _Iterator(iter(self._main), iter(self._replay))
 
+    def inspect(self, position: dict[str, Any]) -> tuple[Batch, list[tuple[str, str]]]:
+        """As `Batches.inspect`; the replayed rows' arrays are under `replay/...`."""
+        (main, names), (replay, others) = (
+            batches.inspect(position[name]) for name, batches in (("main", self._main), ("replay", self._replay))
+        )
+        arrays = {**main.arrays, **{f"replay/{name}": rows for name, rows in replay.arrays.items()}}
+        return Batch(arrays, _added(main.stats, replay.stats)), names + others
+
     def num_batches(self, epochs: int) -> int:
         return self._main.num_batches(epochs)
 
@@ -36,7 +44,7 @@ class _Iterator(grain.DatasetIterator[Batch]):
     def __next__(self) -> Batch:
         main, replay = next(self._main), next(self._replay)
         arrays: dict[str, Any] = {**main.arrays, "replay": replay.arrays}
-        return Batch(arrays, {name: count + replay.stats[name] for name, count in main.stats.items()})
+        return Batch(arrays, _added(main.stats, replay.stats))
 
     def get_state(self) -> dict[str, Any]:
         return {"main": self._main.get_state(), "replay": self._replay.get_state()}
@@ -50,3 +58,7 @@ class _Iterator(grain.DatasetIterator[Batch]):
         for iterator in ("_main", "_replay"):
             if hasattr(self, iterator):
                 getattr(self, iterator).close()
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: count + other[name] for name, count in one.items()}

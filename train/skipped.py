@@ -21,6 +21,7 @@ from train.config import SkipConfig
 from train.input import Batches
 from train.log import say
 from train.metrics_log import keep_until
+from train.replay import WithReplay
 from train.retry import retrying
 
 LOG, DUMPS = "skipped.jsonl", "skipped"
@@ -33,7 +34,7 @@ class SkippedSteps:
       step: the step just finished; what the files say of later ones is dropped.
     """
 
-    def __init__(self, run_dir: Path, batches: Batches, config: SkipConfig, *, step: int):
+    def __init__(self, run_dir: Path, batches: Batches | WithReplay, config: SkipConfig, *, step: int):
         self._run_dir, self._batches, self._config = run_dir, batches, config
         self._steps: list[tuple[int, dict[str, Any], dict[str, jax.Array]]] = []
         if distributed.is_first():
