@@ -84,9 +84,11 @@ def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
         return [0]
     from train import distributed
     from train.checkpoints import Checkpoints
+    from train.selection import ranking_of
 
     distributed.initialize()  # Orbax asks JAX for this process's number
-    with Checkpoints(run_dir / "checkpoints", best_metric="validation_loss", read_only=True) as checkpoints:
+    folder, ranking = run_dir / "checkpoints", ranking_of(run_dir)
+    with Checkpoints(folder, best_metric="validation_loss", ranking=ranking, read_only=True) as checkpoints:
         saved = checkpoints.steps()
         if not saved and wanted == DEFAULT_STEPS:
             return [0]  # nobody asked for more than there is: bare weights, or a run before its first checkpoint
@@ -99,7 +101,9 @@ def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
     for name in wanted:
         step = named[name] if isinstance(name, str) else name
         if step is None:
-            raise UserError(f"eval.steps: best: no checkpoint of {run_dir} has a validation loss; name a step")
+            raise UserError(
+                f"eval.steps: best: no checkpoint of {run_dir} has what ranks them (checkpoint.best); name a step"
+            )
         if step and step not in saved:
             raise UserError(
                 f"eval.steps: {step}: {run_dir / 'checkpoints'} has no such checkpoint; there are {', '.join(map(str, saved))}"

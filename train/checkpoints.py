@@ -25,7 +25,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -79,6 +79,7 @@ class Checkpoints(AbstractContextManager):
       keep_latest: how many of the latest steps to keep, at least 1.
       keep_best: how many steps with the lowest `best_metric` to keep besides; steps without it (or NaN) are never the best.
       best_metric: the name of the metric that ranks steps, lower is better, for example "validation_loss".
+      ranking: in its place, step -> number, lower is better, NaN while it is not known (train/selection.py).
       read_only: for readers of a run that may be training: nothing is written but holds, nothing pruned or cleaned.
 
     Not thread-safe: one thread uses an object. With several hosts, each calls `save` and `restore` with the same
@@ -92,6 +93,7 @@ class Checkpoints(AbstractContextManager):
         keep_latest: int = 1,
         keep_best: int = 0,
         best_metric: str | None = None,
+        ranking: Callable[[int], float] | None = None,
         read_only: bool = False,
     ) -> None:
         if keep_latest < 1 or keep_best < 0:
@@ -100,6 +102,7 @@ class Checkpoints(AbstractContextManager):
         self._keep_latest = keep_latest
         self._keep_best = keep_best
         self._best_metric = best_metric
+        self._ranking = ranking
         self._read_only = read_only
         self._pending: Future[None] | None = None
         self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -381,10 +384,13 @@ class Checkpoints(AbstractContextManager):
         return held
 
     def _ranked(self, steps: list[int]) -> list[int]:
-        """Steps that have `best_metric`, the best first."""
-        if self._best_metric is None:
-            return []
-        values = {step: self._metrics(step).get(self._best_metric, math.nan) for step in steps}
+        """Steps that have a rank, the best first."""
+        ranking = self._ranking
+        if ranking is None:
+            if (name := self._best_metric) is None:
+                return []
+            ranking = lambda step: self._metrics(step).get(name, math.nan)  # noqa: E731
+        values = {step: ranking(step) for step in steps}
         return sorted((s for s in steps if not math.isnan(values[s])), key=lambda step: (values[step], -step))
 
     def _metrics(self, step: int) -> dict[str, float]:

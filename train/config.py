@@ -182,7 +182,17 @@ class MeshConfig(Section):
 class CheckpointConfig(Section):
     every_steps: PositiveInt = 500
     keep_latest: PositiveInt = 2
-    keep_best: int = Field(default=1, ge=0, description="kept besides, by validation loss")
+    keep_best: int = Field(default=1, ge=0, description="kept besides, by `best`")
+    best: str | None = Field(
+        default=None,
+        pattern=r"^[^/]+/[^/]+$",
+        description="what ranks checkpoints: TASK/SCORE, as support_chats/rougeL, of `python -m eval RUN_DIR --follow`, which "
+        "must run beside the training; null: the validation loss",
+    )
+    best_is: Literal["highest", "lowest"] = Field(default="highest", description="of the task's score")
+    patience: PositiveInt | None = Field(
+        default=None, description="end when so many checkpoints in a row are no better than the best before them"
+    )
 
 
 class _DecodeConfig(Section):

@@ -237,6 +237,11 @@ class Stop:
         """Whether to end after `step`. Several processes must all ask it once after each step."""
         return multihost_utils.reached_preemption_sync_point(step) if several() else self._received
 
+    @property
+    def asked(self) -> bool:
+        """Whether this process, alone, was told to end; it does so after the step under way."""
+        return self._received
+
     def _receive(self, number: int, _: Any) -> None:
         if several():  # Ctrl-C; SIGTERM is JAX's own
             os.kill(os.getpid(), signal.SIGTERM)

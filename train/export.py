@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist, or be empty")
     parser.add_argument(
-        "--step", help="of a run: latest (default), best (by validation loss), or a number; other weights: none"
+        "--step", help="of a run: latest (default), best (see checkpoint.best), or a number; other weights: none"
     )
     parser.add_argument(
         "--vocabulary", help="SentencePiece model, its folder or hf://ID; only for weights that bring none (T5X) to hf"
@@ -119,6 +119,7 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     from t5x_tasks.vocabulary import Vocabulary
     from train import config as configuration
     from train.checkpoints import Checkpoints
+    from train.selection import ranking_of
     from train.sharding import make_mesh
     from train.state import Model, model_config
 
@@ -131,11 +132,11 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     mesh = make_mesh(configuration.MeshConfig(), jax.devices()[:1])
     model = Model.on(mesh, model_config(config, pieces.size), config.method)
     folder = run_dir / "checkpoints"
-    with Checkpoints(folder, best_metric="validation_loss", read_only=True) as checkpoints:
+    with Checkpoints(folder, best_metric="validation_loss", ranking=ranking_of(run_dir), read_only=True) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()
         step = int(which) if which.isdecimal() else found
         if step is None:
-            lacks = "no checkpoint yet" if which == "latest" else "no checkpoint with a validation loss; name a step"
+            lacks = "no checkpoint yet" if which == "latest" else "no checkpoint with what ranks them; name a step"
             raise UserError(f"{folder}: {lacks}")
         checkpoints.info(step)  # UserError, if there is no such step
     return _Run(run_dir, config, model, pieces.path, step)

@@ -27,6 +27,7 @@ from train.lock import locked
 from train.log import Progress, duration, say
 from train.metrics_log import MetricsLog
 from train.optimizer import make_optimizer, make_schedule
+from train.selection import Selection
 from train.skipped import SkippedSteps
 from train.step import make_train_step, make_validation_step
 from train.watchdog import Watchdog, watching
@@ -75,17 +76,20 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         schedule = make_schedule(config.optimizer, total_steps)
         optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
         shapes = state.state_shapes(model, optimizer)
+        selection = Selection(run_dir, config)
         checkpoints = stack.enter_context(
             Checkpoints(
                 run_dir / "checkpoints",
                 keep_latest=config.checkpoint.keep_latest,
                 keep_best=config.checkpoint.keep_best,
                 best_metric="validation_loss",
+                ranking=selection.ranking,
             )
         )
         batches = iter(inputs.batches)
-        anchor = make_anchor(config, model, vocabulary)
         step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
+        anchor = make_anchor(config, model, vocabulary) if step < total_steps else None
+        metadata: dict[str, Any] = {}
         if step:
             metadata = checkpoints.info(step).metadata
             provenance.check_data(run_dir, metadata, inputs.fingerprints)
@@ -98,10 +102,14 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         else:
             params, frozen = model.split(state.load_params(config, model))
             current = state.first_state(params, optimizer, config.train.seed, shapes)
+        if step and metadata.get("total_steps") == step and (ended := selection.enough(step)):
+            say(f"{run_dir}: is trained to step {step} already: {ended}")
+            return 0
         if step >= total_steps:
             say(f"{run_dir}: is trained to step {step} of {total_steps} already")
             return 0
         provenance.write(config, run_dir, mesh)
+        saved = step or None
         metadata = provenance.metadata(
             config, inputs.fingerprints, fingerprint(frozen), anchor=anchor_fingerprint(anchor), total_steps=total_steps
         )
@@ -159,15 +167,20 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                     if saving:
                         log.sync()
                 if saving:
+                    selection.wait(saved, go_on=lambda: not stop.asked and watchdog.progress() is None)
+                    if step < total_steps and (ended := selection.enough(step)):
+                        say(f"ends at step {step} of {total_steps}: {ended}")
+                        total_steps, last = step, True
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
                     save = checkpoints.save_now if last else checkpoints.save
                     save(
                         step,
                         current,
                         position=batches.get_state(),
-                        metadata=metadata,
+                        metadata=metadata | {"total_steps": total_steps},
                         metrics=measured,
                     )
+                    saved = step
                     window.restart()
             if last and step < total_steps:
                 say(f"stopped by {stop.signal.name} at step {step}, which is saved; start again to go on")

@@ -1,0 +1,121 @@
+"""Which checkpoint is the best, and when a run has learned what it will: by its validation loss, or by a task's score.
+
+    checkpoint: {every_steps: 100, best: support_chats/rougeL, patience: 3}      # scores of `python -m eval RUN_DIR --follow`
+
+Scores of tasks are another process's work: it decodes each checkpoint and writes RUN_DIR/eval/<step>/metrics.json. Training
+goes on meanwhile, one checkpoint ahead: before it saves the next it waits for the score of the last. So what is kept, and where
+the run ends, hangs on scores alone and not on which process is the faster, and a run that goes on decides as it would have.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from t5x_tasks.errors import UserError
+from train import config as configuration
+from train import distributed
+from train.config import Config
+from train.log import say
+
+_POLL_S, _REMIND_S = 1.0, 60.0
+
+
+class Selection:
+    """The scores of a run's checkpoints, read from its files."""
+
+    def __init__(self, run_dir: Path, config: Config):
+        self._run_dir, self._config = run_dir, config.checkpoint
+        self._evaluations = Path(config.eval.output) if config.eval.output else run_dir / "eval"
+
+    @property
+    def measure(self) -> str:
+        """What ranks checkpoints, as a person says it."""
+        return self._config.best or "validation_loss"
+
+    def loss(self, step: int) -> float:
+        """A checkpoint's score, lower is better; NaN while it has none. Scores of validation are in the checkpoint itself.
+
+        Raises:
+          UserError: the step was evaluated, but not on this task or with this score.
+        """
+        path = self._evaluations / str(step) / "metrics.json"
+        try:
+            tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+        except (OSError, ValueError, KeyError):
+            return math.nan
+        task, _, score = (self._config.best or "").partition("/")
+        if task not in tasks:  # written task by task
+            return math.nan
+        scores = tasks[task]["metrics"]
+        if score not in scores:
+            raise UserError(f"checkpoint.best: {path}: {task} has no {score}; it has {', '.join(scores)}")
+        return scores[score]["value"] * (-1 if self._config.best_is == "highest" else 1)
+
+    @property
+    def ranking(self) -> "Callable[[int], float] | None":
+        """For `Checkpoints`: `loss` where a task's score ranks; None where the validation loss does."""
+        return self.loss if self._config.best else None
+
+    def losses(self) -> dict[int, float]:
+        """Step -> its score, lower is better, of all checkpoints that have one, pruned ones too."""
+        if self._config.best:
+            steps = [int(p.parent.name) for p in self._evaluations.glob("*/metrics.json") if p.parent.name.isdecimal()]
+            found = {step: self.loss(step) for step in sorted(steps) if step}
+        else:
+            rows = map(json.loads, _lines(self._run_dir / "metrics.jsonl"))
+            found = {row["step"]: row["validation_loss"] for row in rows if row.get("validation_loss") is not None}
+        return {step: loss for step, loss in found.items() if not math.isnan(loss)}
+
+    def wait(self, step: int | None, *, go_on: Callable[[], bool]) -> None:
+        """Returns when the checkpoint has its score; at once where that is not another process's work.
+
+        Args:
+          step: None where there is none yet.
+          go_on: asked again and again; False ends the waiting.
+        """
+        if step is None or not self._config.best:
+            return
+        if distributed.is_first():
+            reminded = (
+                time.monotonic() - _REMIND_S + 2 * _POLL_S
+            )  # a word soon, but not where the score is nearly there
+            while math.isnan(self.loss(step)) and go_on():
+                if time.monotonic() - reminded >= _REMIND_S:
+                    reminded = time.monotonic()
+                    say(
+                        f"waits for {self.measure} of step {step}, which is for `python -m eval {self._run_dir} --follow`"
+                    )
+                time.sleep(_POLL_S)
+        distributed.from_first(f"score of step {step}", lambda: None)
+
+    def enough(self, step: int) -> str | None:
+        """Why the run ends at a step: `patience` checkpoints in a row no better than the best before them. None: it goes on.
+
+        The step's own validation loss counts, if it is logged; its own score of a task nobody can know yet.
+        """
+        return distributed.from_first("early stopping", lambda: self._stale(step))
+
+    def _stale(self, step: int) -> str | None:
+        if self._config.patience is None:
+            return None
+        losses = {s: loss for s, loss in self.losses().items() if s < step or (s == step and not self._config.best)}
+        if not losses:
+            return None
+        best = min(losses, key=lambda s: (losses[s], s))
+        since = sum(s > best for s in losses)
+        if since < self._config.patience:
+            return None
+        return f"{self.measure} was best at step {best}, and no better at the {since} checkpoints since"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def ranking_of(run_dir: Path) -> Callable[[int], float] | None:
+    """How a run ranks its checkpoints, for those who only read it; see `Selection.ranking`."""
+    if not (run_dir / "config.yaml").is_file():
+        return None
+    return Selection(run_dir, configuration.load(run_dir, [])).ranking
