@@ -6,14 +6,15 @@ VENV := .venv
 STAMP := $(VENV)/installed$(if $(EXTRA),-$(EXTRA))
 PY := $(VENV)/bin/python
 
-.PHONY: help install quickstart test lint lock bench
+.PHONY: help install quickstart forgetting test lint lock bench
 
 help:
 	@echo "make install      set up $(VENV) from the lock file (EXTRA=cuda or EXTRA=tpu for accelerators)"
 	@echo "make quickstart   train, evaluate before and after, show what came out"
 	@echo "make test         run the tests"
 	@echo "make lint         ruff and pyright"
-	@echo "make bench        speed of the input, as ratios inside one run"
+	@echo "make forgetting   what each way to fine-tune forgets, and what keeps it: one table, one figure"
+	@echo "make bench        speed of the input and of the methods, as ratios inside one run"
 
 install: $(STAMP)
 
@@ -28,12 +29,15 @@ $(STAMP): $(LOCK) pyproject.toml
 	touch $@
 
 # Large buffers that XLA frees after each step come back in large pages instead of one small page fault after the other.
-quickstart: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+quickstart forgetting: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 quickstart: install
 	$(PY) -m train configs/quickstart.yaml
 	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary
 	$(PY) -m eval compare runs/quickstart > /dev/null
 	$(PY) -m eval.summary runs/quickstart
+
+forgetting: install
+	$(PY) -m launch study configs/forgetting
 
 # Several processes: much of the time goes into compiling small programs, each in one thread. Files stay whole, for fixtures are
 # shared, and come in the order of tests/conftest.py.
@@ -48,6 +52,7 @@ lint: install
 bench: install
 	$(PY) -m bench.input
 	$(PY) -m bench.prepare
+	$(PY) -m bench.methods
 
 # Newest versions that pyproject.toml allows, for all its Python versions, with hashes and without an index's address.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \

@@ -12,7 +12,8 @@ def main(arguments: list[str]) -> int:
         prog="python -m eval compare",
         description="Compares evaluated checkpoints, runs and predictions on the same rows, and writes report.html (one file "
         "that opens offline), report.csv and report.md. The model before training, or else the first, is what the others are "
-        "compared with. Several runs give a matrix of tasks and runs: what was learned, what was forgotten.",
+        "compared with. Several runs give a matrix of tasks and runs: what was learned, what was forgotten; also as a table and "
+        "a figure.",
         epilog="Example: python -m eval compare runs/support runs/multitask theirs=scores/their_predictions",
     )
     parser.add_argument(
@@ -27,8 +28,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     from eval.files import write_text
+    from eval.report.matrix import figure
     from eval.report.page import render
-    from eval.report.plain import csv_text, markdown_text
+    from eval.report.plain import csv_text, forgetting_table, markdown_text
     from eval.report.systems import name_and_folder
 
     contents = gather(options.folders, title=options.title, samples=options.bootstrap_samples)
@@ -45,8 +47,13 @@ def main(arguments: list[str]) -> int:
             print(f"{task}, {split}: {line}")
     for note in contents.notes:
         print(f"note: {note}")
-    beside = f"{output.with_suffix('.csv').name}, {output.with_suffix('.md').name}"
-    print(f"written to {output} ({len(page.encode()) / 1e6:.1f} MB), and beside it {beside}")
+    beside = [output.with_suffix(".csv").name, output.with_suffix(".md").name]
+    if contents.matrix is not None:
+        chart = output.with_name(f"{output.stem}_forgetting.svg")
+        figure(contents.matrix, chart)
+        print("\n".join(forgetting_table(contents.matrix)))
+        beside.append(chart.name)
+    print(f"written to {output} ({len(page.encode()) / 1e6:.1f} MB), and beside it {', '.join(beside)}")
     return 0
 
 

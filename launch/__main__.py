@@ -1,4 +1,4 @@
-"""`python -m launch plan|local|tpu-vm|slurm|gke|sky CONFIG [key=value ...]`: plans a run, or starts it somewhere."""
+"""`python -m launch plan|study|local|tpu-vm|slurm|gke|sky CONFIG [key=value ...]`: plans a run, or starts it somewhere."""
 
 import argparse
 import importlib
@@ -8,6 +8,7 @@ from t5x_tasks.errors import run_cli
 # Each module: add_arguments(parser) and run(options) -> exit code.
 COMMANDS = {
     "plan": ("launch.plan", "what the run needs: memory, the best mesh, time, price; touches nothing"),
+    "study": ("launch.study", "runs that are compared, one after the other on this machine"),
     "local": ("launch.local", "processes of one run on this machine"),
     "tpu-vm": ("launch.tpu_vm", "a TPU slice: created, set up, run, fetched, deleted (gcloud)"),
     "slurm": ("launch.slurm", "nodes of a SLURM cluster (sbatch, srun)"),
@@ -28,11 +29,13 @@ def main(arguments: list[str]) -> int:
             description=text[0].upper() + text[1:] + ".",
             epilog="Overrides are dotted: train.steps=200 mesh.fsdp=4.",
         )
-        command.add_argument(
-            "config", metavar="CONFIG", help="a YAML file, for example configs/dialogsum_flan_t5_base.yaml"
+        launcher = importlib.import_module(module)
+        metavar, what = getattr(
+            launcher, "CONFIG", ("CONFIG", "a YAML file, for example configs/dialogsum_flan_t5_base.yaml")
         )
+        command.add_argument("config", metavar=metavar, help=what)
         command.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
-        importlib.import_module(module).add_arguments(command)
+        launcher.add_arguments(command)
     options, rest = parser.parse_known_args(arguments)
     if unknown := [word for word in rest if word.startswith("-") or "=" not in word]:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -24,13 +24,14 @@ class Cell:
 
     Attributes:
       difference: from the first system; None of itself.
-      retention: score / first system's score, in percent; None where that is 0 or lower is better.
+      retention: score / first system's score, in percent, with the interval of a paired bootstrap; None where the first system's
+        is 0 or lower is better.
       trained: the system, or the run that it went on from, trained on this data set; None where that is not known.
     """
 
     interval: Interval
     difference: Difference | None
-    retention: float | None
+    retention: Interval | None
     trained: bool | None
 
 
@@ -107,7 +108,7 @@ def forgetting(comparisons: Sequence[Comparison], systems: Sequence[System], *, 
                 pairs = comparison.differences[i] if base == 0 else comparison.difference(base, i)
                 difference, before = pairs.get(score), comparison.intervals[base][score]["value"]
                 if before > 0 and not lower_is_better(score):
-                    retention = 100 * found["value"] / before
+                    retention = _retention(comparison, base, i, score, samples)
             cells.append(Cell(found, difference, retention, _trained(system, stages[system.name], dataset)))
         ever = any(cell is not None and cell.trained for cell in cells)
         rows.append(TaskRow(comparison.task, comparison.split, score, comparison.n, cells, ever))
@@ -129,12 +130,21 @@ def _totals(
         if cell.difference is not None:
             (learned if cell.trained else others).append((comparison, first.name))
             if not cell.trained and cell.retention is not None:
-                kept.append(cell.retention)
+                kept.append(cell.retention["value"])
         earlier = _last_trained(stages[system.name], row.task.partition(".")[0], systems)
         if earlier in [s.name for s in comparison.systems]:
             back.append((comparison, earlier))
     means = [_mean(pairs, system.name, samples) for pairs in (learned, others, back)]
     return Totals(means[0], means[1], float(np.mean(kept)) if kept else None, means[2])
+
+
+def _retention(comparison: Comparison, before: int, after: int, score: str, samples: int) -> Interval:
+    """100 x after / before; the same rows are drawn for both."""
+    both = [{score: comparison.columns[i].scores[score]} for i in (before, after)]
+    draws = [resample(scores, samples=samples)[score] for scores in both]
+    ratios = 100 * draws[1][draws[0] > 0] / draws[0][draws[0] > 0]
+    low, high = interval(ratios)
+    return {"value": 100 * value(both[1][score]) / value(both[0][score]), "ci_low": low, "ci_high": high}
 
 
 def _mean(pairs: list[tuple[Comparison, str]], system: str, samples: int) -> Mean | None:

@@ -4,9 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from eval.names import decimals
+from eval.names import decimals, plain_name
 from eval.report import view
-from eval.report.comparison import Comparison
+from eval.report.comparison import Comparison, Interval
+from eval.report.forgetting import Cell, Matrix, Mean, TaskRow
 from eval.report.page import Contents
 
 CSV_COLUMNS = (
@@ -59,6 +60,8 @@ def markdown_text(contents: Contents, report: str) -> str:
                 cells.append(text)
             lines.append(f"| {_cell(score)} | {' | '.join(cells)} |")
         lines.append("")
+    if contents.matrix is not None:
+        lines += ["**Learned and forgotten**", "", *forgetting_table(contents.matrix), ""]
     for choice in contents.choices:
         lines.append(
             f"- {_cell(choice.dataset)}, {_cell(choice.system)}: template `{choice.chosen.phrasing}`, chosen on "
@@ -73,6 +76,44 @@ def markdown_text(contents: Contents, report: str) -> str:
         f"Examples, charts and what they rest on: `{report}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def forgetting_table(matrix: Matrix) -> list[str]:
+    """Lines of Markdown: a row for each system, and for each task its score and what is kept of the first system's."""
+    first = matrix.systems[0].name
+    heads = [f"{_cell(row.task)}, {plain_name(row.score)} | kept of it, %" for row in matrix.rows]
+    lines = [
+        f"| | {' | '.join(heads)} | mean change where not trained last |",
+        f"| --- |{' ---: |' * (2 * len(matrix.rows) + 1)}",
+    ]
+    for number, system in enumerate(matrix.systems):
+        cells = [text for row in matrix.rows for text in _texts(row, row.cells[number])]
+        total = matrix.totals[number]
+        lines.append(
+            f"| {_cell(system.name)} | {' | '.join(cells)} | {_mean(total.backward_transfer or total.others)} |"
+        )
+    ns = ", ".join(f"{row.task} {row.n}" for row in matrix.rows)
+    return [
+        *lines,
+        "",
+        f"Scores with 95% bootstrap intervals over rows ({ns} of {matrix.rows[0].split}); kept: score / score of {_cell(first)}, "
+        "by the paired bootstrap.",
+    ]
+
+
+def _texts(row: TaskRow, cell: Cell | None) -> tuple[str, str]:
+    if cell is None:
+        return "–", "–"
+    score = _interval(cell.interval, decimals(row.score))
+    return score, _interval(cell.retention, 0) if cell.retention else ""
+
+
+def _interval(found: Interval, digits: int) -> str:
+    return f"{found['value']:.{digits}f} [{found['ci_low']:.{digits}f}, {found['ci_high']:.{digits}f}]"
+
+
+def _mean(mean: Mean | None) -> str:
+    return "" if mean is None else f"{mean.value:+.1f} [{mean.ci_low:+.1f}, {mean.ci_high:+.1f}]"
 
 
 def _shown_scores(comparison: Comparison) -> list[str]:

@@ -9,7 +9,9 @@ from helpers import evaluated
 
 from eval import compare
 from eval.bootstrap import bootstrap, paired_differences, resample
+from eval.report.matrix import figure
 from eval.report.phrasings import agreement
+from eval.report.plain import forgetting_table
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled, divide
 
@@ -194,6 +196,13 @@ def test_what_a_chain_of_runs_learned_and_forgot(make_card, tmp_path):
     assert after_two.backward_transfer.ci_high < 0
     assert after_two.retention == pytest.approx(100 * values["third"][2] / values["third"][0])
     assert after_two.others.value == pytest.approx(values["third"][2] - values["third"][0])
+    kept = matrix.rows[2].cells[1] and matrix.rows[2].cells[1].retention
+    assert kept and kept["ci_low"] < kept["value"] < kept["ci_high"]
+    assert kept["value"] == pytest.approx(100 * values["third"][1] / values["third"][0])
+    table = forgetting_table(matrix)
+    assert table[0].count("|") == table[4].count("|") and f"{kept['value']:.0f} [" in table[3]
+    figure(matrix, tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").read_text().count('<g id="axes_') == len(matrix.rows)
 
 
 def test_the_command_writes_html_csv_and_markdown_and_says_what_came_out(card, tmp_path, capsys):

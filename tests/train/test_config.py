@@ -29,7 +29,10 @@ def error_of(path: Path, *overrides: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda p: p.name)
+CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name != "cards")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_every_shipped_configuration_is_valid_and_says_what_to_expect(path):
     configuration.load(path, [])
     assert path.read_text().startswith("#"), "the command, the hardware and what to expect stand at the top"
