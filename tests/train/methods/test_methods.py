@@ -15,7 +15,10 @@ from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split
 from train.model import Params, T5Config, abstract_model
+from train.optimizer import make_optimizer, make_schedule
+from train.provenance import metadata
 from train.runs import checkpoint_params, load_frozen, merged_params
+from train.state import first_state, state_shapes
 from train.step import make_validation_step
 
 # Each method, and what it trains in a T5 with `d` = emb_dim, `h` = num_heads x head_dim, `m` = mlp_dim, `e` and `n` layers of
@@ -141,6 +144,25 @@ def test_a_checkpoint_holds_what_is_trained_and_is_small(trained):
     numbers = sum(x.size for x in jax.tree.leaves(it.model.split(it.model.shapes)[0]))
     size = sum(f.stat().st_size for f in (it.checkpoint / "10").rglob("*") if f.is_file())
     assert size < 4 * 3 * numbers + 200_000  # the parameters, two moments, and what describes them
+
+
+def test_a_checkpoint_of_lora_of_rank_8_of_flan_t5_small_is_below_10_megabytes(make_config, make_model, tmp_path):
+    own = ("emb_dim", "mlp_dim", "num_heads", "head_dim", "num_encoder_layers", "num_decoder_layers")
+    preset = dict.fromkeys(own) | {"preset": "flan-t5-small"}
+    config = make_config("unused", {"type": "lora", "rank": 8}, model=preset)
+    model = make_model(config)
+    schedule = make_schedule(config.optimizer, 1)
+    optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
+    shapes = state_shapes(model, optimizer)
+    draw = np.random.default_rng(0)  # numbers that compress no better than weights do
+    trained, frozen = model.split(model.shapes)
+    params = jax.tree.map(lambda s: jax.device_put(draw.normal(size=s.shape).astype(s.dtype), s.sharding), trained)
+    prints = dict.fromkeys(flat(frozen), "01234567")
+    with jax.set_mesh(model.mesh), Checkpoints(tmp_path) as checkpoints:
+        state = first_state(params, optimizer, 0, shapes)
+        checkpoints.save(1, state, position={"block": 0, "row": 0}, metadata=metadata(config, {}, prints))
+    size = sum(f.stat().st_size for f in (tmp_path / "1").rglob("*") if f.is_file())
+    assert 4 * 3 * 344_064 < size < 10e6
 
 
 def test_a_checkpoint_on_another_base_is_refused_by_name(trained, make_config):

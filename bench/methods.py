@@ -1,0 +1,115 @@
+"""Steps a second of each fine-tuning method against full fine-tuning, on the same batch, in turns; and what each keeps in memory.
+
+    python -m bench.methods                       # flan-t5-small's shape, 4 rows of 256/64, AdamW
+    python -m bench.methods --preset t5-tiny --rows 8 --rounds 20
+
+The methods take their steps in turns, so that whatever else the machine does is shared by all; the ratio is the median over the
+rounds of (time of full / time of the method). Memory is counted from the arrays: what is trained, and the optimizer's state.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+METHODS: dict[str, dict[str, Any]] = {
+    "full": {"type": "full"},
+    "full, last 2 layers": {"type": "full", "last_layers": 2},
+    "lora, rank 8": {"type": "lora", "rank": 8},
+    "lora, rank 8, all kernels": {"type": "lora", "rank": 8, "targets": [".*/(query|key|value|out|wi_0|wi_1|wo)"]},
+    "dora, rank 8": {"type": "lora", "rank": 8, "dora": True},
+    "ia3": {"type": "ia3"},
+    "bottleneck": {"type": "bottleneck"},
+    "word embeddings": {"type": "word_embeddings", "tokens": [5, 3, 70]},
+    "prompt tuning, 20 tokens": {"type": "prompt_tuning", "length": 20},
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.methods", description="Methods against full fine-tuning.")
+    parser.add_argument("--preset", default="flan-t5-small")
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--lengths", default="256/64", metavar="I/T")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args(arguments)
+    inputs, targets = map(int, options.lengths.split("/"))
+    runners = {
+        name: Runner(values, options.preset, options.rows, (inputs, targets)) for name, values in METHODS.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for number in range(options.rounds + 1):
+        for name, runner in runners.items():
+            seconds = runner.step()
+            if number:  # the first one compiles
+                times[name].append(seconds)
+    print(f"{options.preset}, {options.rows} rows of {options.lengths}, {options.rounds} steps of each in turns")
+    print(f"{'method':28} {'steps/s':>8} {'against full':>22} {'trained':>12} {'optimizer state':>16}")
+    full = times["full"]
+    for name, runner in runners.items():
+        ratios = sorted(a / b for a, b in zip(full, times[name], strict=True))
+        ratio = f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+        print(
+            f"{name:28} {1 / statistics.median(times[name]):8.2f} {ratio:>22} {runner.trained:12,} "
+            f"{runner.optimizer_bytes / 1e6:13.2f} MB"
+        )
+    return 0
+
+
+class Runner:
+    """A method's model and state, and its step on the batch that all methods get."""
+
+    def __init__(self, values: dict[str, Any], preset: str, rows: int, lengths: tuple[int, int]):
+        import jax
+        import numpy as np
+
+        from bench.meshes import random_batch
+        from train.config import Config
+        from train.methods.base import flat
+        from train.optimizer import make_optimizer, make_schedule
+        from train.sharding import global_batch, make_mesh
+        from train.state import Model, first_state, load_params, model_config, state_shapes
+        from train.step import make_train_step
+
+        sections = {
+            "run_dir": "unused",
+            "model": {"preset": preset, "weights": "random"},
+            "method": values,
+            "optimizer": {"type": "adamw"},
+            "train": {"steps": 1000, "batch_size": rows, "dropout": 0.0},
+            "mesh": {"data": 1},
+        }
+        config = Config.model_validate(sections)
+        mesh = make_mesh(config.mesh, jax.devices()[:1])
+        self._mesh = mesh
+        model = Model.on(mesh, model_config(config, 2048), config.method)
+        schedule = make_schedule(config.optimizer, 1000)
+        optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
+        shapes = state_shapes(model, optimizer)
+        shardings = jax.tree.map(lambda s: s.sharding, shapes)
+        batch = random_batch(np.random.default_rng(0), rows=rows, lengths=lengths, vocab=2000)
+        prompt = config.method.prompt("any")
+        batch["encoder_input_tokens"][:, : len(prompt)] = (
+            prompt  # in the place of other tokens: the same length for all
+        )
+        with jax.set_mesh(mesh):
+            self._update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
+            params, self._frozen = model.split(load_params(config, model))
+            self._state = first_state(params, optimizer, 0, shapes)
+            self._batch = global_batch(mesh, batch, parts=1)
+        self.trained = sum(x.size for x in flat(params).values())
+        self.optimizer_bytes = sum(x.nbytes for x in jax.tree.leaves(self._state["opt_state"]))
+
+    def step(self) -> float:
+        """Takes a step; returns its seconds."""
+        import jax
+
+        with jax.set_mesh(self._mesh):
+            start = time.perf_counter()
+            self._state, metrics = self._update(self._state, self._frozen, self._batch)
+            jax.block_until_ready((self._state, metrics))
+            return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
