@@ -135,7 +135,9 @@ def _vertical(x: float, top: float, bottom: float, text: str, y: float) -> Marku
 
 
 def _label(text: str, y: float, most: int = 20) -> Markup:
-    short = text if len(text) <= most else f"{text[: most - 1]}…"
+    head, comma, count = text.rpartition(", n=")  # of a name that is too long the number of rows stays
+    room = most - len(comma + count) - 1
+    short = text if len(text) <= most else f"{head[:room] if comma else text[:room]}…{comma}{count if comma else ''}"
     return Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}<title>{}</title></text>').format(
         _LABEL - 10, y, short, text
     )
