@@ -3,9 +3,9 @@
     python -m bench.kill_eval --kills 20
 
 A small model of random weights answers the test rows that ship with the project. Each process is killed by SIGKILL after a
-random share of the time that an undisturbed one takes, and another goes on, until so many kills have met a running one; where an
-evaluation ends before that, the next begins anew. Exits with 1 if any file differs by a byte, or an answer that was finished
-before a kill is not in the same place after it: then it was decoded twice.
+random share of the time that an undisturbed one takes, and another goes on; after one to three kills the evaluation may end,
+and the next begins anew. Exits with 1 if any file differs by a byte, or an answer that was finished before a kill is not in the
+same place after it: then it was decoded twice.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from t5x_tasks.errors import run_cli
 
 _OVERRIDES = (
-    "eval.tasks=[support_chats]", "eval.steps=[0]", "eval.batch_size=8", "eval.probe.limit=16", "eval.bootstrap_samples=200",
+    "eval.tasks=[support_chats]", "eval.steps=[0]", "eval.batch_size=2", "eval.probe.limit=16", "eval.bootstrap_samples=200",
     "eval.decode={type: greedy, max_tokens: 48}",
 )  # fmt: skip
 
@@ -45,25 +45,27 @@ def main(arguments: list[str]) -> int:
         print(f"an undisturbed evaluation takes {usual_s:.1f} s and writes {len(expected)} files", flush=True)
         kills = rounds = wrong = again = 0
         kept: list[bytes] = []  # finished batches, before the last kill
-        while kills < chosen.kills or output.exists():
+        left = moments.randint(1, 3)  # kills of this evaluation
+        ended = True
+        while kills < chosen.kills or not ended:
             process = _start(output)
             try:
-                process.wait(timeout=moments.uniform(0.1, 1.0) * usual_s if kills < chosen.kills else None)
+                process.wait(timeout=moments.uniform(0.1, 1.0) * usual_s if left and kills < chosen.kills else None)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-                kills += 1
+                kills, left = kills + 1, left - 1
             done = _batches(output)
             again += done[: len(kept)] != kept
             kept = done
             print(
                 f"kill {kills}: {len(done)} batches were finished" if process.returncode < 0 else "finished", flush=True
             )
-            if process.returncode >= 0:
+            if ended := process.returncode >= 0:
                 rounds += 1
                 wrong += process.returncode != 0 or _files(output) != expected
                 shutil.rmtree(output, ignore_errors=True)
-                kept = []
+                kept, left = [], moments.randint(1, 3)
     print(f"{kills} kills, {rounds} evaluations: {wrong} ended otherwise, finished batches lost {again} times")
     return int(bool(wrong or again))
 
