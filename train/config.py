@@ -292,6 +292,17 @@ class EvalConfig(Section):
 class LoggingConfig(Section):
     every_steps: PositiveInt = 20
     tensorboard: bool = True
+    tracker: Literal["wandb", "trackio"] | None = Field(
+        default=None, description="besides; its package must be installed"
+    )
+    project: str = Field(default="flan-t5x", description="the tracker's")
+
+
+class ProfileConfig(Section):
+    """Steps that JAX's profiler records; see train/profile.py."""
+
+    start: PositiveInt = Field(default=20, description="the first step; later than compiling")
+    steps: PositiveInt = 5
 
 
 class Config(Section):
@@ -311,6 +322,7 @@ class Config(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     logging: LoggingConfig = LoggingConfig()
+    profile: ProfileConfig | None = Field(default=None, description="`{start: 20, steps: 5}`")
     environment: dict[str, Any] | None = Field(
         default=None, description="written by us: versions, git revision, devices"
     )
@@ -345,7 +357,7 @@ def dump(config: Config) -> str:
 
 
 # What may differ when a run goes on: where and how long it runs. A schedule that ends with the run follows its new length.
-FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "mesh", "checkpoint", "environment",
+FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "profile", "mesh", "checkpoint", "environment",
                   "data.root", "data.cache", "model.remat", "train.stuck_after_s",
                   "train.skip.max_in_a_row", "train.skip.max_in_all")  # fmt: skip
 

@@ -7,8 +7,6 @@ what metrics.jsonl says of later steps, and then computes the same numbers again
 
 import contextlib
 import math
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,19 @@ import jax
 from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import data, distributed, provenance, runs, runtime, sharding, state
+from train import data, distributed, provenance, runs, runtime, sharding, state, trackers
 from train.anchor import anchor_fingerprint, check_anchor, make_anchor
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.fingerprint import fingerprint
-from train.flops import peak_flops, train_flops
+from train.flops import peak_flops
+from train.goodput import Clock, summary
 from train.lock import locked
-from train.log import Progress, duration, say
-from train.metrics_log import MetricsLog
+from train.log import Progress, say
+from train.metrics_log import METRICS, MetricsLog
 from train.optimizer import make_optimizer, make_schedule
+from train.profile import ProfileWindow
+from train.rates import Rates
 from train.selection import Selection
 from train.skipped import SkippedSteps
 from train.step import make_train_step, make_validation_step
@@ -46,8 +47,9 @@ def train(config: Config) -> int:
 
 
 def _train(config: Config, watchdog: Watchdog) -> int:
-    start = time.perf_counter()
+    clock = Clock()
     run_dir = Path(config.run_dir)
+    trackers.check_installed(config.logging)
     distributed.check_equal("configuration", configuration.dump(config))
     distributed.check_shared(run_dir, "run_dir")
     vocabulary = Vocabulary.load(config.model.vocabulary)
@@ -130,21 +132,29 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         )
         log = progress = None
         if distributed.is_first():
-            log = stack.enter_context(MetricsLog(run_dir, step=step, tensorboard=config.logging.tensorboard))
+            clock.go_on(run_dir / METRICS, step=step)
+            opened = trackers.open_trackers(config, run_dir, step=step)
+            log = stack.enter_context(MetricsLog(run_dir, step=step, trackers=opened))
             progress = stack.enter_context(Progress(step=step, total=total_steps))
         skipped = SkippedSteps(run_dir, inputs.batches, config.train.skip, step=step)
         stop = stack.enter_context(distributed.stop_signals())
-        window = _Window(model_config, peak)
+        profile = ProfileWindow(config.profile if distributed.is_first() else None, run_dir)
+        stack.callback(profile.close)
+        profile.after(step)
+        rates = Rates(model_config, peak, clock)
         watchdog.progress()
+        clock.switch("steps")
         while step < total_steps:
-            with window.waiting():
+            with clock.on("input_wait"):
                 position = batches.get_state()
                 batch = next(batches)
                 arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
-            current, metrics = update(current, frozen, arrays, anchor)
+            with clock.calling("update", "steps"):
+                current, metrics = update(current, frozen, arrays, anchor)
             step += 1
             skipped.add(step, position, metrics)
-            window.add(batch.stats)
+            rates.add(batch.stats)
+            profile.after(step, metrics)
             watchdog.progress(step)
             if progress:
                 progress.step(step)
@@ -157,9 +167,11 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
                 skipped.report(saved=checkpoints.latest_step())
-                row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **window.close()}
+                row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation:
-                    row |= _validate(validate, current["params"], frozen, validation, mesh)
+                    with clock.calling("validate", "validation"):
+                        row |= _validate(validate, current["params"], frozen, validation, mesh)
+                row |= clock.row()
                 _check_finite(row, checkpoints.latest_step())
                 if log and progress:
                     log.write(row)
@@ -167,27 +179,29 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                     if saving:
                         log.sync()
                 if saving:
-                    selection.wait(saved, go_on=lambda: not stop.asked and watchdog.progress() is None)
+                    with clock.on("validation"):
+                        selection.wait(saved, go_on=lambda: not stop.asked and watchdog.progress() is None)
                     if step < total_steps and (ended := selection.enough(step)):
                         say(f"ends at step {step} of {total_steps}: {ended}")
                         total_steps, last = step, True
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
                     save = checkpoints.save_now if last else checkpoints.save
-                    save(
-                        step,
-                        current,
-                        position=batches.get_state(),
-                        metadata=metadata | {"total_steps": total_steps},
-                        metrics=measured,
-                    )
+                    with clock.on("checkpoint"):
+                        save(
+                            step,
+                            current,
+                            position=batches.get_state(),
+                            metadata=metadata | {"total_steps": total_steps},
+                            metrics=measured,
+                        )
                     saved = step
-                    window.restart()
+                    rates.restart()
             if last and step < total_steps:
                 say(f"stopped by {stop.signal.name} at step {step}, which is saved; start again to go on")
                 return 128 + stop.signal
         if progress:
             progress.close()
-        say(f"{run_dir}: {total_steps} steps in {duration(time.perf_counter() - start)}; checkpoint {step} is saved")
+        say(f"{run_dir}: step {total_steps} of {total_steps}, which is saved\n{summary(run_dir / METRICS, clock)}")
         return 0
 
 
@@ -207,42 +221,3 @@ def _validate(
     jax.block_until_ready(sums)
     loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
     return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}
-
-
-class _Window:
-    """Rates between two logged steps. Times of saving and validating are not in it."""
-
-    def __init__(self, config: Any, peak: float):
-        self._config, self._peak = config, peak
-        self.restart()
-
-    def restart(self) -> None:
-        self._start, self._waited_s, self._stats = time.perf_counter(), 0.0, []
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._waited_s += time.perf_counter() - start
-
-    def add(self, stats: dict[str, int]) -> None:
-        self._stats.append(stats)
-
-    def close(self) -> dict[str, Any]:
-        """Figures of the steps since the last call. Call it when the step's results are there, not merely under way."""
-        elapsed, steps = time.perf_counter() - self._start, len(self._stats)
-        tokens = sum(s["input_tokens"] + s["target_tokens"] for s in self._stats)
-        flops = sum(train_flops(self._config, s) for s in self._stats)
-        row = {
-            "tokens": tokens,
-            "examples": sum(s["examples"] for s in self._stats),
-            "truncated_inputs": sum(s["truncated_inputs"] for s in self._stats),
-            "truncated_targets": sum(s["truncated_targets"] for s in self._stats),
-            "tokens_per_s": tokens / elapsed,
-            "examples_per_s": sum(s["examples"] for s in self._stats) / elapsed,
-            "mfu": flops / elapsed / self._peak,
-            "step_time_s": elapsed / steps,
-            "data_wait_s": self._waited_s / steps,
-        }
-        self.restart()
-        return row

@@ -1,32 +1,32 @@
-"""RUN_DIR/metrics.jsonl: whole lines, no step twice, whatever ends the run; and the same figures for TensorBoard."""
+"""RUN_DIR/metrics.jsonl: whole lines, no step twice, whatever ends the run."""
 
 import contextlib
 import errno
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from train.retry import retrying
+from train.trackers import Tracker
+
+METRICS = "metrics.jsonl"  # of a run directory
 
 
 class MetricsLog:
-    """RUN_DIR/metrics.jsonl, one JSON object a logged step, and the same scalars for TensorBoard.
+    """RUN_DIR/metrics.jsonl, one JSON object a logged step, and the same scalars for the trackers.
 
     Opening it at step n (a run that goes on) first drops what is later than n, and a last line that a crash left
     unfinished, so that no step stands there twice. Each line is one write: a reader sees it whole or not at all.
     """
 
-    def __init__(self, run_dir: Path, *, step: int, tensorboard: bool):
-        self._path = run_dir / "metrics.jsonl"
+    def __init__(self, run_dir: Path, *, step: int, trackers: Sequence[Tracker] = ()):
+        self._path = run_dir / METRICS
         keep_until(self._path, step)
         self._file = self._path.open("ab", buffering=0)
-        self._board: Any = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1, flush_secs=10)
+        self._trackers = trackers
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes a row as one line in one call; NaN and infinities, which JSON does not know, become null.
@@ -37,10 +37,9 @@ class MetricsLog:
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         line = (json.dumps(clean, allow_nan=False) + "\n").encode()
         retrying(f"{self._path}: writing", lambda: self._append(line))
-        if self._board is not None:
-            for name, value in row.items():
-                if name != "step" and value is not None:
-                    self._board.add_scalar(name, value, row["step"])
+        scalars = {name: value for name, value in clean.items() if name != "step" and value is not None}
+        for tracker in self._trackers:
+            tracker.write(row["step"], scalars)
 
     def _append(self, line: bytes) -> None:
         size = os.fstat(self._file.fileno()).st_size
@@ -60,8 +59,8 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def keep_until(path: Path, step: int) -> None:

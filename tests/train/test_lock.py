@@ -46,7 +46,7 @@ def test_a_run_that_could_not_start_leaves_no_directory(tmp_path):
 
 def test_a_row_that_a_full_disk_cut_off_is_taken_back(tmp_path, monkeypatch):
     monkeypatch.setattr("train.retry.PAUSES_S", ())
-    with MetricsLog(tmp_path, step=0, tensorboard=False) as log:
+    with MetricsLog(tmp_path, step=0) as log:
         log.write({"step": 1, "loss": 2.0})
         log._file = _Full(log._file)  # pyright: ignore[reportAttributeAccessIssue]
         with pytest.raises(Failure, match=r"metrics\.jsonl: writing: .*No space"):

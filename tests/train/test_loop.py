@@ -62,24 +62,28 @@ def test_a_run_learns_and_logs_what_the_contract_says(whole):
     assert [row["step"] for row in rows if "validation_loss" in row] == [5, 10, 15, 20, STEPS]
 
 
-@pytest.mark.parametrize("devices", [1, 8])
-def test_killed_at_random_steps_and_started_again_it_computes_the_same_to_the_bit(workplace, whole, devices):
-    undisturbed = whole(devices)
-    mesh = EIGHT if devices == 8 else ()
-    run = f"killed{devices}"
-    draw = random.Random(devices)
+def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_nobody_disturbed():
+    command = [sys.executable, "-m", "bench.kill", "--runs=1", "--steps=12", "--kills=5"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 the same" in done.stdout
+
+
+def test_killed_on_eight_devices_and_started_again_it_computes_the_same_to_the_bit(workplace, whole):
+    undisturbed = whole(8)
+    draw = random.Random(8)
     for least in (draw.randrange(1, 9), draw.randrange(11, 20)):
-        process = start(workplace, run, *mesh, devices=devices)
-        log = workplace / run / "metrics.jsonl"
+        process = start(workplace, "killed", *EIGHT, devices=8)
+        log = workplace / "killed" / "metrics.jsonl"
         deadline = time.monotonic() + 240
         while process.poll() is None and (not log.exists() or log.read_text().count("\n") < least):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    errors = finish(start(workplace, run, *mesh, devices=devices))
+    errors = finish(start(workplace, "killed", *EIGHT, devices=8))
     assert "goes on after step" in errors
-    assert learned(read(workplace, run)) == learned(undisturbed)
+    assert learned(read(workplace, "killed")) == learned(undisturbed)
 
 
 def test_eight_devices_compute_the_losses_of_one(whole):
