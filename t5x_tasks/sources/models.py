@@ -18,7 +18,9 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _as_mapping(value: Any) -> Any:
-    return {split: split for split in value} if isinstance(value, list | tuple) else value
+    """A list of names; anything else is pydantic's to refuse."""
+    names = isinstance(value, list | tuple) and all(isinstance(split, str) for split in value)
+    return {split: split for split in value} if names else value
 
 
 # One file, a glob, or a list of both.
