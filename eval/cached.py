@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from train.attention import MASKED
+from train.attention import MASKED, Front
 from train.model import NO_DROPOUT, T5, DecoderBlock, blocks
 from train.sharding import constrain
+from train.soft_prompts import Fronts, Inputs, attended, cross_fronts, decoder_fronts
 
 PAD, EOS = 0, 1  # T5's ids; decoding starts with PAD
 CACHE_AXES = ("batch", "heads", None, None)
@@ -32,7 +33,7 @@ class Source(NamedTuple):
     """What decoding reads of an encoded batch: keys and values for each layer, and which positions hold tokens."""
 
     keys_values: list[LayerCache]  # [batch, heads, head_dim, length], [batch, heads, length, head_dim]
-    bias: jax.Array  # float32 [batch, 1, 1, length]: MASKED where there is padding, else 0
+    bias: jax.Array  # float32 [batch, 1, 1, length]: MASKED where there is nothing to attend to, else 0
 
 
 class CachedDecoder:
@@ -48,13 +49,16 @@ class CachedDecoder:
         self.layers = [layer for block in blocks(model.decoder) for layer in _unstack(block, dtype)]
         positions = jnp.arange(max_tokens)
         self.bias = model.decoder_bias(positions, positions)[0]  # [heads, max_tokens (query), max_tokens (key)]
-        segment_ids = (inputs != PAD).astype(jnp.int32)
-        encoded = model.encode(inputs, segment_ids)
+        source_inputs = Inputs(inputs, (inputs != PAD).astype(jnp.int32))
+        encoded = model.encode(*source_inputs)
         source = []
         for layer in self.layers:
             keys, values = layer.cross_attention.keys_values(encoded)  # [batch, length, heads, head_dim]
             source.append((keys.transpose(0, 2, 3, 1), values.transpose(0, 2, 1, 3)))
-        self.source = Source(source, jnp.where(inputs != PAD, 0.0, MASKED)[:, None, None, :])
+        is_source = attended(model, source_inputs) > 0
+        self.source = Source(source, jnp.where(is_source, 0.0, MASKED)[:, None, None, :])
+        self.fronts = decoder_fronts(model, source_inputs, jnp.ones((1, max_tokens), jnp.int32))
+        self.cross_fronts = cross_fronts(model, source_inputs, jnp.ones((1, 1), jnp.int32))
 
     def empty_cache(self) -> list[LayerCache]:
         """A cache without a position: for each layer keys and values of `max_tokens x beams` slots."""
@@ -88,10 +92,13 @@ class CachedDecoder:
         bias = jnp.where(mask[:, None], bias, MASKED)  # [batch or 1, heads, beams, time, beams]
         bias = bias.reshape(*bias.shape[:3], -1)
         slot = position * self.beams
+        fronts = self.fronts
+        if fronts is not None:
+            fronts = fronts._replace(bias=jax.lax.dynamic_slice_in_dim(fronts.bias, position, 1, axis=2))
         x = self.model.embed(tokens)  # [batch, beams, embed]
         new_cache = []
-        for layer, (keys, values), (source_keys, source_values) in zip(
-            self.layers, cache, self.source.keys_values, strict=True
+        for index, (layer, (keys, values), (source_keys, source_values)) in enumerate(
+            zip(self.layers, cache, self.source.keys_values, strict=True)
         ):
             y = layer.self_norm(x)
             queries = layer.self_attention.queries(y)  # [batch, beams, heads, head_dim]
@@ -100,9 +107,12 @@ class CachedDecoder:
             values = jax.lax.dynamic_update_slice_in_dim(values, value.transpose(0, 2, 1, 3), slot, axis=2)
             keys, values = constrain(keys, CACHE_AXES), constrain(values, CACHE_AXES)
             new_cache.append((keys, values))
-            x += layer.self_attention.project_out(_attend(queries, keys, values, bias))
+            x += layer.self_attention.project_out(_attend(queries, keys, values, bias, _of_layer(fronts, index)))
             queries = layer.cross_attention.queries(layer.cross_norm(x))
-            x += layer.cross_attention.project_out(_attend(queries, source_keys, source_values, self.source.bias))
+            front = _of_layer(self.cross_fronts, index)
+            x += layer.cross_attention.project_out(
+                _attend(queries, source_keys, source_values, self.source.bias, front)
+            )
             x += layer.mlp(layer.mlp_norm(x), NO_DROPOUT)
         logits = self.model.logits(self.model.decoder_norm(x))
         return new_cache, constrain(logits, ("batch", None, "vocab"))
@@ -123,7 +133,11 @@ def _unstack(block: DecoderBlock, dtype: Any) -> list[DecoderBlock]:
     return [layer(i) for i in range(layers)]
 
 
-def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array) -> jax.Array:
+def _of_layer(fronts: Fronts | None, index: int) -> Front | None:
+    return fronts and fronts.of((fronts.keys[index], fronts.values[index]))
+
+
+def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Array, front: Front | None) -> jax.Array:
     """Attends from all beams of an example.
 
     Args:
@@ -131,10 +145,16 @@ def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, bias: jax.Ar
       keys: `[batch, heads, head_dim, slots]`, of the example's source or of all its beams.
       values: `[batch, heads, slots, head_dim]`.
       bias: float32, broadcastable to `[batch, heads, beams, slots]`; MASKED where attention is not allowed.
+      front: the same keys and values in front of those of all examples.
 
     Returns:
       `[batch, beams, heads, head_dim]`.
     """
-    logits = jnp.matmul(queries.transpose(0, 2, 1, 3), keys, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(logits + bias, axis=-1)
-    return jnp.matmul(weights.astype(values.dtype), values).transpose(0, 2, 1, 3)
+    logits = jnp.matmul(queries.transpose(0, 2, 1, 3), keys, preferred_element_type=jnp.float32) + bias
+    if front is None:
+        return jnp.matmul(jax.nn.softmax(logits, axis=-1).astype(values.dtype), values).transpose(0, 2, 1, 3)
+    of_front = jnp.einsum("bkhd,shd->bhks", queries, front.keys, preferred_element_type=jnp.float32) + front.bias
+    weights = jax.nn.softmax(jnp.concatenate([of_front, logits], axis=-1), axis=-1).astype(values.dtype)
+    slots = of_front.shape[-1]
+    y = jnp.matmul(weights[..., slots:], values).transpose(0, 2, 1, 3)
+    return y + jnp.einsum("bhks,shd->bkhd", weights[..., :slots], front.values)

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from eval.cached import PAD
 from train import sharding
 from train.model import T5, Params
+from train.soft_prompts import Inputs
 
 _SHORTEST_INPUT, _SHORTEST_TARGET = 64, 16  # tokens; below, padding costs less than another compilation
 
@@ -116,13 +117,13 @@ def target_log_likelihood(model: T5, inputs: jax.Array, targets: jax.Array) -> j
     """
     batch, slots, length = targets.shape
     inputs = sharding.constrain(inputs, ("batch", "length"))
-    encoded = model.encode(inputs, (inputs != PAD).astype(jnp.int32))
+    source = Inputs(inputs, (inputs != PAD).astype(jnp.int32))
+    encoded = model.encode(*source)
     # each row's targets stand behind one another, so no shard needs another's encoding
-    encoded = jnp.repeat(encoded, slots, axis=0)
-    segment_ids = jnp.repeat((inputs != PAD).astype(jnp.int32), slots, axis=0)
+    encoded, source = jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), (encoded, source))
     flat = targets.reshape(batch * slots, length)
     shifted = jnp.pad(flat, ((0, 0), (1, 0)), constant_values=PAD)[:, :-1]
-    hidden = model.decode(encoded, segment_ids, shifted, jnp.ones_like(flat))
+    hidden = model.decode(encoded, source, shifted, jnp.ones_like(flat))
     logits = sharding.constrain(model.logits(hidden), ("batch", "length", "vocab"))
     of_tokens = jnp.take_along_axis(logits, flat[..., None], axis=-1)[..., 0] - jax.nn.logsumexp(logits, axis=-1)
     return jnp.sum(jnp.where(flat != PAD, of_tokens, 0.0), axis=-1).reshape(batch, slots)

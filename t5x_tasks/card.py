@@ -5,8 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from t5x_tasks import pseudo_tokens
 from t5x_tasks.codec import check_codec_name
 from t5x_tasks.configuration import Section
 from t5x_tasks.fields import FieldSpec
@@ -29,11 +30,12 @@ class Template(Section):
     """One wording of the task. Held-out wordings are evaluated and never trained on.
 
     Attributes:
+      inputs: plain text with placeholders (rendering.py), perhaps with pseudo tokens `[p0..p9]` (pseudo_tokens.py).
       inverted: it asks for the input from the answer; a task of its own, in NAME.inverted only.
     """
 
     id: Name
-    inputs: Text
+    inputs: Annotated[Text, AfterValidator(pseudo_tokens.expand)]
     targets: Text
     split: Literal["train", "heldout"] = "train"
     inverted: bool = False

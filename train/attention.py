@@ -1,11 +1,26 @@
 """Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 MASKED = -1e9  # finite, so that a row with nothing to attend to (padding) gives finite values and zero gradients
+
+
+class Front(NamedTuple):
+    """Keys and values in front of those of every row; see train/soft_prompts.py.
+
+    Attributes:
+      keys: `[slots, heads, head_dim]`.
+      values: like `keys`.
+      bias: float32, broadcastable to `[batch, heads, q_length, slots]`; MASKED where attention is not allowed.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    bias: jax.Array
 
 
 def attention(
@@ -16,6 +31,7 @@ def attention(
     mask: jax.Array,
     bias: jax.Array | None = None,
     key_dropout: jax.Array | None = None,
+    front: Front | None = None,
 ) -> jax.Array:
     """Computes softmax(q k^T + bias) v.
 
@@ -29,13 +45,30 @@ def attention(
       key_dropout: float `[batch, k_length, heads, 1]`, a mask over keys already scaled by 1 / keep. T5 drops attention
         weights with one mask for all queries (as T5X, `broadcast_dropout`), which is the same as scaling the values: no random
         bits for `[q_length, k_length]`, and it holds for any fused kernel.
+      front: what stands in front of the keys; nothing of it is dropped.
 
     Returns:
       `[batch, q_length, heads, head_dim]`, of the type of `v`.
     """
     if key_dropout is not None:
         v = v * key_dropout.astype(v.dtype)
-    return _attend(q, k, v, mask, bias)
+    return _attend(q, k, v, mask, bias) if front is None else _attend_with_front(q, k, v, mask, bias, front)
+
+
+@functools.partial(
+    jax.checkpoint, prevent_cse=False
+)  # as `_attend`, it keeps nothing of the size `[q_length, k_length]`
+def _attend_with_front(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, front: Front
+) -> jax.Array:
+    """One softmax over the front and the row's own keys. Theirs is another bias in each row, so they are not put together."""
+    of_front = jnp.einsum("bqhd,khd->bhqk", q, front.keys, preferred_element_type=jnp.float32) + front.bias
+    own = _logits(q, k, mask, bias)
+    weights = jax.nn.softmax(jnp.concatenate([of_front, own], axis=-1), axis=-1).astype(v.dtype)
+    slots = of_front.shape[-1]
+    return jnp.einsum("bhqk,khd->bqhd", weights[..., :slots], front.values) + jnp.einsum(
+        "bhqk,bkhd->bqhd", weights[..., slots:], v
+    )
 
 
 @jax.custom_vjp
@@ -46,10 +79,15 @@ def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax
 
 def _weights(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
     """Float32 `[batch, heads, q_length, k_length]`."""
+    return jax.nn.softmax(_logits(q, k, mask, bias), axis=-1)
+
+
+def _logits(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Float32 `[batch, heads, q_length, k_length]`, before the softmax."""
     logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
     if bias is not None:
         logits += bias
-    return jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1)
+    return jnp.where(mask, logits, MASKED)
 
 
 def _attend_forward(

@@ -19,10 +19,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from train.attention import attention, relative_position_bucket, segment_mask
+from train.attention import Front, attention, relative_position_bucket, segment_mask
 from train.config import Remat
 from train.products import dense
 from train.sharding import constrain
+from train.soft_prompts import Inputs, Prefix, Prompt, attended, cross_fronts, decoder_fronts, encoder_fronts
 
 PRODUCT = "product"  # name of what remat=selected keeps
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
@@ -176,13 +177,19 @@ class Attention(Projections):
         return self.project(x.reshape(*x.shape[:-2], -1), "out", dropout)
 
     def __call__(
-        self, x: jax.Array, memory: jax.Array, mask: jax.Array, bias: jax.Array | None, dropout: Dropout
+        self,
+        x: jax.Array,
+        memory: jax.Array,
+        mask: jax.Array,
+        bias: jax.Array | None,
+        dropout: Dropout,
+        front: Front | None = None,
     ) -> jax.Array:
-        """Attends from `x` `[batch, q_length, embed]` to `memory` `[batch, k_length, embed]`."""
+        """Attends from `x` `[batch, q_length, embed]` to `memory` `[batch, k_length, embed]`, and what is in front of it."""
         heads = ("batch", "length", "heads", None)
         q = constrain(self.queries(x, dropout), heads)
         k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
-        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)))
+        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)), front=front)
         return self.project_out(checkpoint_name(y, PRODUCT), dropout)
 
 
@@ -218,13 +225,17 @@ class RelativePositionBias(nnx.Module):
 
     def __call__(self, query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
         """`[q_length]`, `[k_length]` -> float32 `[1, heads, q_length, k_length]`."""
+        return self.of_distances((key_positions[None, :] - query_positions[:, None])[None])
+
+    def of_distances(self, distances: jax.Array) -> jax.Array:
+        """Positions of keys less those of queries `[rows, q_length, k_length]` -> float32 `[rows, heads, q_length, k_length]`."""
         buckets = relative_position_bucket(
-            key_positions[None, :] - query_positions[:, None],
+            distances,
             bidirectional=self.bidirectional,
             num_buckets=self.config.relative_position_buckets,
             max_distance=self.config.relative_position_max_distance,
         )
-        return jnp.take(self.embedding[...], buckets, axis=0).transpose(2, 0, 1)[None]
+        return jnp.take(self.embedding[...], buckets, axis=0).transpose(0, 3, 1, 2)
 
 
 class EncoderBlock(nnx.Module):
@@ -233,9 +244,11 @@ class EncoderBlock(nnx.Module):
         self.attention_norm, self.attention = RMSNorm(config, (layers,)), Attention(config, layers, rngs)
         self.mlp_norm, self.mlp = RMSNorm(config, (layers,)), MLP(config, layers, rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array, dropout: Dropout) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array, dropout: Dropout, front: Front | None = None
+    ) -> jax.Array:
         y = self.attention_norm(x)
-        x += dropout(self.attention(y, y, mask, bias, dropout))
+        x += dropout(self.attention(y, y, mask, bias, dropout, front))
         return x + dropout(self.mlp(self.mlp_norm(x), dropout))
 
 
@@ -254,10 +267,12 @@ class DecoderBlock(nnx.Module):
         cross_mask: jax.Array,
         bias: jax.Array,
         dropout: Dropout,
+        front: Front | None = None,
+        cross_front: Front | None = None,
     ) -> jax.Array:
         y = self.self_norm(x)
-        x += dropout(self.self_attention(y, y, self_mask, bias, dropout))
-        x += dropout(self.cross_attention(self.cross_norm(x), encoded, cross_mask, None, dropout))
+        x += dropout(self.self_attention(y, y, self_mask, bias, dropout, front))
+        x += dropout(self.cross_attention(self.cross_norm(x), encoded, cross_mask, None, dropout, cross_front))
         return x + dropout(self.mlp(self.mlp_norm(x), dropout))
 
 
@@ -305,23 +320,14 @@ def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any
     return jax.lax.scan(step, carry, (nnx.to_pure_dict(stacked), xs))
 
 
-class Prompt(nnx.Module):
-    """What a fine-tuning method puts in the place of virtual tokens, ids below 0: -1 is the first."""
-
-    def table(self) -> jax.Array:
-        """Float32 `[virtual tokens, embed]`."""
-        raise NotImplementedError
-
-    def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
-        """`[batch, length]`, their embeddings `[batch, length, embed]` -> those with the virtual tokens' in their places."""
-        virtual = jnp.take(self.table(), jnp.maximum(-1 - tokens, 0), axis=0, mode="clip")
-        return jnp.where((tokens < 0)[..., None], virtual.astype(embedded.dtype), embedded)
-
-
 class T5(nnx.Module):
     """The encoder-decoder. `logits = model(batch)`; for decoding: `encode`, then eval/decode.py with the decoder's parts."""
 
-    prompt: Prompt | None = None  # set by methods that train soft prompts
+    # Set by methods that train soft prompts: embeddings, or keys and values in front of an attention's own.
+    prompt: Prompt | None = None
+    encoder_prefix: Prefix | None = None
+    decoder_prefix: Prefix | None = None  # of self-attention
+    cross_prefix: Prefix | None = None
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.config = config
@@ -353,41 +359,65 @@ class T5(nnx.Module):
     def encode(self, tokens: jax.Array, segment_ids: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         """`[batch, length]`, `[batch, length]` (0 = padding) -> `[batch, length, embed]`."""
         positions = jnp.arange(tokens.shape[1])
-        bias, mask = self.encoder_bias(positions, positions), segment_mask(segment_ids, segment_ids)
+        bias, mask = (
+            self.encoder_bias(positions, positions),
+            segment_mask(segment_ids, attended(self, Inputs(tokens, segment_ids))),
+        )
         dropout, keys = self._dropout(dropout_key, self.config.num_encoder_layers)
+        fronts = encoder_fronts(self, Inputs(tokens, segment_ids))
 
-        def layer(block: EncoderBlock, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
-            x = block(x, mask, bias, Dropout(self.config.dropout, key))
+        def layer(block: EncoderBlock, x: jax.Array, of_layer: Any) -> tuple[jax.Array, None]:
+            key, front = of_layer
+            x = block(x, mask, bias, Dropout(self.config.dropout, key), fronts and fronts.of(front))
             return constrain(x, ("batch", "length", None)), None
 
         x = self.embed(jnp.maximum(tokens, 0))
         if self.prompt is not None:
             x = self.prompt(tokens, x)
         x = constrain(dropout(x), ("batch", "length", None))
-        x, _ = scan_layers(self.encoder, layer, x, keys, remat=self.config.remat)
+        x, _ = scan_layers(self.encoder, layer, x, (keys, fronts and fronts[:2]), remat=self.config.remat)
         return dropout(self.encoder_norm(x))
 
     def decode(
         self,
         encoded: jax.Array,
-        encoder_segment_ids: jax.Array,
+        inputs: Inputs,
         tokens: jax.Array,
         segment_ids: jax.Array,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Hidden states of all target positions at once (teacher forcing): `[batch, target_length, embed]`."""
+        """Hidden states of all target positions at once (teacher forcing): `[batch, target_length, embed]`.
+
+        Args:
+          encoded: of `inputs`, `[batch, length, embed]`.
+          tokens: int `[batch, target_length]`, shifted.
+          segment_ids: int `[batch, target_length]`.
+        """
         positions = jnp.arange(tokens.shape[1])
         bias = self.decoder_bias(positions, positions)
         self_mask = segment_mask(segment_ids, segment_ids, causal=True)
-        cross_mask = segment_mask(segment_ids, encoder_segment_ids)
+        cross_mask = segment_mask(segment_ids, attended(self, inputs))
         dropout, keys = self._dropout(dropout_key, self.config.num_decoder_layers)
+        fronts = decoder_fronts(self, inputs, segment_ids)
+        cross = cross_fronts(self, inputs, segment_ids)
 
-        def layer(block: DecoderBlock, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
-            x = block(x, encoded, self_mask, cross_mask, bias, Dropout(self.config.dropout, key))
+        def layer(block: DecoderBlock, x: jax.Array, of_layer: Any) -> tuple[jax.Array, None]:
+            key, front, from_cross = of_layer
+            x = block(
+                x,
+                encoded,
+                self_mask,
+                cross_mask,
+                bias,
+                Dropout(self.config.dropout, key),
+                fronts and fronts.of(front),
+                cross and cross.of(from_cross),
+            )
             return constrain(x, ("batch", "length", None)), None
 
         x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))
-        x, _ = scan_layers(self.decoder, layer, x, keys, remat=self.config.remat)
+        of_layers = (keys, fronts and fronts[:2], cross and cross[:2])
+        x, _ = scan_layers(self.decoder, layer, x, of_layers, remat=self.config.remat)
         return dropout(self.decoder_norm(x))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
@@ -398,10 +428,10 @@ class T5(nnx.Module):
     def hidden(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
         """Hidden states `[batch, target_length, embed]` of a packed batch (see train/input.py for its fields)."""
         encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        encoded = self.encode(batch["encoder_input_tokens"], batch["encoder_segment_ids"], encoder_key)
+        inputs = Inputs(batch["encoder_input_tokens"], batch["encoder_segment_ids"])
         return self.decode(
-            encoded,
-            batch["encoder_segment_ids"],
+            self.encode(*inputs, encoder_key),
+            inputs,
             batch["decoder_input_tokens"],
             batch["decoder_segment_ids"],
             decoder_key,

@@ -18,6 +18,8 @@ METHODS = {
     "bottleneck": "train.methods.bottleneck:Bottleneck",
     "word_embeddings": "train.methods.word_embeddings:WordEmbeddings",
     "prompt_tuning": "train.methods.prompt_tuning:PromptTuning",
+    "p_tuning": "train.methods.p_tuning:PTuning",
+    "prefix_tuning": "train.methods.prefix_tuning:PrefixTuning",
 }
 
 

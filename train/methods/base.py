@@ -61,7 +61,7 @@ class Method(Section):
         return params
 
     def prompt(self, dataset: str) -> tuple[int, ...]:
-        """Tokens in front of the inputs of a data set's examples; ids below 0 are virtual, see `train.model.Prompt`.
+        """Tokens in front of the inputs of a data set's examples; ids below 0 are virtual, see `train.soft_prompts.Prompt`.
 
         Raises:
           UserError: the method has none for this data set.

@@ -20,7 +20,8 @@ from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.vocabulary import Vocabulary
 from train import peft
 from train.methods.base import Method
-from train.model import T5, Params, Prompt
+from train.model import T5, Params
+from train.soft_prompts import Prompt
 
 if TYPE_CHECKING:
     from jax.sharding import Sharding
@@ -91,11 +92,7 @@ class PromptTuning(Method):
         return path.startswith("prompt/")
 
     def prompt(self, dataset: str) -> tuple[int, ...]:
-        name = dataset.removesuffix(".inverted")
-        if self.tasks and name not in self.tasks:
-            hint = suggest(name, self.tasks) or f"; there are {', '.join(self.tasks)}"
-            raise UserError(f"method.tasks: there is no prompt for {name}{hint}")
-        first = self.tasks.index(name) * self.length if self.tasks else 0
+        first = task_index(self.tasks, dataset) * self.length
         return tuple(-1 - i for i in range(first, first + self.length))
 
     def start(self, params: Params, *, seed: int, vocabulary: Callable[[], Vocabulary]) -> Params:
@@ -117,15 +114,7 @@ class PromptTuning(Method):
             raise UserError(
                 "method.tasks: PEFT's prompt tuning has one prompt for all; several cannot be exported together"
             )
-        rows = np.asarray(added["prompt"]["rows"])
-        config = {
-            "peft_type": "PROMPT_TUNING",
-            "num_virtual_tokens": self.length,
-            "token_dim": rows.shape[1],
-            "num_transformer_submodules": 1,  # the encoder's side only, as in the paper
-            "prompt_tuning_init": "RANDOM",
-        }
-        return peft.PeftAdapter(config, {"prompt_embeddings": rows})
+        return prompt_adapter(np.asarray(added["prompt"]["rows"]))
 
     def _start(
         self, draw: np.random.Generator, emb_dim: int, size: int, vocabulary: Callable[[], Vocabulary]
@@ -149,6 +138,27 @@ class PromptTuning(Method):
         if len(labels) > self.length:
             raise UserError(f"method.init.labels: {len(labels)} labels for method.length={self.length} virtual tokens")
         return [*labels, *drawn[len(labels) :, None]]
+
+
+def task_index(tasks: tuple[str, ...], dataset: str) -> int:
+    """Which of the prompts of `method.tasks` a data set has; 0 if there is one for all. UserError: it has none."""
+    name = dataset.removesuffix(".inverted")
+    if tasks and name not in tasks:
+        hint = suggest(name, tasks) or f"; there are {', '.join(tasks)}"
+        raise UserError(f"method.tasks: there is no prompt for {name}{hint}")
+    return tasks.index(name) if tasks else 0
+
+
+def prompt_adapter(rows: np.ndarray) -> peft.PeftAdapter:
+    """Embeddings in front of the inputs, `[length, embed]`, as PEFT's prompt tuning."""
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "num_virtual_tokens": rows.shape[0],
+        "token_dim": rows.shape[1],
+        "num_transformer_submodules": 1,  # the encoder's side only, as in the paper
+        "prompt_tuning_init": "RANDOM",
+    }
+    return peft.PeftAdapter(config, {"prompt_embeddings": rows})
 
 
 class Embeddings(Prompt):

@@ -86,6 +86,7 @@ class Trained:
     """What twenty steps made of a model, and ten more of the checkpoint at the tenth."""
 
     model: Model
+    batches: list[dict[str, np.ndarray]]
     before: Params  # all parameters
     after: Params
     resumed: Params
@@ -95,17 +96,24 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def batches(make_config: Callable[..., Config], vocabulary: Any) -> list[dict[str, np.ndarray]]:
-    """The first packed batches of `support_chats`."""
-    inputs = iter(open_training(make_config("unused", {}), vocabulary).batches)
-    return [next(inputs).arrays for _ in range(STEPS)]
+def make_batches(vocabulary: Any) -> Callable[[Config], list[dict[str, np.ndarray]]]:
+    """Returns a function: configuration -> the first packed batches of its data, with the method's prompts."""
+    done: dict[tuple[int, ...], list[dict[str, np.ndarray]]] = {}
+
+    def make(config: Config) -> list[dict[str, np.ndarray]]:
+        if (prompt := config.method.prompt(config.data.mixture)) not in done:
+            inputs = iter(open_training(config, vocabulary).batches)
+            done[prompt] = [next(inputs).arrays for _ in range(STEPS)]
+        return done[prompt]
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def trained(
     make_config: Callable[..., Config],
     make_model: Callable[[Config], Model],
-    batches: list[dict[str, np.ndarray]],
+    make_batches: Callable[[Config], list[dict[str, np.ndarray]]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[dict[str, Any]], Trained]:
     """Returns a function that trains with a method, once."""
@@ -113,7 +121,8 @@ def trained(
 
     def train_once(method: dict[str, Any]) -> Trained:
         if (key := repr(method)) not in done:
-            done[key] = _train(make_config("unused", method), make_model, batches, tmp_path_factory.mktemp("steps"))
+            config = make_config("unused", method)
+            done[key] = _train(config, make_model, make_batches(config), tmp_path_factory.mktemp("steps"))
         return done[key]
 
     return train_once
@@ -145,4 +154,4 @@ def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]]
             for batch in batches[10:]:
                 again, _ = update(again, frozen, global_batch(model.mesh, batch, parts=1))
     whole, resumed = (runs.join(s["params"], frozen) for s in (state, again))
-    return Trained(model, before, whole, resumed, losses, folder / "checkpoints", info)
+    return Trained(model, batches, before, whole, resumed, losses, folder / "checkpoints", info)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from helpers.logits import logits_of
 
 from t5x_tasks.errors import UserError
 from train.checkpoints import Checkpoints
@@ -14,7 +14,7 @@ from train.config import FLAN_VOCAB_SIZE, PRESETS
 from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split
-from train.model import Params, T5Config, abstract_model
+from train.model import T5Config, abstract_model
 from train.optimizer import make_optimizer, make_schedule
 from train.provenance import metadata
 from train.runs import checkpoint_params, load_frozen, merged_params
@@ -43,11 +43,32 @@ METHODS: dict[str, tuple[dict[str, Any], Any]] = {
         {"type": "bottleneck", "size": 8},
         lambda d, h, m, e, n, v, b: (2 * 8 * d + 8 + d) * (2 * e + 3 * n),
     ),
+    "prefix_tuning": (
+        {"type": "prefix_tuning", "length": 5},
+        lambda d, h, m, e, n, v, b: 2 * 5 * h * (e + 2 * n),
+    ),
+    "prefix_tuning through an MLP": (
+        {"type": "prefix_tuning", "length": 5, "hidden": 16, "places": ["encoder", "decoder"]},
+        lambda d, h, m, e, n, v, b: 2 * (5 * d + (d + 1) * 16) + 2 * h * 17 * (e + n),
+    ),
+    "p_tuning": (
+        {"type": "p_tuning", "length": 5, "hidden": 8},
+        lambda d, h, m, e, n, v, b: 5 * d + 64 * (d + 9) + 64 * 25 + 16 * 17 + d * 17,
+    ),
+    "p_tuning through an MLP": (
+        {"type": "p_tuning", "length": 5, "hidden": 8, "network": "mlp"},
+        lambda d, h, m, e, n, v, b: 5 * d + 8 * (d + 1) + d * 9,
+    ),
     "word_embeddings": ({"type": "word_embeddings", "tokens": [5, 3, 70]}, lambda d, h, m, e, n, v, b: 3 * d),
     "word_embeddings of the templates": ({"type": "word_embeddings"}, None),
 }  # fmt: skip
+UNMERGED = {
+    "bottleneck": "no linear maps",
+    "prefix_tuning": "no part of any weight",
+    "p_tuning": "no row of the embedding",
+}
 COUNTED = [name for name, (_, formula) in METHODS.items() if formula]
-TRAINED = [name for name in METHODS if name not in ("full", "word_embeddings")]  # the first: tests/train/test_loop.py
+TRAINED = [name for name in METHODS if name not in ("full", "word_embeddings") and "MLP" not in name]  # the first: tests/train/test_loop.py
 
 
 def _encoder(d: int, h: int, m: int) -> int:
@@ -92,9 +113,9 @@ def test_resumed_from_its_checkpoint_it_computes_the_same_to_the_bit(name, train
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_packed_batch_has_the_loss_of_its_examples(name, trained, batches):
+def test_a_packed_batch_has_the_loss_of_its_examples(name, trained):
     it = trained(METHODS[name][0])
-    packed = batches[0]
+    packed = next(batch for batch in it.batches if batch["encoder_segment_ids"].max() > 1)
     rows = [
         {key: _only(packed, key, row, segment) for key in packed}
         for row in range(len(packed["encoder_segment_ids"]))
@@ -118,24 +139,21 @@ def _only(batch: dict[str, np.ndarray], key: str, row: int, segment: int) -> np.
     return values
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name != "bottleneck"])
-def test_merged_the_plain_model_computes_the_same(name, trained, batches):
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in UNMERGED])
+def test_merged_the_plain_model_computes_the_same(name, trained):
     it = trained(METHODS[name][0])
     copies = jax.tree.map(lambda x: x.copy(), it.after)  # merging takes their memory
-    logits = _logits(it.model.graphdef, it.after, batches[0])
-    plain = _logits(abstract_model(it.model.config)[0], merged_params(it.model, copies), batches[0])
-    inside = batches[0]["decoder_segment_ids"] > 0
+    logits = logits_of(it.model.graphdef, it.after, it.batches[0])
+    plain = logits_of(abstract_model(it.model.config)[0], merged_params(it.model, copies), it.batches[0])
+    inside = it.batches[0]["decoder_segment_ids"] > 0
     np.testing.assert_allclose(plain[inside], logits[inside], rtol=1e-4, atol=1e-4)
-    assert np.abs(logits - _logits(it.model.graphdef, it.before, batches[0]))[inside].max() > 1e-2
+    assert np.abs(logits - logits_of(it.model.graphdef, it.before, it.batches[0]))[inside].max() > 1e-2
 
 
-def _logits(graphdef: nnx.GraphDef, params: Params, batch: dict[str, np.ndarray]) -> np.ndarray:
-    return np.asarray(jax.jit(lambda params, batch: nnx.merge(graphdef, params)(batch))(params, batch))
-
-
-def test_what_no_kernel_computes_is_not_merged(trained):
-    it = trained(METHODS["bottleneck"][0])
-    with pytest.raises(UserError, match="no linear maps, so they cannot be merged"):
+@pytest.mark.parametrize("name", UNMERGED)
+def test_what_no_weight_computes_is_not_merged(name, trained):
+    it = trained(METHODS[name][0])
+    with pytest.raises(UserError, match=rf"{UNMERGED[name]}.* cannot be merged"):
         merged_params(it.model, it.after)
 
 
