@@ -68,7 +68,8 @@ UNMERGED = {
     "p_tuning": "no row of the embedding",
 }
 COUNTED = [name for name, (_, formula) in METHODS.items() if formula]
-TRAINED = [name for name in METHODS if name not in ("full", "word_embeddings") and "MLP" not in name]  # the first: tests/train/test_loop.py
+# "full": see tests/train/test_loop.py
+TRAINED = [name for name in METHODS if name not in ("full", "word_embeddings") and "MLP" not in name]
 
 
 def _encoder(d: int, h: int, m: int) -> int:
