@@ -14,7 +14,7 @@ help:
 	@echo "make test         run the tests"
 	@echo "make lint         ruff and pyright"
 	@echo "make forgetting   what each way to fine-tune forgets, and what keeps it: one table, one figure"
-	@echo "make bench        speed of the input and of the methods, as ratios inside one run"
+	@echo "make bench        speed beside what a user would pick instead, as ratios inside one run"
 
 install: $(STAMP)
 
@@ -49,10 +49,14 @@ lint: install
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
 
+# PyTorch, which most of it compares with, is in no lock file; it comes as in .ci/run.
 bench: install
+	$(PY) -c "import torch" 2> /dev/null || $(PY) -m pip --quiet --disable-pip-version-check install torch==2.13.0
 	$(PY) -m bench.input
 	$(PY) -m bench.prepare
 	$(PY) -m bench.methods
+	$(PY) -m bench.step
+	$(PY) -m bench.compile
 
 # Newest versions that pyproject.toml allows, for all its Python versions, with hashes and without an index's address.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \

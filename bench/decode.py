@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.pytorch import write_random
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.vocabulary import Vocabulary
-from train.config import FLAN_VOCAB_SIZE, PRESETS, BeamConfig, GreedyConfig
+from train.config import PRESETS, BeamConfig, GreedyConfig
 
 AIM = 1.5  # times as fast
 INPUT_LIMIT = 512  # tokens
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
     inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows)
     reached = True
     with tempfile.TemporaryDirectory() as folder:
-        weights = chosen.weights or write_random(Path(folder), chosen.preset)
+        weights = chosen.weights or write_random(Path(folder), PRESETS[chosen.preset])
         reference, ours = open_reference(weights), open_ours(weights)
         lengths = [len(ids) for ids in inputs]
         print(
@@ -111,27 +112,6 @@ def decode_settings(beams: int, tokens: int, length_penalty: float = 1.0) -> Gre
     if beams == 1:
         return GreedyConfig(max_tokens=tokens)
     return BeamConfig(beams=beams, max_tokens=tokens, length_penalty=length_penalty)
-
-
-def write_random(folder: Path, preset: str) -> Path:
-    """Writes a Hugging Face directory of transformers' random weights, with an output layer of its own as FLAN-T5 has."""
-    import torch
-    import transformers
-
-    emb_dim, mlp_dim, num_heads, head_dim, encoder_layers, decoder_layers = PRESETS[preset]
-    torch.manual_seed(0)
-    config: Any = transformers.T5Config  # its common arguments stand in no signature
-    model = transformers.T5ForConditionalGeneration(
-        config(
-            vocab_size=FLAN_VOCAB_SIZE, d_model=emb_dim, d_ff=mlp_dim, num_heads=num_heads, d_kv=head_dim,
-            num_layers=encoder_layers, num_decoder_layers=decoder_layers, feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
-        )
-    )  # fmt: skip
-    # transformers 5 ties the head of a new model to the embedding, whatever the configuration says
-    model.lm_head.weight = torch.nn.Parameter(torch.randn(FLAN_VOCAB_SIZE, emb_dim))
-    model.save_pretrained(folder)
-    return folder
 
 
 def open_reference(weights: Path) -> Callable[..., list[np.ndarray]]:

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.decode import add_arguments, decode_settings, open_ours, open_reference, read_inputs, write_random
+from bench.decode import add_arguments, decode_settings, open_ours, open_reference, read_inputs
+from bench.pytorch import write_random
 from t5x_tasks.errors import run_cli
+from train.config import PRESETS
 
 TIE = 1e-5  # of a score, which is a mean log-probability for a length penalty of 1
 
@@ -31,7 +33,7 @@ def main(arguments: list[str]) -> int:
     inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows)
     ties = worse = 0
     with tempfile.TemporaryDirectory() as folder:
-        weights = chosen.weights or write_random(Path(folder), chosen.preset)
+        weights = chosen.weights or write_random(Path(folder), PRESETS[chosen.preset])
         reference, ours, score = open_reference(weights), open_ours(weights), open_scorer(weights)
         for beams in chosen.beams:
             for penalty in chosen.penalties if beams > 1 else [1.0]:

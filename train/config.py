@@ -58,7 +58,12 @@ class ModelConfig(Section):
     num_decoder_layers: PositiveInt | None = None
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32",
+        description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU",
+    )
+    param_dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of kernels, embedding and head as they are kept. float32 are the master weights of what is computed in "
+        "bfloat16; bfloat16: half their memory, updates rounded by chance (optimizer state stays float32)",
     )
     remat: Annotated[Remat, BeforeValidator(_remat_name)] = Field(
         default="none",

@@ -5,8 +5,8 @@ layers of a stack are one block whose parameters have a leading `layers` axis, w
 time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh. What a
 fine-tuning method adds hangs in `adapters` of the module that it changes (train/methods); the model knows no method.
 
-Numerics: parameters, norms, softmax, residual sums of squares and logits are float32; matrix products run in
-`compute_dtype`. T5 in bfloat16 throughout gives NaN.
+Numerics: norms, softmax, residual sums of squares, logits and, unless `param_dtype` says otherwise, parameters are float32;
+matrix products run in `compute_dtype`. T5 in bfloat16 throughout gives NaN.
 """
 
 import dataclasses
@@ -46,11 +46,15 @@ class T5Config:
     norm_epsilon: float = 1e-6
     dropout: float = 0.0
     compute_dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32  # of kernels, embedding and head; norms' scales and position biases are float32
     remat: Remat = "none"
 
 
-def _param(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float) -> nnx.Param:
-    return nnx.Param(stddev * jax.random.normal(rngs.params(), shape, jnp.float32), logical_axes=axes)
+def _param(
+    rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float, dtype: Any = jnp.float32
+) -> nnx.Param:
+    values = stddev * jax.random.normal(rngs.params(), shape, jnp.float32)
+    return nnx.Param(values.astype(dtype), logical_axes=axes)
 
 
 class Dropout:
@@ -155,10 +159,11 @@ class Attention(Projections):
         self.config = config
         emb, inner = config.emb_dim, config.num_heads * config.head_dim
         into = ("layers", "embed", "joined_kv")
-        self.query = _param(rngs, (layers, emb, inner), into, (emb * config.head_dim) ** -0.5)
-        self.key = _param(rngs, (layers, emb, inner), into, emb**-0.5)
-        self.value = _param(rngs, (layers, emb, inner), into, emb**-0.5)
-        self.out = _param(rngs, (layers, inner, emb), ("layers", "joined_kv", "embed"), inner**-0.5)
+        self.query = _param(rngs, (layers, emb, inner), into, (emb * config.head_dim) ** -0.5, config.param_dtype)
+        self.key = _param(rngs, (layers, emb, inner), into, emb**-0.5, config.param_dtype)
+        self.value = _param(rngs, (layers, emb, inner), into, emb**-0.5, config.param_dtype)
+        back = ("layers", "joined_kv", "embed")
+        self.out = _param(rngs, (layers, inner, emb), back, inner**-0.5, config.param_dtype)
 
     def _heads(self, y: jax.Array) -> jax.Array:
         """`[..., length, heads x head_dim]` -> `[..., length, heads, head_dim]`."""
@@ -206,9 +211,10 @@ class MLP(Projections):
     def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
         super().__init__()
         emb, mlp = config.emb_dim, config.mlp_dim
-        self.gate = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
-        self.up = _param(rngs, (layers, emb, mlp), ("layers", "embed", "mlp"), emb**-0.5)
-        self.down = _param(rngs, (layers, mlp, emb), ("layers", "mlp", "embed"), mlp**-0.5)
+        into, back = ("layers", "embed", "mlp"), ("layers", "mlp", "embed")
+        self.gate = _param(rngs, (layers, emb, mlp), into, emb**-0.5, config.param_dtype)
+        self.up = _param(rngs, (layers, emb, mlp), into, emb**-0.5, config.param_dtype)
+        self.down = _param(rngs, (layers, mlp, emb), back, mlp**-0.5, config.param_dtype)
 
     def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
         y = _gated(self.project(x, "gate", dropout), self.project(x, "up", dropout))
@@ -333,7 +339,7 @@ class T5(nnx.Module):
         self.config = config
         self.adapters = nnx.Dict()  # `embedding`: an EmbeddingAdapter
         vocab, emb = config.vocab_size, config.emb_dim
-        self.embedding = _param(rngs, (vocab, emb), ("vocab", "embed"), 1.0)
+        self.embedding = _param(rngs, (vocab, emb), ("vocab", "embed"), 1.0, config.param_dtype)
         self.encoder_bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
         self.encoder = EncoderBlock(config, rngs)
         self.encoder_norm = RMSNorm(config, ())
@@ -351,7 +357,8 @@ class T5(nnx.Module):
         The table is gathered over fsdp first: a gather whose result were cut by `embed` would be copied to every device
         before it could be cut by `batch`.
         """
-        table = constrain(self.embedding[...], ("vocab", None))
+        # In float32, for the gradient's sake: it is a sum over all places where a token stands.
+        table = constrain(self.embedding[...].astype(jnp.float32), ("vocab", None))
         embedded = jnp.take(table, tokens, axis=0).astype(self.config.compute_dtype)
         adapter = self.adapters.get("embedding")
         return embedded if adapter is None else adapter(tokens, embedded)

@@ -20,6 +20,7 @@ from train.guard import first_guard
 from train.methods import Full, Method
 from train.methods.base import split
 from train.model import Params, T5Config, abstract_model, extend_params, init_params
+from train.precision import widened
 from train.step import State
 
 
@@ -44,6 +45,7 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
         vocab_size=vocab_size,
         dropout=config.train.dropout,
         compute_dtype=jnp.dtype(dtype),
+        param_dtype=jnp.dtype(model.param_dtype),
         remat=model.remat,
         **model.sizes(),
     )
@@ -141,7 +143,7 @@ def rewrite(function: Callable[[Params], Params], params: Params, shardings: Par
 def state_shapes(model: Model, optimizer: optax.GradientTransformation) -> State:
     """The state as `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into. Frozen parameters are not in it."""
     params = model.split(model.shapes)[0]
-    opt_state = jax.eval_shape(optimizer.init, params)
+    opt_state = jax.eval_shape(optimizer.init, widened(params))
     opt_shardings = sharding.optimizer_shardings(model.mesh, opt_state, params, model.split(model.shardings)[0])
     scalar = sharding.replicated(model.mesh)
     opt_state = _placed(opt_state, opt_shardings)
@@ -163,7 +165,7 @@ def first_state(params: Params, optimizer: optax.GradientTransformation, seed: i
     rest = jax.jit(
         lambda params: {
             "step": jnp.int32(0),
-            "opt_state": optimizer.init(params),
+            "opt_state": optimizer.init(widened(params)),
             "rng": jax.random.key_data(jax.random.key(seed, impl="threefry2x32")),
             "guard": first_guard(),
         },

@@ -13,6 +13,7 @@ from train.guard import judge
 from train.loss import Sums, head_loss_sums
 from train.methods.base import join
 from train.objective import Batch, make_objective, means, target_tokens
+from train.precision import narrowed, widened
 from train.regularizer import Anchor, NoRegularizer, Regularizer, ReplayConfig
 
 # step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/guard.py
@@ -52,7 +53,7 @@ def make_train_step(
         def part(index: Any, rows: Batch) -> tuple[Any, Any]:
             part_key = jax.random.fold_in(key, index)
             (_, sums), grads = value_and_grad(params, frozen, rows, part_key, tokens, anchor)
-            return grads, sums
+            return widened(grads), sums
 
         def add_part(total: Any, xs: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, part(*xs)), None
@@ -72,9 +73,12 @@ def make_train_step(
         if config.clip_norm is not None:
             scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(grad_norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale, grads)
-        updates, opt_state = optimizer.update(grads, state["opt_state"], params)
+        wide = widened(params)
+        updates, opt_state = optimizer.update(grads, state["opt_state"], wide)
         good, guard = judge(state["guard"], metrics["loss"], grad_norm, config.skip)
-        new = {"params": optax.apply_updates(params, updates), "opt_state": opt_state}
+        # The parts' keys are the first ones.
+        updated = narrowed(optax.apply_updates(wide, updates), params, jax.random.fold_in(key, parts))
+        new = {"params": updated, "opt_state": opt_state}
         old = {name: state[name] for name in new}
         new_state = {
             "step": state["step"] + 1,

@@ -7,7 +7,7 @@ from bench.parity import SHAPES, TOLERANCE, compare
 pytestmark = pytest.mark.needs_torch
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["flan-t5-small", "xl-heads"])
 def test_logits_loss_gradients_and_weights_of_three_adamw_steps_are_pytorchs(shape, tmp_path):
     sizes = (*SHAPES[shape][:4], 2, 1)
     differences = list(compare(tmp_path, sizes, vocab_size=512))

@@ -1,10 +1,9 @@
-"""The table of rules on eight simulated devices (a process of its own: the number of devices is fixed at its start)."""
+"""The table of rules: what lies where on a mesh, and what a mesh cannot take."""
 
 import dataclasses
-import os
+import math
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import jax
@@ -14,52 +13,44 @@ from flax import nnx
 from jax.sharding import AbstractMesh, AxisType
 
 from t5x_tasks.errors import UserError
-from train.config import MeshConfig, TrainConfig
+from train.config import AdafactorConfig, AdamWConfig, MeshConfig, TrainConfig
 from train.methods import Method
+from train.methods.base import flat
 from train.model import T5Config
+from train.optimizer import make_optimizer, make_schedule
 from train.sharding import check_batch_fits, check_model_fits, make_mesh
-from train.state import Model
+from train.state import Model, state_shapes
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SMALL = T5Config(
     vocab_size=128, emb_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=2, num_decoder_layers=2
 )
 
-ON_EIGHT = """
-import jax, optax
-from tests_support import SMALL
-from train.config import AdafactorConfig, MeshConfig
-from train.optimizer import make_optimizer, make_schedule
-from train.sharding import make_mesh
-from train.state import Model, state_shapes
-from train.config import AdamWConfig
-
-mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-model = Model.on(mesh, SMALL)
-for config in (AdamWConfig(), AdafactorConfig()):
-    shapes = state_shapes(model, make_optimizer(config, make_schedule(config, 10), model.axes))
-    shares = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path((shapes["params"], shapes["opt_state"]))[0]:
-        part = leaf.sharding.shard_shape(leaf.shape)
-        shares[jax.tree_util.keystr(path)] = (leaf.size, leaf.size // max(1, __import__("math").prod(part)))
-    kernels = {name: share for name, (size, share) in shares.items() if size >= 16 * 16}
-    assert kernels and all(share == 4 for share in kernels.values()), kernels
-print("ok")
-"""
+EIGHT_HEADS = dataclasses.replace(SMALL, vocab_size=512, emb_dim=64, mlp_dim=128, num_heads=8)
+MESHES = [(d, f, t) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) for t in (1, 2, 4, 8) if d * f * t == 8]
 
 
-def test_parameters_and_optimizer_state_are_cut_by_fsdp_and_tensor(tmp_path):
-    (tmp_path / "tests_support.py").write_text(
-        textwrap.dedent(f"""
-        from train.model import T5Config
-        SMALL = T5Config(**{ {k: v for k, v in SMALL.__dict__.items() if isinstance(v, int) and not isinstance(v, bool)} })
-        """)
-    )
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": f"{REPOSITORY}:{tmp_path}"}
+def test_on_every_mesh_a_device_holds_its_share_of_parameters_and_optimizer_state():
+    """Kernels, embedding and head are cut by fsdp and tensor, norms by fsdp, position biases by tensor."""
+    for _, fsdp, tensor in MESHES:
+        model = Model.on(abstract(8 // fsdp // tensor, fsdp, tensor), EIGHT_HEADS)
+        share = 0.0
+        for path, leaf in flat(model.shapes).items():
+            share += 4 * leaf.size / (fsdp if "norm" in path else tensor if "bias" in path else fsdp * tensor)
+        for optimizer, copies in ((AdamWConfig(), 3), (AdafactorConfig(), 2)):
+            state = state_shapes(model, make_optimizer(optimizer, make_schedule(optimizer, 10), model.axes))
+            leaves = jax.tree.leaves((state["params"], state["opt_state"]))
+            held = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
+            assert held == pytest.approx(copies * share, rel=0.02)
+
+
+def test_meshes_give_the_same_losses_with_remat_and_accumulation_and_hold_their_share():
+    """In a process of its own, for the number of devices is fixed at its start."""
     done = subprocess.run(
-        [sys.executable, "-c", ON_EIGHT], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "bench.meshes", "--quick"], cwd=REPOSITORY, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "ok", done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" ok\n") == 2
 
 
 def test_a_mesh_that_does_not_fit_the_devices_is_an_error_that_counts_them():

@@ -1,0 +1,133 @@
+"""Two trainers that step in turns: ours and transformers' PyTorch T5, each in a process of its own.
+
+One waits while the other computes, so both meet the same machine, and neither has the other's threads or memory. Both load
+one Hugging Face directory, clip gradients to norm 1 and use AdamW at one rate (PyTorch's fused one). In bfloat16 ours keeps
+float32 parameters and computes in bfloat16; PyTorch does the same by autocast.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from t5x_tasks.errors import UserError
+
+LEARNING_RATE, CLIP_NORM = 1e-4, 1.0
+DTYPES = ("float32", "bfloat16")
+Batch = dict[str, np.ndarray]
+
+
+class Taken(NamedTuple):
+    """What a step took; `processor_s` of all threads, `peak_gb` of the process so far."""
+
+    clock_s: float
+    processor_s: float
+    peak_gb: float
+    loss: float
+
+
+class Entrant:
+    """A process that takes a step when it is asked to."""
+
+    def __init__(self, command: list[str]):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def step(self, batch: str) -> Taken:
+        """Steps on the batch of that name, which the process makes itself."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(f"{batch}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{' '.join(self._process.args)}: ended; see above")  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return Taken(*json.loads(answer))
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def serve(step: Callable[[Batch], float], make_batch: Callable[[str], Batch]) -> None:
+    """Takes a step for each line of standard input, the name of a batch, and says what it took."""
+    for line in sys.stdin:
+        batch = make_batch(line.strip())
+        clock, processor = time.perf_counter(), time.process_time()
+        loss = step(batch)
+        taken = time.perf_counter() - clock, time.process_time() - processor
+        peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(json.dumps([*taken, peak_gb, loss]), flush=True)
+
+
+def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batch], float]:
+    import dataclasses
+
+    import jax
+    import jax.numpy as jnp
+
+    from train import weights
+    from train.config import AdamWConfig, MeshConfig, TrainConfig
+    from train.optimizer import make_optimizer, make_schedule
+    from train.sharding import global_batch, make_mesh
+    from train.state import Model, first_state, state_shapes
+    from train.step import make_train_step
+
+    train = TrainConfig(steps=1000, z_loss=0.0, clip_norm=CLIP_NORM)
+    settings = AdamWConfig(learning_rate=LEARNING_RATE)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    jax.set_mesh(mesh)
+    config = dataclasses.replace(weights.infer(weights_folder), dropout=dropout, compute_dtype=jnp.dtype(dtype))
+    model = Model.on(mesh, config)
+    schedule = make_schedule(settings, 1000)
+    optimizer = make_optimizer(settings, schedule, model.axes)
+    shapes = state_shapes(model, optimizer)
+    state = first_state(weights.load(weights_folder, model.shapes, model.shardings, config), optimizer, 0, shapes)
+    update = make_train_step(model.graphdef, optimizer, schedule, train, jax.tree.map(lambda s: s.sharding, shapes))
+
+    def step(batch: Batch) -> float:
+        nonlocal state
+        state, metrics = update(state, {}, global_batch(mesh, batch, parts=1))
+        return float(metrics["loss"])
+
+    return step
+
+
+def pytorch_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batch], float]:
+    import torch
+
+    from bench.pytorch import open_model
+
+    model = open_model(weights_folder, dropout=dropout)
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0, fused=True)
+
+    def step(batch: Batch) -> float:
+        arrays: dict[str, Any] = {name: torch.tensor(x, dtype=torch.long) for name, x in batch.items()}
+        labels = arrays["decoder_target_tokens"].masked_fill(arrays["decoder_segment_ids"] == 0, -100)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            loss = model(
+                input_ids=arrays["encoder_input_tokens"], attention_mask=arrays["encoder_segment_ids"], labels=labels
+            ).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
+ENTRANTS = {"ours": our_step, "pytorch": pytorch_step}
+
+
+def check_pytorch() -> None:
+    """Raises UserError when PyTorch is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        raise UserError("this compares with PyTorch, which is not installed here: .venv/bin/pip install torch")
