@@ -113,6 +113,11 @@ def name(process: int | None = None) -> str:
     return f"process {process} on {peer}"
 
 
+def coordinator() -> str:
+    """Process 0 and where it was looked for: its name cannot be asked for once it is out of reach."""
+    return f"process 0, which coordinates{f' at {where}' if (where := os.environ.get(ADDRESS)) else ''},"
+
+
 def client() -> Any:
     """JAX's connection to the coordination service. multihost_utils has no function for texts, so this reaches inside."""
     from jax._src import distributed

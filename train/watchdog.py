@@ -44,7 +44,9 @@ class Watchdog:
         self._moved: float | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        start = time.monotonic()
+        # Apart from the thread that watches: where the network is cut, a call to the coordinator does not come back.
+        self._talker = threading.Thread(target=self._talk, name="watchdog-talks", daemon=True)
+        self._reached = start = time.monotonic()
         me, count = jax.process_index(), jax.process_count()
         self._seen = {process: start for process in range(count) if process != me}
         self._words: dict[int, dict[str, Any]] = {}
@@ -52,6 +54,8 @@ class Watchdog:
 
     def start(self) -> None:
         self._thread.start()
+        if self._seen:
+            self._talker.start()
 
     def progress(self, step: int | None = None) -> None:
         """The loop has come on; from the first call on it must go on. `step` is the step just finished."""
@@ -67,25 +71,24 @@ class Watchdog:
         self._closed.set()
         self._thread.join(2 * _EVERY_S)
         if self._seen:
+            self._talker.join(2 * _EVERY_S)  # its word must not come behind the last
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 self._tell(end="" if error is None else " ".join(str(error).split())[:300] or type(error).__name__)
 
     def _watch(self) -> None:
-        unreached_since = None
         while not self._closed.wait(_EVERY_S):
             now = time.monotonic()
             if self._moved is not None and now - self._moved > self._hang_s:
                 self._end(f"no step has ended for {duration(now - self._moved)}{self._slowest()}", stacks=True)
-            if not self._seen:
-                continue
-            try:
+            if self._seen and now - self._reached > PEER_TIMEOUT_S:
+                self._end(f"{distributed.coordinator()} has not been reached for {now - self._reached:.0f} s")
+
+    def _talk(self) -> None:
+        while not self._closed.wait(_EVERY_S):
+            with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0 is gone; most often JAX ends us first
                 self._tell()
-                self._listen(now)
-                unreached_since = None
-            except jax.errors.JaxRuntimeError:  # process 0 cannot be reached; most often JAX ends us first
-                unreached_since = unreached_since or now
-                if now - unreached_since > PEER_TIMEOUT_S:
-                    self._end(f"process 0, which coordinates, has not been reached for {PEER_TIMEOUT_S:.0f} s")
+                self._listen(time.monotonic())
+                self._reached = time.monotonic()
 
     def _tell(self, end: str | None = None) -> None:
         self._beat += 1
