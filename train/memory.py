@@ -119,6 +119,8 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
 
 def _bytes(shapes: Any, places: Any) -> int:
     """Bytes on one device. Where the program does not use an argument, it has no sharding and takes no memory."""
+    if shapes is None:  # an argument that this program has not
+        return 0
     leaves = jax.tree.leaves(shapes)
     found = jax.tree.leaves(places, is_leaf=lambda place: place is None)
     return sum(

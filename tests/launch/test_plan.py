@@ -51,8 +51,8 @@ def test_planned_bytes_of_parameters_and_optimizer_are_those_of_the_compiled_pro
     assert (option["data"], option["fsdp"], option["tensor"]) == (2, 2, 2)
     program = option["compiled"]
     assert (option["params"], option["opt_state"]) == (program["params"], program["opt_state"])
-    # What the program itself says it takes: those, the batch, the step's number and the random key.
-    assert program["arguments"] == program["params"] + program["opt_state"] + program["batch"] + 4 + 8
+    # What the program itself says it takes: those, the batch, the step's number, the random key and the guard's five numbers.
+    assert program["arguments"] == program["params"] + program["opt_state"] + program["batch"] + 4 + 8 + 5 * 4
 
 
 def test_a_plan_touches_nothing(plan):

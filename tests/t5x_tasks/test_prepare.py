@@ -84,6 +84,7 @@ def test_evaluation_splits_hold_texts_references_and_fields(make_card, tmp_path,
         "targets": "one",
         "references": ["one", "two"],
         "fields": {"dialogue": "x y", "summary": "one"},
+        "groups": {},
     }
 
 

@@ -66,7 +66,8 @@ def test_rows_are_named_by_file_and_line(configure, rows, expected):
 def test_a_missing_data_file_is_named(configure):
     config = configure()
     (config.parent / "cards" / "tiny" / "train.jsonl").unlink()
-    assert "train.jsonl" in refusal(config)
+    nothing_prepared = f"data.cache={config.parent / 'cache'}"
+    assert "train.jsonl" in refusal(config, nothing_prepared)
 
 
 def test_an_unknown_mixture_gets_a_suggestion(configure):
