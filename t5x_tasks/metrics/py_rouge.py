@@ -8,6 +8,7 @@ Reference: Chen et al., "DialogSum: A Real-Life Scenario Dialogue Summarization 
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import importlib.resources
 import sys
@@ -85,7 +86,7 @@ def _import() -> Any:
     try:
         importlib.metadata.version("py-rouge")
         with _pkg_resources():
-            import rouge  # pyright: ignore[reportMissingImports]
+            rouge: Any = importlib.import_module("rouge")
     except ImportError:
         raise UserError(f"metrics: py_rouge: needs its library: pip install {PACKAGE}") from None
     if not hasattr(rouge.Rouge, "AVAILABLE_LENGTH_LIMIT_TYPES"):  # two packages install a module of this name
