@@ -36,6 +36,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 
+from bench.notes import SIZES, write_notes
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import loop, sharding, state
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
     failed, ends = 0, collections.Counter[str]()
     with tempfile.TemporaryDirectory() as name:
         workplace = Path(name)
-        write_data(workplace)
+        write_notes(workplace)
         # To JAX, which has read the environment already; and to train/runtime.py, which then chooses no folder.
         jax.config.update("jax_compilation_cache_dir", str(workplace / "xla"))
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(workplace / "xla")
@@ -87,38 +88,11 @@ def main(arguments: list[str]) -> int:
     return int(failed > 0)
 
 
-def write_data(workplace: Path) -> None:
-    """A card and 60 short dialogues."""
-    draw = random.Random(0)
-    rows = []
-    for number in range(60):
-        who, what = draw.choice(("Ana", "Ben", "Chloe", "Dev")), draw.choice(("a refund", "the invoice", "two tickets"))
-        chat = f"{who}: I need {what}.\n" + "\n".join(
-            f"Esi: Note {draw.randrange(100)}." for _ in range(number % 6 + 1)
-        )
-        rows.append({"id": f"r{number}", "chat": chat, "recap": f"{who} asks Esi for {what}."})
-    for split, part in (("train", rows[:48]), ("validation", rows[48:])):
-        (workplace / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    card = {
-        "name": "notes",
-        "source": {"type": "jsonl", "train": "train.jsonl", "validation": "validation.jsonl"},
-        "fields": {"dialogue": "chat", "summary": "recap"},
-        "templates": [
-            {"id": "t00", "inputs": "Sum up: {dialogue}", "targets": "{summary}"},
-            {"id": "t01", "inputs": "{dialogue} Who wants what?", "targets": "{summary}"},
-        ],
-        "metrics": ["rouge"],
-    }
-    (workplace / "notes.yaml").write_text(yaml.safe_dump(card))
-
-
 def configure(workplace: Path, run: str, steps: int) -> Config:
     (workplace / run).mkdir()
-    sizes = dict.fromkeys(("emb_dim", "mlp_dim"), 32) | {"num_heads": 2, "head_dim": 8}
-    layers = dict.fromkeys(("num_encoder_layers", "num_decoder_layers"), 1)
     values = {
         "run_dir": str(workplace / run / "run"),
-        "model": {"preset": "t5-tiny", "vocabulary": str(VOCABULARY), **sizes, **layers},
+        "model": {"preset": "t5-tiny", "vocabulary": str(VOCABULARY), **SIZES},
         "data": {
             "mixture": "notes",
             "cards": [str(workplace / "notes.yaml")],

@@ -17,30 +17,22 @@ from typing import Any
 
 import yaml
 
-from bench.prompt_init import DATA, compare, tune
+from bench.prompt_init import DATA, add_arguments, compare, parse, tune
 from t5x_tasks import ppt
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.errors import run_cli
 
 FEW = 32
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ppt", description="Pre-trained prompts against random ones.")
-    parser.add_argument(
-        "--base", type=Path, default=Path("runs/quickstart"), help="run of the base (default: %(default)s)"
-    )
-    parser.add_argument("--output", type=Path, default=Path("runs/ppt"), help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, default=5, choices=range(2, 11), metavar="2..10")
+    add_arguments(parser, output="runs/ppt", steps=60)
     parser.add_argument("--pretrain-steps", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--learning-rate", type=float, default=0.3)
-    chosen = parser.parse_args(arguments)
-    if not (chosen.base / "config.yaml").is_file():
-        raise UserError(f"{chosen.base}: is no run; `make quickstart` makes it, --base names another")
+    chosen = parse(parser, arguments)
     rows = {split: read(split) for split in ("train", "validation")}
     text, pretrained = chosen.output / "text", chosen.output / "pretrained"
     if not text.exists():
-        documents = [ppt.split_sentences(row["dialogue"]) for row in rows["train"][:2000]]
+        documents = [ppt.sentences(row["dialogue"]) for row in rows["train"][:2000]]
         tasks = ppt.build(documents, [], seed=0, validation=0.05)
         ppt.write_task(text, "ppt_choice", tasks["ppt_choice"])
     init = {"type": "vocabulary"}

@@ -29,16 +29,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.prompt_init", description="Starts of prompt tuning, compared."
     )
-    parser.add_argument(
-        "--base", type=Path, default=Path("runs/quickstart"), help="run of the base (default: %(default)s)"
-    )
-    parser.add_argument("--output", type=Path, default=Path("runs/prompt_init"), help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, default=5, choices=range(2, 11), metavar="2..10")
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--learning-rate", type=float, default=0.3)
-    chosen = parser.parse_args(arguments)
-    if not (chosen.base / "config.yaml").is_file():
-        raise UserError(f"{chosen.base}: is no run; `make quickstart` makes it, --base names another")
+    add_arguments(parser, output="runs/prompt_init", steps=150)
+    chosen = parse(parser, arguments)
     card, labels = write_card(chosen.output)
     starts: dict[str, dict[str, Any]] = {
         "random uniform": {"type": "uniform"},
@@ -46,6 +38,22 @@ def main(arguments: list[str]) -> None:
         "class labels": {"type": "labels", "labels": labels},
     }
     print(compare(starts, chosen, card, steps=chosen.steps))
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, output: str, steps: int) -> None:
+    parser.add_argument("--base", type=Path, default=Path("runs/quickstart"), help="its run (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path(output), help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, default=5, choices=range(2, 11), metavar="2..10")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--learning-rate", type=float, default=0.3)
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """UserError: the base is no run."""
+    chosen = parser.parse_args(arguments)
+    if not (chosen.base / "config.yaml").is_file():
+        raise UserError(f"{chosen.base}: is no run; `make quickstart` makes it, --base names another")
+    return chosen
 
 
 def compare(starts: dict[str, dict[str, Any]], chosen: argparse.Namespace, card: Path, *, steps: int) -> str:

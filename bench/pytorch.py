@@ -9,11 +9,7 @@ Sizes = tuple[int, int, int, int, int, int]  # as in train.config.PRESETS
 
 
 def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZE) -> Path:
-    """Writes a Hugging Face directory of random weights, with an output layer of its own as FLAN-T5 has.
-
-    Norms, position biases and queries are not as initialised: all ones, and attention so even that a wrong bias or mask would
-    hardly show.
-    """
+    """Writes a Hugging Face directory of random weights, as `sharpen` leaves them."""
     import torch
     import transformers
 
@@ -27,6 +23,24 @@ def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZ
             tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
         )
     )  # fmt: skip
+    sharpen(model)
+    model.save_pretrained(folder)
+    return folder
+
+
+def sharpen(model: Any) -> None:
+    """Makes random weights that show what is wrong, with an output layer of their own as FLAN-T5 has.
+
+    As initialised, norms are all ones, and attention is so even that a wrong bias or mask would hardly show. Twice sharper is
+    enough: at four times, transformers itself is 5e-4 away from its own float64.
+
+    transformers 5 ties the output layer of a new model to the embedding, whatever the configuration says. It saves that, too, and
+    would read it as T5 1.0's way to scale the decoder's output; FLAN-T5 does neither. The layer's scale is that of T5X's
+    initialisation. Transformers' standard deviation of 1 makes logits, and their rounding, 22 times as large: up to 120, where
+    one product of 512 terms in float32 is off by 1e-4 already.
+    """
+    import torch
+
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "layer_norm" in name:
@@ -35,12 +49,8 @@ def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZ
                 parameter.normal_()
             elif name.endswith("Attention.q.weight"):
                 parameter.mul_(2)
-    # transformers 5 ties the head of a new model to the embedding, whatever the configuration says. It saves that, too, and
-    # would read it as T5 1.0's way to scale the decoder's output; FLAN-T5 does neither.
-    model.lm_head.weight = torch.nn.Parameter(torch.randn(vocab_size, emb_dim) * emb_dim**-0.5)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape) * model.config.d_model**-0.5)
     model.config.tie_word_embeddings = False
-    model.save_pretrained(folder)
-    return folder
 
 
 def open_model(folder: Path, *, dropout: float) -> Any:

@@ -1,4 +1,4 @@
-"""How long a checkpoint holds up training: `save`, which goes on in the background, beside waiting for it (`save_now`).
+"""How long a checkpoint holds up training: `save`, which goes on in the background, beside waiting for it.
 
     python -m bench.saving [--megabytes 400]
 
@@ -30,9 +30,9 @@ def main(arguments: list[str]) -> None:
     times: dict[str, list[float]] = {"in the background": [], "waited for": []}
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder)) as checkpoints:
         for step in range(2 * (ROUNDS + 1)):
-            name, save = list(zip(times, (checkpoints.save, checkpoints.save_now), strict=True))[step % 2]
+            name, wait = list(zip(times, (False, True), strict=True))[step % 2]
             start = time.perf_counter()
-            save(step, state, position={}, metadata={})
+            checkpoints.save(step, state, position={}, metadata={}, wait=wait)
             if step > 1:  # the first of each warms up
                 times[name].append(time.perf_counter() - start)
             checkpoints.wait()

@@ -68,6 +68,13 @@ class Answerer:
         limit = self.input_limit(questions)
         return [ids if len(ids) <= limit else np.append(ids[: limit - 1], EOS) for ids in questions.tokens]
 
+    def count_cut(self, questions: Questions, *, label: str) -> int:
+        """Counts the inputs that are cut, and says so before the time is spent."""
+        limit, n = self.input_limit(questions), len(questions.tokens)
+        if cut := sum(len(ids) > limit for ids in questions.tokens):
+            say(f"{label}: {cut} of {n} inputs ({cut / n:.1%}) are cut to data.lengths.inputs={limit}")
+        return cut
+
     def load(self, step: int) -> Weights:
         """Loads the weights of a step; its checkpoint is held against pruning while it is read.
 

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from train.adapters import NO_DROPOUT
 from train.attention import MASKED, Front
-from train.model import NO_DROPOUT, T5, DecoderBlock, blocks
+from train.model import T5, DecoderBlock, blocks
 from train.sharding import constrain
 from train.soft_prompts import Fronts, Inputs, attended, cross_fronts, decoder_fronts
 

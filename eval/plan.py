@@ -83,12 +83,10 @@ def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
     if set(wanted) == {0}:
         return [0]
     from train import distributed
-    from train.checkpoints import Checkpoints
-    from train.selection import ranking_of
+    from train.selection import read_checkpoints
 
     distributed.initialize()  # Orbax asks JAX for this process's number
-    folder, ranking = run_dir / "checkpoints", ranking_of(run_dir)
-    with Checkpoints(folder, best_metric="validation_loss", ranking=ranking, read_only=True) as checkpoints:
+    with read_checkpoints(run_dir) as checkpoints:
         saved = checkpoints.steps()
         if not saved and wanted == DEFAULT_STEPS:
             return [0]  # nobody asked for more than there is: bare weights, or a run before its first checkpoint

@@ -62,24 +62,17 @@ def predict(plan: "Plan", path: Path, output: Path) -> int:
     from eval.examples import own_questions
     from eval.files import write_jsonl
     from eval.run import all_samples
-    from t5x_tasks.vocabulary import Vocabulary
     from train import distributed, runtime
-    from train.log import say
     from train.watchdog import watching
 
     config, (task,), (step,) = plan.config, plan.tasks, plan.steps
-    vocabulary = Vocabulary.load(config.model.vocabulary)
-    own = own_questions(task, path, cards=config.data.cards, vocabulary=vocabulary)
     runtime.set_up(config.data.cache_folder())
     with watching():
         answerer = Answerer(plan)
+        own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary)
         questions = answerer.prompted(own)
         inputs = answerer.inputs(questions)
-        cut = sum(len(whole) > len(ids) for whole, ids in zip(questions.tokens, inputs, strict=True))
-        if cut:
-            say(
-                f"{path}: {cut} of {len(inputs)} inputs are cut to data.lengths.inputs={answerer.input_limit(questions)}"
-            )
+        answerer.count_cut(questions, label=str(path))
         weights = answerer.load(step)
         partial = output.with_name(output.name + ".partial")
         with jax.set_mesh(answerer.mesh):

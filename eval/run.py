@@ -8,7 +8,7 @@ import functools
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,33 +66,37 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
     with watching(), Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
         evaluation = Evaluation(plan)
         seen: set[int] = set()
+        trouble = ""
 
         def next_step() -> tuple[int | None, bool]:
             """The next step to evaluate, and whether there will be none after what is there."""
             saved = checkpoints.steps()
             total = checkpoints.info(saved[-1]).metadata.get("total_steps") if saved else None
-            waiting = [step for step in sorted({*plan.steps, *saved} - seen) if not evaluation.is_done(step)]
+            there = {0} & {*plan.steps} | {*saved}
+            waiting = [step for step in sorted(there - seen) if not evaluation.is_done(step)]
             return next(iter(waiting), None), total is not None and saved[-1] >= total
 
+        def look() -> tuple[int | None, bool]:
+            """As `next_step`. What cannot be read now, being pruned or damaged, may be gone at the next look: said once."""
+            nonlocal trouble
+            try:
+                return next_step()
+            except (UserError, OSError) as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    say(f"{trouble}; looks again")
+                return None, False
+
         while True:
-            step, complete = distributed.from_first("next step", lambda: _unless_pruned(next_step))
+            step, complete = distributed.from_first("next step", look)
             if step is not None:
                 seen.add(step)
-                if step == 0 or step in checkpoints.steps():
-                    evaluation.run(step)
-                    evaluation.show([step])
+                evaluation.run(step)
+                evaluation.show([step])
             elif complete:
                 return evaluation.close()
             else:
                 time.sleep(every_s)
-
-
-def _unless_pruned(next_step: Callable[[], tuple[int | None, bool]]) -> tuple[int | None, bool]:
-    """A checkpoint may go between being listed and being read; then there is nothing to do until the next look."""
-    try:
-        return next_step()
-    except (UserError, OSError):
-        return None, False
 
 
 class Evaluation:
@@ -199,13 +203,8 @@ def _check_references(questions: Questions) -> None:
 
 def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
     """Counts what is cut, and says so before the time is spent."""
-    limit, max_tokens = answerer.input_limit(questions), answerer.config.eval.decode.max_tokens
-    n = len(questions.examples)
-    cut_inputs = sum(len(tokens) > limit for tokens in questions.tokens)
-    if cut_inputs:
-        say(
-            f"{questions.task}: {cut_inputs} of {n} inputs ({cut_inputs / n:.1%}) are cut to data.lengths.inputs={limit}"
-        )
+    cut_inputs = answerer.count_cut(questions, label=questions.task)
+    max_tokens = answerer.config.eval.decode.max_tokens
     targets = questions.targets()
     references = [text for texts in targets for text in texts]
     longer = np.array([len(ids) + 1 > max_tokens for ids in answerer.vocabulary.encode_batch(references)])
@@ -214,7 +213,7 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
             f"{questions.task}: {longer.mean():.0%} of the references are longer than max_tokens={max_tokens}, so no "
             "prediction can reach their length; eval.decode.max_tokens sets it"
         )
-    rows = np.repeat(np.arange(n), [len(texts) for texts in targets])
+    rows = np.repeat(np.arange(len(targets)), [len(texts) for texts in targets])
     return {
         "truncated_inputs": cut_inputs,
         "truncated_references": len(np.unique(rows[longer])),

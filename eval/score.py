@@ -33,12 +33,12 @@ def main(arguments: list[str]) -> int:
     from eval.summary import print_scores
     from t5x_tasks.metrics import load_metric
 
+    for metric in options.metrics:
+        load_metric(metric)  # before the time is spent
     answers = read_predictions(options.predictions)
     questions = read_questions(
         options.task, options.split, cards=options.cards, root=options.root, metrics=options.metrics
     )
-    for metric in options.metrics:
-        load_metric(metric)
     predictions = match(answers, [example.id for example in questions.examples], options)
     output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
     if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():

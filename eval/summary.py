@@ -13,6 +13,7 @@ from typing import Any
 
 from eval.diagnostics.show import diagnostics_table, worst_made_up
 from t5x_tasks.errors import UserError, run_cli
+from train.metrics_log import METRICS, read_rows
 
 WIDTH = 100  # of text in plain output
 _RANKING = (
@@ -159,11 +160,8 @@ def print_examples(folder: Path, task: str, steps: Sequence[int]) -> None:
 
 def draw_loss(run_dir: Path) -> Path | None:
     """Draws RUN_DIR/loss.png from metrics.jsonl; None if nothing was logged."""
-    path = run_dir / "metrics.jsonl"
-    if not path.is_file():
+    if not (logged := read_rows(run_dir / METRICS)):
         return None
-    with path.open(encoding="utf-8") as file:
-        logged = [json.loads(line) for line in file if line.strip()]
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -5,7 +5,7 @@ import importlib
 
 from t5x_tasks.errors import run_cli
 
-# Each module: add_arguments(parser) and run(options) -> exit code.
+# Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
 COMMANDS = {
     "plan": ("launch.plan", "what the run needs: memory, the best mesh, time, price; touches nothing"),
     "study": ("launch.study", "runs that are compared, one after the other on this machine"),

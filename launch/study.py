@@ -39,10 +39,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Study:
-    """Attributes:
-    base: the run that the others start from; None where they start from other weights.
-    members: the others, by name.
-    output: the report.
+    """Runs that are compared.
+
+    Attributes:
+      base: the run that the others start from; None where they start from other weights.
+      members: the others, by name.
+      output: the report.
     """
 
     base: Member | None

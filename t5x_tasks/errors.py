@@ -27,14 +27,10 @@ def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
     """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback."""
     try:
         code = main(sys.argv[1:]) or 0
-    except UserError as error:
+    except (UserError, Failure) as error:
         sys.stdout.flush()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 2
-    except Failure as error:
-        sys.stdout.flush()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 1
+        code = 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.sentences import split_sentences
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.models import JsonlSource
 
@@ -32,7 +33,6 @@ PAIR_LABELS = ("no", "maybe", "yes")
 CHOICES = "ABCDEF"
 SINGLE_LABELS = ("terrible", "bad", "maybe", "good", "great")
 _SHORTEST = 4  # sentences of a document: below, one in the middle has no sentence that is not its neighbour
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
 
 Document = Sequence[str]  # its sentences
 Row = dict[str, str]
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     if chosen.output.exists():
         raise UserError(f"{chosen.output}: exists already and is never overwritten; name another folder")
-    documents = [split_sentences(text) for text in read_documents(chosen.text, chosen.field)]
+    documents = [sentences(text) for text in read_documents(chosen.text, chosen.field)]
     labelled = read_labelled(chosen.labelled) if chosen.labelled else []
     for name, rows in build(documents, labelled, seed=chosen.seed, validation=chosen.validation).items():
         card = write_task(chosen.output, name, rows)
@@ -104,7 +104,7 @@ def build(
 
 
 def pairs(documents: Sequence[Document], rng: random.Random) -> Iterator[Row]:
-    """Sentence pairs (section 3.2, "sentence-pair classification"): each sentence once, the three labels equally often."""
+    """Sentence pairs (section 3.2, "sentence-pair classification"): each sentence once, the three labels by chance."""
     for number, document in enumerate(documents):
         for index, sentence in enumerate(document):
             label = rng.choice(PAIR_LABELS)
@@ -134,9 +134,10 @@ def singles(labelled: Sequence[tuple[str, int]]) -> list[Row]:
     return [{"sentence": sentence, "answer": SINGLE_LABELS[label]} for sentence, label in labelled]
 
 
-def split_sentences(text: str) -> list[str]:
-    """Sentences of a text: they end with a line, or with `.`, `!` or `?` before white space."""
-    return [" ".join(sentence.split()) for sentence in _END.split(text) if sentence.strip()]
+def sentences(text: str) -> list[str]:
+    """Sentences of a document; a line ends them, too."""
+    found = [" ".join(sentence.split()) for line in text.split("\n") for sentence in split_sentences(line)]
+    return [sentence for sentence in found if sentence]
 
 
 def read_documents(path: Path, field: str) -> list[str]:

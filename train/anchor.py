@@ -18,14 +18,20 @@ from train.fingerprint import different, fingerprint
 from train.fisher import diagonal_fisher
 from train.log import say
 from train.methods.base import flat
+from train.model import Params
 from train.regularizer import EWC, Anchor, needs_anchor
 from train.state import Model
 
 _ROWS = 8  # that go to the device at once for the Fisher information
 
 
-def make_anchor(config: Config, model: Model, vocabulary: Vocabulary) -> Anchor | None:
+def make_anchor(
+    config: Config, model: Model, vocabulary: Vocabulary, *, start: tuple[Params, Params] | None = None
+) -> Anchor | None:
     """The parameters before training and, with EWC, their importance; None where no step asks for them.
+
+    Args:
+      start: what is trained and what is frozen, before training; they are copied. None: they are loaded.
 
     Raises:
       UserError: the weights, or the data of the tasks to keep, cannot be loaded.
@@ -33,8 +39,8 @@ def make_anchor(config: Config, model: Model, vocabulary: Vocabulary) -> Anchor 
     regularizer = config.regularizer
     if not needs_anchor(regularizer, config.replay):
         return None
-    params, frozen = model.split(state.load_params(config, model))
-    anchor = {"params": params}
+    params, frozen = model.split(state.load_params(config, model)) if start is None else start
+    anchor = {"params": params if start is None else jax.tree.map(jnp.copy, params)}  # the step gives its own away
     if isinstance(regularizer, EWC):
         rows = _examples(config, vocabulary, regularizer.examples)
         anchor["importance"] = diagonal_fisher(model.graphdef, params, frozen, rows, mesh=model.mesh)

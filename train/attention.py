@@ -55,9 +55,8 @@ def attention(
     return _attend(q, k, v, mask, bias) if front is None else _attend_with_front(q, k, v, mask, bias, front)
 
 
-@functools.partial(
-    jax.checkpoint, prevent_cse=False
-)  # as `_attend`, it keeps nothing of the size `[q_length, k_length]`
+# As `_attend`, it keeps nothing of the size `[q_length, k_length]`.
+@functools.partial(jax.checkpoint, prevent_cse=False)
 def _attend_with_front(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, front: Front
 ) -> jax.Array:

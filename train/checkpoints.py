@@ -180,12 +180,13 @@ class Checkpoints(AbstractContextManager):
         position: dict[str, Any],
         metadata: dict[str, Any],
         metrics: dict[str, float] | None = None,
+        wait: bool = False,
     ) -> None:
         """Saves a step. Returns as soon as the arrays have been copied to the host; the rest happens in the background.
 
         After it returns, `state` may be donated to the next step. (On CPU the copy is a view of the buffer; JAX then
         refuses the donation and lets the step write elsewhere, so what is saved stays what it was.) A save still in
-        progress is waited for first. If it failed, a line says so, and this save is one by `save_now`.
+        progress is waited for first. If it failed, a line says so, and this one is waited for.
 
         Args:
           step: the step just finished. ValueError if it is saved already.
@@ -193,44 +194,34 @@ class Checkpoints(AbstractContextManager):
           position: where the input stream stands; JSON.
           metadata: what a reader must know (configuration, fingerprint of the base weights); JSON.
           metrics: metrics of this step; `best_metric` among them lets it be one of the best.
+          wait: returns when it is committed.
 
         Raises:
-          Failure: see `save_now`.
+          Failure: a save that is waited for failed, and for half a minute whenever it was tried again. (One of several processes
+            raises the error of its first try: the others' saves did not fail, or not in the same way.)
         """
-        info = self._info_to_save(step, position, metadata, metrics)
+        if self._read_only:
+            raise ValueError(f"{self._folder} was opened read-only")
+        # A copy, and a TypeError now rather than in the background if something is no JSON.
+        info = Info(**json.loads(json.dumps({"position": position, "metadata": metadata, "metrics": metrics or {}})))
         try:
             self.wait()
         except Exception as error:
-            if distributed.several():  # the others' saves did not fail, or not in the same way
+            if distributed.several():
                 raise
             say(
                 f"{self._folder}: the last save failed ({' '.join(str(error).split())[:300]}); step {step} is saved now"
             )
-            self._save_patiently(step, state, info)
-        else:
-            self._start(step, state, info)
-
-    def save_now(
-        self,
-        step: int,
-        state: dict[str, PyTree],
-        *,
-        position: dict[str, Any],
-        metadata: dict[str, Any],
-        metrics: dict[str, float] | None = None,
-    ) -> None:
-        """Saves a step as `save` does, and returns when it is committed. A save that fails is tried again for half a minute.
-
-        Raises:
-          Failure: it failed to the last. (One of several processes raises the error of its first try.)
-        """
-        self.save(step, state, position=position, metadata=metadata, metrics=metrics)
-        try:
-            self.wait()
-        except Exception:
-            if distributed.several():
-                raise
-            self._save_patiently(step, state, self._info_to_save(step, position, metadata, metrics))
+            return self._save_patiently(step, state, info)
+        self._start(step, state, info)
+        if wait:
+            try:
+                self.wait()
+            except Exception:
+                if distributed.several():
+                    raise
+                self._save_patiently(step, state, info)
+        return None
 
     def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info) -> None:
         path = self._folder / str(step)
@@ -243,12 +234,6 @@ class Checkpoints(AbstractContextManager):
             return self.wait()
 
         retrying(f"{path}: saving", attempt, on=Exception)
-
-    def _info_to_save(self, step: int, position: Any, metadata: Any, metrics: Any) -> Info:
-        if self._read_only:
-            raise ValueError(f"{self._folder} was opened read-only")
-        # A copy, and a TypeError now rather than in the background if something is no JSON.
-        return Info(**json.loads(json.dumps({"position": position, "metadata": metadata, "metrics": metrics or {}})))
 
     def _start(self, step: int, state: dict[str, PyTree], info: Info) -> None:
         path = self._folder / str(step)
@@ -385,19 +370,17 @@ class Checkpoints(AbstractContextManager):
 
     def _ranked(self, steps: list[int]) -> list[int]:
         """Steps that have a rank, the best first."""
-        ranking = self._ranking
-        if ranking is None:
-            if (name := self._best_metric) is None:
-                return []
-            ranking = lambda step: self._metrics(step).get(name, math.nan)  # noqa: E731
-        values = {step: ranking(step) for step in steps}
+        values = {step: self._rank(step) for step in steps}
         return sorted((s for s in steps if not math.isnan(values[s])), key=lambda step: (values[step], -step))
 
-    def _metrics(self, step: int) -> dict[str, float]:
+    def _rank(self, step: int) -> float:
+        """Lower is better; NaN for none."""
+        if self._ranking is not None:
+            return self._ranking(step)
         try:
-            return self.info(step).metrics
+            return self.info(step).metrics.get(self._best_metric or "", math.nan)
         except Damaged:  # never the best
-            return {}
+            return math.nan
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process left: saves without a commit, deletions that were not finished."""

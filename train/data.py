@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -54,18 +55,12 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
     mixture = config.data.mixture
     with distributed.first_alone("training data"):
         prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
-    lengths = config.data.lengths
     replayed = config.replay.rows(config.train.batch_size)
-    batches = open_input(
-        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
-        row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
+    batches = _open(
+        config, prepared, catalog, mixture, share=share, seed=config.train.seed, epochs=config.train.epochs,
         batch_size=config.train.batch_size - replayed,
-        seed=config.train.seed,
-        pack=config.data.pack,
-        epochs=config.train.epochs,
-        process_index=share.index,
-        process_count=share.count,
-    )
+    )  # fmt: skip
+    lengths = config.data.lengths
     if lengths == "auto":
         lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
         say(f"data.lengths: auto chose {lengths.inputs}/{lengths.targets}")
@@ -73,9 +68,7 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
     _say_truncated(prepared, lengths, config.method)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
     if config.replay.mixture and replayed:
-        old, others = _open_examples(
-            config, config.replay.mixture, vocabulary, batch_size=replayed, seed=config.train.seed, share=share
-        )
+        old, others = _open_kept(config, vocabulary, share=share, seed=config.train.seed, batch_size=replayed)
         batches, prepared = WithReplay(batches, others), [*prepared, *old]
     fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
     return Training(config, batches, lengths, steps, fingerprints)
@@ -87,38 +80,48 @@ def fisher_examples(config: Config, vocabulary: Vocabulary, *, rows: int) -> Bat
     Raises:
       UserError: its data cannot be read.
     """
-    assert config.replay.mixture is not None, "the configuration was checked"
     unpacked = config.model_copy(update={"data": config.data.model_copy(update={"pack": False})})
-    return _open_examples(unpacked, config.replay.mixture, vocabulary, batch_size=rows, seed=FISHER_SEED, epochs=1)[1]
+    return _open_kept(unpacked, vocabulary, share=WHOLE, seed=FISHER_SEED, batch_size=rows, epochs=1)[1]
 
 
-def _open_examples(
-    config: Config,
-    mixture: str,
-    vocabulary: Vocabulary,
-    *,
-    batch_size: int,
-    seed: int,
-    epochs: int | None = None,
-    share: Share = WHOLE,
+def _open_kept(
+    config: Config, vocabulary: Vocabulary, *, share: Share, seed: int, batch_size: int, epochs: int | None = None
 ) -> tuple[list[Prepared], Batches]:
-    """The tasks to keep, in rows of the run's lengths."""
-    catalog = load_catalog(config.data.cards)
+    """Prepares and opens the tasks to keep."""
+    catalog, mixture = load_catalog(config.data.cards), config.replay.mixture
+    assert mixture is not None, "the configuration was checked"
     with distributed.first_alone("replayed data"):
         prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
+    return prepared, _open(
+        config, prepared, catalog, mixture, share=share, seed=seed, batch_size=batch_size, epochs=epochs
+    )
+
+
+def _open(
+    config: Config,
+    prepared: list[Prepared],
+    catalog: Catalog,
+    mixture: str,
+    *,
+    share: Share,
+    seed: int,
+    batch_size: int,
+    epochs: int | None,
+    **more: Any,
+) -> Batches:
+    """`share` of each batch of a mixture, in rows of the run's lengths, behind its method's prompts."""
     lengths = config.data.lengths
-    assert lengths != "auto", "open_training resolves it"
-    batches = open_input(
+    return open_input(
         _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
-        row_lengths=(lengths.inputs, lengths.targets),
+        row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
         batch_size=batch_size,
         seed=seed,
         pack=config.data.pack,
         epochs=epochs,
         process_index=share.index,
         process_count=share.count,
+        **more,
     )
-    return prepared, batches
 
 
 def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> list[Batch]:
@@ -142,19 +145,10 @@ def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WH
             )
             return []
         raise UserError(f"{error} (set train.validation_examples=0 to train without a validation split)") from None
-    lengths = config.data.lengths
-    assert lengths != "auto", "open_training resolves it"
-    batches = open_input(
-        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
-        row_lengths=(lengths.inputs, lengths.targets),
-        batch_size=config.train.batch_size,
-        seed=VALIDATION_SEED,
-        pack=config.data.pack,
-        epochs=1,
-        process_index=share.index,
-        process_count=share.count,
-        prefetch=0,
-    )
+    batches = _open(
+        config, prepared, catalog, mixture, share=share, seed=VALIDATION_SEED, epochs=1,
+        batch_size=config.train.batch_size, prefetch=0,
+    )  # fmt: skip
     taken: list[Batch] = []
     for batch in batches:
         taken.append(batch)

@@ -118,8 +118,7 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
 
     from t5x_tasks.vocabulary import Vocabulary
     from train import config as configuration
-    from train.checkpoints import Checkpoints
-    from train.selection import ranking_of
+    from train.selection import read_checkpoints
     from train.sharding import make_mesh
     from train.state import Model, model_config
 
@@ -132,7 +131,7 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     mesh = make_mesh(configuration.MeshConfig(), jax.devices()[:1])
     model = Model.on(mesh, model_config(config, pieces.size), config.method)
     folder = run_dir / "checkpoints"
-    with Checkpoints(folder, best_metric="validation_loss", ranking=ranking_of(run_dir), read_only=True) as checkpoints:
+    with read_checkpoints(run_dir) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()
         step = int(which) if which.isdecimal() else found
         if step is None:

@@ -7,7 +7,7 @@ Every moment since the first start of the run belongs to exactly one account, so
     input_wait  waiting for the next batch
     steps       training; goodput is its share
     checkpoint  what saving held up the steps
-    validation  the loss on the validation split
+    validation  the loss on the validation split, and waiting for a task's score (train/selection.py)
     lost        steps that were done again: from the checkpoint that a restart went back to, to the last sign of life
     down        from there to the restart
 
@@ -16,13 +16,13 @@ accounts of row n; what the last row says more is lost, and since then it was do
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from train.log import duration
+from train.metrics_log import read_rows
 
 ACCOUNTS = ("setup", "compile", "input_wait", "steps", "checkpoint", "validation", "lost", "down")
 _PREFIX = "wall_s/"
@@ -95,7 +95,7 @@ class Clock:
 
 def summary(metrics: Path, clock: Clock) -> str:
     """Lines for the end of a run, from its metrics.jsonl."""
-    rows = _rows(metrics)
+    rows = read_rows(metrics)
     losses = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     validated = [(row["validation_loss"], row["step"]) for row in rows if row.get("validation_loss") is not None]
     examples, tokens = (sum(row.get(name, 0) for row in rows) for name in ("examples", "tokens"))
@@ -114,13 +114,4 @@ def summary(metrics: Path, clock: Clock) -> str:
 
 def _timed_rows(metrics: Path) -> list[dict[str, Any]]:
     """Rows that carry accounts, which those of older versions do not."""
-    return [row for row in _rows(metrics) if {"time", *(_PREFIX + name for name in ACCOUNTS)} <= row.keys()]
-
-
-def _rows(metrics: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl but a last line that a crash cut off."""
-    rows = []
-    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else ():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return rows
+    return [row for row in read_rows(metrics) if {"time", *(_PREFIX + name for name in ACCOUNTS)} <= row.keys()]

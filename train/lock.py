@@ -1,6 +1,7 @@
 """One trainer a run directory: a lock that the kernel gives back however its holder ends, kill -9 included."""
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -25,7 +26,8 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
       UserError: another trainer holds it; the message names process and host.
     """
-    lock = filelock.FileLock(run_dir / LOCK, blocking=False)
+    # Not by the file's mere existence where the kernel has no lock: that of a killed trainer would stay.
+    lock = filelock.FileLock(run_dir / LOCK, blocking=False, fallback_to_soft=False)
     distributed.from_first("lock", lambda: _acquire(lock, run_dir))
     try:
         yield
@@ -47,10 +49,10 @@ def _acquire(lock: filelock.BaseFileLock, run_dir: Path) -> None:
         raise UserError(
             f"{run_dir}: is being trained by {_holder(run_dir)}; wait for it, or choose another run_dir"
         ) from None
-    except NotImplementedError:
-        say(f"{run_dir}: this file system knows no locks; make sure that no other trainer uses the directory")
-        return
     except OSError as error:
+        if error.errno == errno.ENOSYS:
+            say(f"{run_dir}: this file system knows no locks; make sure that no other trainer uses the directory")
+            return
         raise UserError(f"run_dir: {run_dir}: cannot be written ({error.strerror or error}); choose another") from None
     holder = {"process": os.getpid(), "host": distributed.host(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     (run_dir / HOLDER).write_text(json.dumps(holder) + "\n")

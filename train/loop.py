@@ -7,6 +7,7 @@ what metrics.jsonl says of later steps, and then computes the same numbers again
 
 import contextlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,16 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         )
         batches = iter(inputs.batches)
         step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
-        anchor = make_anchor(config, model, vocabulary) if step < total_steps else None
-        metadata: dict[str, Any] = {}
         if step:
             metadata = checkpoints.info(step).metadata
             provenance.check_data(run_dir, metadata, inputs.fingerprints)
+            if metadata.get("total_steps") == step and (ended := selection.enough(step)):
+                say(f"{run_dir}: is trained to step {step} already: {ended}")
+                return 0
+            if step >= total_steps:
+                say(f"{run_dir}: is trained to step {step} of {total_steps} already")
+                return 0
+            anchor = make_anchor(config, model, vocabulary)
             check_anchor(anchor, metadata, where=str(run_dir))
             frozen = runs.load_frozen(config, model, metadata, where=str(run_dir))
             restored = checkpoints.restore(step, shapes)
@@ -103,18 +109,11 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             say(f"{run_dir}: goes on after step {step}")
         else:
             params, frozen = model.split(state.load_params(config, model))
+            anchor = make_anchor(config, model, vocabulary, start=(params, frozen))
             current = state.first_state(params, optimizer, config.train.seed, shapes)
-        if step and metadata.get("total_steps") == step and (ended := selection.enough(step)):
-            say(f"{run_dir}: is trained to step {step} already: {ended}")
-            return 0
-        if step >= total_steps:
-            say(f"{run_dir}: is trained to step {step} of {total_steps} already")
-            return 0
         provenance.write(config, run_dir, mesh)
         saved = step or None
-        metadata = provenance.metadata(
-            config, inputs.fingerprints, fingerprint(frozen), anchor=anchor_fingerprint(anchor), total_steps=total_steps
-        )
+        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen), anchor_fingerprint(anchor))
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
@@ -166,13 +165,13 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
-                skipped.report(saved=checkpoints.latest_step())
+                skipped.report(saved=checkpoints.latest_step)
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation:
                     with clock.calling("validate", "validation"):
                         row |= _validate(validate, current["params"], frozen, validation, mesh)
                 row |= clock.row()
-                _check_finite(row, checkpoints.latest_step())
+                _check_finite(row, checkpoints.latest_step)
                 if log and progress:
                     log.write(row)
                     progress.report(row)
@@ -185,14 +184,15 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                         say(f"ends at step {step} of {total_steps}: {ended}")
                         total_steps, last = step, True
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
-                    save = checkpoints.save_now if last else checkpoints.save
                     with clock.on("checkpoint"):
-                        save(
+                        checkpoints.save(
                             step,
                             current,
                             position=batches.get_state(),
+                            # So that a reader knows the last checkpoint from the others.
                             metadata=metadata | {"total_steps": total_steps},
                             metrics=measured,
+                            wait=last,
                         )
                     saved = step
                     rates.restart()
@@ -205,11 +205,11 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         return 0
 
 
-def _check_finite(row: dict[str, Any], saved: int | None) -> None:
+def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:
     """Stops before weights that are not numbers are saved over good ones. Losses of training are train/guard.py's."""
     if not math.isfinite(row.get("validation_loss", 0.0)):
         raise Failure(
-            f"step {row['step']}: validation_loss is {row['validation_loss']}; the last checkpoint is that of step {saved}. "
+            f"step {row['step']}: validation_loss is {row['validation_loss']}; the last checkpoint is that of step {saved()}. "
             "Try a lower learning rate or model.compute_dtype=float32"
         )
 

@@ -5,7 +5,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,18 +63,28 @@ class MetricsLog:
             tracker.close()
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON lines file, but a last line that a crash cut off; none of a file that is not there."""
+    return [row for _, row in _lines(path)]
+
+
 def keep_until(path: Path, step: int) -> None:
     """Drops the lines of a JSON lines file that are of later steps or no JSON, atomically."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+    kept = [line + "\n" for line, row in _lines(path) if row["step"] <= step]
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.writelines(kept)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines that are objects with a step, as they stand there and read."""
+    for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "step" in row:
+                yield line, row

@@ -3,7 +3,7 @@
 Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output. Modules hold parameters; the
 layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so that compile
 time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh. What a
-fine-tuning method adds hangs in `adapters` of the module that it changes (train/methods); the model knows no method.
+fine-tuning method adds hangs in `adapters` of the module that it changes (train/adapters.py); the model knows no method.
 
 Numerics: norms, softmax, residual sums of squares, logits and, unless `param_dtype` says otherwise, parameters are float32;
 matrix products run in `compute_dtype`. T5 in bfloat16 throughout gives NaN.
@@ -19,13 +19,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from train.adapters import NO_DROPOUT, PRODUCT, Dropout, Projections
 from train.attention import Front, attention, relative_position_bucket, segment_mask
 from train.config import Remat
-from train.products import dense
 from train.sharding import constrain
 from train.soft_prompts import Inputs, Prefix, Prompt, attended, cross_fronts, decoder_fronts, encoder_fronts
 
-PRODUCT = "product"  # name of what remat=selected keeps
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
 Extend = Callable[["T5", nnx.Rngs], None]  # hangs what a fine-tuning method adds into a model
 
@@ -55,82 +54,6 @@ def _param(
 ) -> nnx.Param:
     values = stddev * jax.random.normal(rngs.params(), shape, jnp.float32)
     return nnx.Param(values.astype(dtype), logical_axes=axes)
-
-
-class Dropout:
-    """Draws T5's dropout masks from one key: each call a new mask, shared along the length (as T5X does).
-
-    One mask for all positions of a row needs `length` times fewer random bits; on a CPU they would cost a quarter of the
-    step. Without a key it does nothing.
-    """
-
-    def __init__(self, rate: float, key: jax.Array | None):
-        self._rate, self._key, self._calls = rate, key, 0
-
-    def mask(self, shape: tuple[int, ...], rate: float | None = None) -> jax.Array | None:
-        """Float32 mask of zeros and 1 / (1 - rate), or None when nothing is dropped. An adapter has a `rate` of its own."""
-        rate = self._rate if rate is None else rate
-        if self._key is None or rate == 0:
-            return None
-        self._calls += 1
-        keep = jax.random.bernoulli(jax.random.fold_in(self._key, self._calls), 1 - rate, shape)
-        return keep / (1 - rate)
-
-    def __call__(self, x: jax.Array, rate: float | None = None) -> jax.Array:
-        """`[batch, length, dim]` -> the same, dropped."""
-        mask = self.mask((x.shape[0], 1, x.shape[2]), rate)
-        return x if mask is None else x * mask.astype(x.dtype)
-
-
-NO_DROPOUT = Dropout(0.0, None)
-
-
-class Adapter(nnx.Module):
-    """What a fine-tuning method puts in the place of a product `x @ kernel`; see train/methods.
-
-    It hangs in the module that has the kernel, so its parameters have a leading axis of layers like the kernel's.
-    """
-
-    def __call__(self, x: jax.Array, kernel: jax.Array, dropout: Dropout) -> jax.Array:
-        """`[..., in]` in the compute type, `[in, out]` as it is stored -> `[..., out]` in the compute type."""
-        raise NotImplementedError
-
-    def merged(self, kernel: jax.Array) -> jax.Array:
-        """`[layers, in, out]` -> the kernel whose plain product does the same, for layers of weights without adapters.
-
-        Raises:
-          UserError: no kernel does.
-        """
-        raise NotImplementedError
-
-
-class EmbeddingAdapter(nnx.Module):
-    """What a fine-tuning method does to embedded tokens; it hangs in `T5.adapters["embedding"]`."""
-
-    def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
-        """int `[...]`, `[..., embed]` in the compute type -> the same."""
-        raise NotImplementedError
-
-    def merged(self, embedding: jax.Array) -> jax.Array:
-        """`[vocab, embed]` -> the table that alone does the same. UserError: no table does."""
-        raise NotImplementedError
-
-
-class Projections(nnx.Module):
-    """A module that multiplies with kernels `[layers, in, out]`, its parameters of three axes.
-
-    Attributes:
-      adapters: of some kernels, by the name of the kernel; empty unless a fine-tuning method hangs some in.
-    """
-
-    def __init__(self) -> None:
-        self.adapters = nnx.Dict()
-
-    def project(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
-        """`[..., in]` -> `[..., out]` by the kernel of that name."""
-        kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
-        y = dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
-        return checkpoint_name(y, PRODUCT)
 
 
 class RMSNorm(nnx.Module):
@@ -366,12 +289,10 @@ class T5(nnx.Module):
     def encode(self, tokens: jax.Array, segment_ids: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         """`[batch, length]`, `[batch, length]` (0 = padding) -> `[batch, length, embed]`."""
         positions = jnp.arange(tokens.shape[1])
-        bias, mask = (
-            self.encoder_bias(positions, positions),
-            segment_mask(segment_ids, attended(self, Inputs(tokens, segment_ids))),
-        )
+        inputs = Inputs(tokens, segment_ids)
+        bias, mask = self.encoder_bias(positions, positions), segment_mask(segment_ids, attended(self, inputs))
         dropout, keys = self._dropout(dropout_key, self.config.num_encoder_layers)
-        fronts = encoder_fronts(self, Inputs(tokens, segment_ids))
+        fronts = encoder_fronts(self, inputs)
 
         def layer(block: EncoderBlock, x: jax.Array, of_layer: Any) -> tuple[jax.Array, None]:
             key, front = of_layer
@@ -410,16 +331,8 @@ class T5(nnx.Module):
 
         def layer(block: DecoderBlock, x: jax.Array, of_layer: Any) -> tuple[jax.Array, None]:
             key, front, from_cross = of_layer
-            x = block(
-                x,
-                encoded,
-                self_mask,
-                cross_mask,
-                bias,
-                Dropout(self.config.dropout, key),
-                fronts and fronts.of(front),
-                cross and cross.of(from_cross),
-            )
+            in_front = fronts and fronts.of(front), cross and cross.of(from_cross)
+            x = block(x, encoded, self_mask, cross_mask, bias, Dropout(self.config.dropout, key), *in_front)
             return constrain(x, ("batch", "length", None)), None
 
         x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))

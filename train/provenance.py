@@ -70,9 +70,7 @@ def metadata(
     config: Config,
     data: dict[str, str],
     frozen: dict[str, str],
-    *,
     anchor: dict[str, str] | None = None,
-    total_steps: int | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
 
@@ -80,7 +78,6 @@ def metadata(
       data: fingerprint of each task that is trained on; a position in the stream means nothing in other data.
       frozen: fingerprint of each parameter that is not trained, so not in the checkpoint; it means nothing on another base.
       anchor: fingerprint of each parameter that a regulariser pulls to.
-      total_steps: that the run will have, so that a reader knows the last checkpoint from the others.
     """
     values = config.model_dump(mode="json", exclude={"environment", "run_dir"})
     return {
@@ -89,7 +86,6 @@ def metadata(
         "data": data,
         "frozen": frozen,
         "anchor": anchor or {},
-        "total_steps": total_steps,
     }
 
 

@@ -18,9 +18,8 @@ from pydantic import Field, PositiveInt, model_validator
 from t5x_tasks.configuration import Section
 
 Params = Any  # nested dict of arrays
-Anchor = dict[
-    str, Params
-]  # params: what is trained, before the first step; importance: the Fisher's diagonal, with EWC
+# params: what is trained, before the first step; importance: the Fisher's diagonal, with EWC
+Anchor = dict[str, Params]
 
 
 class NoRegularizer(Section):
@@ -58,9 +57,7 @@ class EWC(Section):
     def penalty(self, params: Params, anchor: Anchor) -> Any:
         import jax
 
-        weighted = jax.tree.map(
-            lambda p, start, f: _square(p, start, f), params, anchor["params"], anchor["importance"]
-        )
+        weighted = jax.tree.map(_square, params, anchor["params"], anchor["importance"])
         return self.weight / 2 * jax.tree.reduce(_plus, weighted)
 
 

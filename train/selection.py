@@ -16,8 +16,10 @@ from pathlib import Path
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train import distributed
+from train.checkpoints import Checkpoints
 from train.config import Config
 from train.log import say
+from train.metrics_log import METRICS, read_rows
 
 _POLL_S, _REMIND_S = 1.0, 60.0
 
@@ -64,7 +66,7 @@ class Selection:
             steps = [int(p.parent.name) for p in self._evaluations.glob("*/metrics.json") if p.parent.name.isdecimal()]
             found = {step: self.loss(step) for step in sorted(steps) if step}
         else:
-            rows = map(json.loads, _lines(self._run_dir / "metrics.jsonl"))
+            rows = read_rows(self._run_dir / METRICS)
             found = {row["step"]: row["validation_loss"] for row in rows if row.get("validation_loss") is not None}
         return {step: loss for step, loss in found.items() if not math.isnan(loss)}
 
@@ -110,12 +112,8 @@ class Selection:
         return f"{self.measure} was best at step {best}, and no better at the {since} checkpoints since"
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-
-
-def ranking_of(run_dir: Path) -> Callable[[int], float] | None:
-    """How a run ranks its checkpoints, for those who only read it; see `Selection.ranking`."""
-    if not (run_dir / "config.yaml").is_file():
-        return None
-    return Selection(run_dir, configuration.load(run_dir, [])).ranking
+def read_checkpoints(run_dir: Path) -> Checkpoints:
+    """A run's checkpoints for those who only read them, ranked as the run ranks them."""
+    known = (run_dir / "config.yaml").is_file()
+    ranking = Selection(run_dir, configuration.load(run_dir, [])).ranking if known else None
+    return Checkpoints(run_dir / "checkpoints", best_metric="validation_loss", ranking=ranking, read_only=True)

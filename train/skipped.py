@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from train.replay import WithReplay
 from train.retry import retrying
 
 LOG, DUMPS = "skipped.jsonl", "skipped"
+_METRICS = ("loss", "grad_norm", "skipped_steps", "skipped_in_a_row")
 
 
 class SkippedSteps:
@@ -42,19 +44,18 @@ class SkippedSteps:
 
     def add(self, step: int, position: dict[str, Any], metrics: dict[str, jax.Array]) -> None:
         """Remembers a step; `position` is that of the stream before its batch. Fetches nothing."""
-        names = ("loss", "grad_norm", "skipped_steps", "skipped_in_a_row")
-        self._steps.append((step, position, {name: metrics[name] for name in names}))
+        self._steps.append((step, position, {name: metrics[name] for name in _METRICS}))
 
-    def report(self, *, saved: int | None) -> None:
+    def report(self, *, saved: Callable[[], int | None]) -> None:
         """Writes down which of the steps since the last call were skipped. Call it when their results are there.
 
         Raises:
-          Failure: there were too many, in all processes; `saved` is the last committed step.
+          Failure: there were too many, in all processes; `saved()` is the last committed step.
         """
         steps, self._steps = self._steps, []
-        in_a_row = 0
-        for step, position, metrics in steps:
-            loss, grad_norm, skipped, in_a_row = (value.item() for value in jax.device_get(list(metrics.values())))
+        fetched = jax.device_get([metrics for _, _, metrics in steps])
+        for (step, position, _), metrics in zip(steps, fetched, strict=True):
+            loss, grad_norm, skipped, in_a_row = (metrics[name].item() for name in _METRICS)
             if not in_a_row:
                 continue
             if distributed.is_first():
@@ -67,7 +68,7 @@ class SkippedSteps:
                 if count >= most:
                     raise Failure(
                         f"{self._run_dir}: step {step}: {count} steps {how} had a loss or gradients that are no numbers, or a "
-                        f"loss that spikes, and were not applied; the last checkpoint is that of step {saved}. "
+                        f"loss that spikes, and were not applied; the last checkpoint is that of step {saved()}. "
                         f"{self._run_dir / LOG} names their examples. If those are sound, try a lower learning rate or "
                         f"model.compute_dtype=float32 (train.skip.max_{how.replace(' ', '_')}={most})"
                     )

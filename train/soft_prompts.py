@@ -8,6 +8,7 @@ the distances that it would have alone. Where data sets have prefixes of their o
 mark that says which: a virtual one, -1 for the first prefix. Nothing attends to it.
 """
 
+import abc
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 class Prompt(nnx.Module):
     """What a fine-tuning method puts in the place of virtual tokens, ids below 0: -1 is the first."""
 
+    @abc.abstractmethod
     def table(self) -> jax.Array:
         """Float32 `[virtual tokens, embed]`."""
-        raise NotImplementedError
 
     def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
         """`[batch, length]`, their embeddings `[batch, length, embed]` -> those with the virtual tokens' in their places."""
@@ -69,9 +70,9 @@ class Prefix(nnx.Module):
     def __init__(self, length: int, prefixes: int):
         self.length, self.prefixes = length, prefixes
 
+    @abc.abstractmethod
     def table(self) -> tuple[jax.Array, jax.Array]:
         """Float32 keys and values, `[layers, prefixes x length, heads, head_dim]` each."""
-        raise NotImplementedError
 
     def fronts(
         self,

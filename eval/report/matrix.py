@@ -12,20 +12,17 @@ if TYPE_CHECKING:
 
 def figure(matrix: Matrix, path: Path) -> None:
     """Draws a panel for each task: systems from top to bottom, their scores with intervals, the first one's as a band."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     names = [system.name for system in matrix.systems]
     size = (2 + 3.2 * len(matrix.rows), 1.2 + 0.32 * len(names))
-    drawn, axes = pyplot.subplots(1, len(matrix.rows), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    drawn = Figure(figsize=size, layout="constrained")
+    axes = drawn.subplots(1, len(matrix.rows), sharey=True, squeeze=False)
     for row, panel in zip(matrix.rows, axes[0], strict=True):
         _panel(row, panel)
     axes[0][0].set_yticks(range(len(names)), names)
     axes[0][0].invert_yaxis()
     drawn.savefig(path)
-    pyplot.close(drawn)
 
 
 def _panel(row: TaskRow, panel: "Axes") -> None:

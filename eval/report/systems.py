@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from train.metrics_log import METRICS, read_rows
 
 
 @dataclass(frozen=True)
@@ -228,16 +229,7 @@ def _read_run(name: str, folder: Path) -> Run:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{folder / 'config.yaml'}: cannot be read ({error})") from None
-    log = []
-    if (path := folder / "metrics.jsonl").is_file():
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line of a run that is still writing it
-            if isinstance(row, dict) and "step" in row:
-                log.append(row)
-    return Run(name, folder, config if isinstance(config, dict) else {}, log)
+    return Run(name, folder, config if isinstance(config, dict) else {}, read_rows(folder / METRICS))
 
 
 def _short(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """ROUGE as the paper of DialogSum computes it, by the library `py-rouge`: an extra, for comparison with published tables.
 
 Not a metric to read beside `rouge`: its ROUGE-L takes the root of precision and recall with the exponent of its weight factor,
-and so lies about six points above that of `rouge_score`. Costs ten times as much, too.
+and so lies about six points above that of `rouge_score`.
 
 Reference: Chen et al., "DialogSum: A Real-Life Scenario Dialogue Summarization Dataset", 2021, table 4.
 """
@@ -36,7 +36,7 @@ def settings() -> str:
 
 
 def py_rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-    """Scores predictions with the settings of the library's README, which the paper names.
+    """Scores predictions with the settings of the library's README, which come near the paper's table (docs/evaluating.md).
 
     Returns:
       `py_rouge1`, `py_rouge2`, `py_rougeL`: F1 times 100 of every row, [rows] float64; where a row has several references,

@@ -6,7 +6,6 @@ Reference: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004; 
 
 import functools
 import importlib.metadata
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +13,9 @@ from nltk.stem import porter
 from rouge_score import rouge_scorer, tokenize, tokenizers
 
 from t5x_tasks.metrics.pooled import check_rows
+from t5x_tasks.sentences import split_sentences
 
 MEASURES: tuple[str, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-
-# Where ROUGE-Lsum begins a new sentence: white space after . ! or ?, unless the full stop ends one of these. The list
-# decides hundredths of a point; with it LEAD-3 and LONGEST-3 on DialogSum's test split have the published figures.
-ABBREVIATIONS = ("Mr", "Ms", "Mrs", "Dr", "Prof", "St", "No", "vs", "etc")
-_SENTENCE_END = re.compile("".join(rf"(?<!\b{word}\.)" for word in ABBREVIATIONS) + r"(?<=[.!?])\s+")
 
 
 def settings() -> str:
@@ -57,13 +52,8 @@ def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
     return result
 
 
-def split_sentences(text: str) -> str:
-    """Puts a line break between the sentences of a text, which is how rouge_score wants them for ROUGE-Lsum."""
-    return _SENTENCE_END.sub("\n", text)
-
-
 def _f1(scorer: rouge_scorer.RougeScorer, reference: str, prediction: str) -> list[float]:
-    scores = scorer.score(split_sentences(reference), split_sentences(prediction))
+    scores = scorer.score(*("\n".join(split_sentences(text)) for text in (reference, prediction)))
     return [100.0 * scores[measure].fmeasure for measure in MEASURES]
 
 

@@ -5,12 +5,13 @@ import itertools
 import json
 import os
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from helpers import programs
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SWITCHES = (
@@ -22,7 +23,7 @@ TIMEOUT_S = 120
 
 def find() -> str | None:
     """Returns the browser's path; None if there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    return programs.find(*NAMES)
 
 
 class Page:

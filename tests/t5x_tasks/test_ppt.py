@@ -66,7 +66,7 @@ def test_the_texts_are_those_of_the_paper_and_the_tasks_cards_like_others(tmp_pa
                 rendering = render(card, phrasing, row)
                 assert re.fullmatch(pattern, rendering.inputs)
                 assert re.fullmatch(r"<extra_id_0> \w+ <extra_id_1>", rendering.targets)
-    assert ppt.split_sentences(text[0]["body"]) == [
+    assert ppt.sentences(text[0]["body"]) == [
         "Doc 0 begins.",
         "Is it 0?",
         "It goes on!",

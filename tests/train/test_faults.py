@@ -29,8 +29,9 @@ def like(tree: dict) -> dict:
 
 
 def save(checkpoints: Checkpoints, step: int, size: int = 3000, *, now: bool = False) -> None:
-    function = checkpoints.save_now if now else checkpoints.save
-    function(step, state(step, size), position={"row": step}, metadata={}, metrics={"loss": 1.0 / step})
+    checkpoints.save(
+        step, state(step, size), position={"row": step}, metadata={}, metrics={"loss": 1.0 / step}, wait=now
+    )
 
 
 @pytest.fixture

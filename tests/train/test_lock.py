@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -65,3 +66,12 @@ class _Full:
 
     def __getattr__(self, name):
         return getattr(self._file, name)
+
+
+def test_a_file_system_without_locks_is_said_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with locked(tmp_path / "run"):
+        assert "knows no locks" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
+from bench.pytorch import sharpen
 from t5x_tasks.vocabulary import Vocabulary
 from train import weights
 from train.export_hf import save_hf
@@ -35,21 +36,7 @@ def hf_folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     config = HFConfig.from_json_file(shared_data / "t5_vocab" / "flan-t5-small.config.json")
     torch.manual_seed(0)
     model = T5ForConditionalGeneration(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            # As initialised, norms are all ones, and attention is so even that a wrong bias or mask would hardly show.
-            # Twice sharper is enough: at four times, transformers itself is 5e-4 away from its own float64.
-            if "layer_norm" in name:
-                parameter.uniform_(0.5, 1.5)
-            elif "relative_attention_bias" in name:
-                parameter.normal_()
-            elif name.endswith("Attention.q.weight"):
-                parameter.mul_(2)
-    # transformers 5 ties the output layer of a new model whatever config.json says; FLAN-T5 has its own. Its scale here
-    # is that of T5X's initialisation. Transformers' standard deviation of 1 makes logits, and their rounding, 22 times as
-    # large: up to 120, where one product of 512 terms in float32 is off by 1e-4 already.
-    model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape) * config.d_model**-0.5)
-    model.config.tie_word_embeddings = False
+    sharpen(model)
     assert sum(p.numel() for p in model.parameters()) == 76_961_152
     folder = tmp_path_factory.mktemp("hf")
     model.save_pretrained(folder)

@@ -45,6 +45,13 @@ def test_a_run_ends_when_the_validation_loss_was_not_lower_for_as_many_checkpoin
     assert selection_of(tmp_path).enough(10 * len(losses)) is None
 
 
+def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path):
+    validated(tmp_path, 1, 2, 3)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 31, "lo')
+    assert selection_of(tmp_path, patience=2).enough(30)
+
+
 def test_a_tasks_score_is_better_when_it_is_higher_unless_said_otherwise(tmp_path):
     for step, value in ((10, 30.0), (20, 40.0), (30, 35.0), (40, 36.0), (50, 99.0)):
         score(tmp_path, step, value)

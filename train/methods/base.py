@@ -3,7 +3,7 @@
     class Scaled(Method):                       # method: {type: "my_module:Scaled", targets: [".*/key"]}
         targets: tuple[str, ...] = (".*/value",)        # its keys
 
-        def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.model.Adapter
+        def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.adapters
             hang(model, self.targets, lambda path, kernel: Scale(kernel), key="method.targets")
 
         def trains(self, path):                         # what is trained: unless said otherwise, what was added
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from t5x_tasks.vocabulary import Vocabulary
+    from train.adapters import Adapter, Projections
     from train.config import Config
-    from train.model import T5, Adapter, Params, Projections
+    from train.model import T5, Params
     from train.peft import PeftAdapter
 
 
@@ -96,7 +97,7 @@ def projections(model: "T5") -> "Iterator[tuple[str, Projections]]":
     """The modules that have kernels, with their paths: `encoder/attention`, `decoder/mlp`, ..."""
     from flax import nnx
 
-    from train.model import Projections
+    from train.adapters import Projections
 
     for path, module in nnx.iter_modules(model):
         if isinstance(module, Projections):

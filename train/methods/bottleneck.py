@@ -8,8 +8,9 @@ from flax import nnx
 from pydantic import Field, PositiveInt
 
 from t5x_tasks.errors import UserError
+from train.adapters import Adapter, Dropout
 from train.methods.base import Method, hang
-from train.model import T5, Adapter, Dropout
+from train.model import T5
 
 
 class Bottleneck(Method):

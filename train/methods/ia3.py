@@ -11,8 +11,9 @@ from flax import nnx
 from pydantic import Field
 
 from train import peft
+from train.adapters import Adapter, Dropout
 from train.methods.base import Method, hang
-from train.model import T5, Adapter, Dropout, Params
+from train.model import T5, Params
 
 
 class IA3(Method):

@@ -11,8 +11,9 @@ from pydantic import Field
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
 from t5x_tasks.rendering import parse
+from train.adapters import EmbeddingAdapter
 from train.methods.base import Method
-from train.model import T5, EmbeddingAdapter
+from train.model import T5
 
 if TYPE_CHECKING:
     from t5x_tasks.vocabulary import Vocabulary

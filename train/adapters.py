@@ -1,0 +1,91 @@
+"""Where what a fine-tuning method adds hangs in the model: at products with kernels, and at embedded tokens.
+
+The modules of train/model.py multiply through `Projections`; a method (train/methods) puts an `Adapter` in the place of
+a product.
+"""
+
+import abc
+
+import jax
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from train.products import dense
+
+PRODUCT = "product"  # name of what remat=selected keeps
+
+
+class Dropout:
+    """Draws T5's dropout masks from one key: each call a new mask, shared along the length (as T5X does).
+
+    One mask for all positions of a row needs `length` times fewer random bits; on a CPU they would cost a quarter of the
+    step. Without a key it does nothing.
+    """
+
+    def __init__(self, rate: float, key: jax.Array | None):
+        self._rate, self._key, self._calls = rate, key, 0
+
+    def mask(self, shape: tuple[int, ...], rate: float | None = None) -> jax.Array | None:
+        """Float32 mask of zeros and 1 / (1 - rate), or None when nothing is dropped. An adapter has a `rate` of its own."""
+        rate = self._rate if rate is None else rate
+        if self._key is None or rate == 0:
+            return None
+        self._calls += 1
+        keep = jax.random.bernoulli(jax.random.fold_in(self._key, self._calls), 1 - rate, shape)
+        return keep / (1 - rate)
+
+    def __call__(self, x: jax.Array, rate: float | None = None) -> jax.Array:
+        """`[batch, length, dim]` -> the same, dropped."""
+        mask = self.mask((x.shape[0], 1, x.shape[2]), rate)
+        return x if mask is None else x * mask.astype(x.dtype)
+
+
+NO_DROPOUT = Dropout(0.0, None)
+
+
+class Adapter(nnx.Module):
+    """What a fine-tuning method puts in the place of a product `x @ kernel`; see train/methods.
+
+    It hangs in the module that has the kernel, so its parameters have a leading axis of layers like the kernel's.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, x: jax.Array, kernel: jax.Array, dropout: Dropout) -> jax.Array:
+        """`[..., in]` in the compute type, `[in, out]` as it is stored -> `[..., out]` in the compute type."""
+
+    @abc.abstractmethod
+    def merged(self, kernel: jax.Array) -> jax.Array:
+        """`[layers, in, out]` -> the kernel whose plain product does the same, for layers of weights without adapters.
+
+        Raises:
+          UserError: no kernel does.
+        """
+
+
+class EmbeddingAdapter(nnx.Module):
+    """What a fine-tuning method does to embedded tokens; it hangs in `T5.adapters["embedding"]`."""
+
+    @abc.abstractmethod
+    def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:
+        """int `[...]`, `[..., embed]` in the compute type -> the same."""
+
+    @abc.abstractmethod
+    def merged(self, embedding: jax.Array) -> jax.Array:
+        """`[vocab, embed]` -> the table that alone does the same. UserError: no table does."""
+
+
+class Projections(nnx.Module):
+    """A module that multiplies with kernels `[layers, in, out]`, its parameters of three axes.
+
+    Attributes:
+      adapters: of some kernels, by the name of the kernel; empty unless a fine-tuning method hangs some in.
+    """
+
+    def __init__(self) -> None:
+        self.adapters = nnx.Dict()
+
+    def project(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
+        """`[..., in]` -> `[..., out]` by the kernel of that name."""
+        kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
+        y = dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
+        return checkpoint_name(y, PRODUCT)
