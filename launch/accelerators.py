@@ -58,6 +58,26 @@ class Devices:
         return self.accelerator.kind == "cpu"
 
 
+def tpu_topology(devices: Devices) -> str:
+    """The slice's shape as libtpu names it, `v5e:4x8`: as near to square, or to a cube, as so many chips can be.
+
+    Raises:
+      UserError: they are no TPUs, or v4's, of which the compiler makes two devices a chip.
+    """
+    name = next((name for name, chip in TPUS.items() if chip is devices.accelerator), None)
+    if name is None or name == "v4":
+        known = ", ".join(sorted(TPUS.keys() - {"v4"}))
+        raise UserError(f"--compiler tpu: {devices.name} is none that it compiles for; those are {known}")
+    flat = name in ("v5e", "v6e")
+    sides = [1, 1] if flat else [1, 1, 1]
+    left = devices.count
+    while left % 2 == 0:
+        sides[sides.index(min(sides))] *= 2
+        left //= 2
+    sides[-1] *= left
+    return f"{name}:{'x'.join(map(str, sorted(sides)))}"
+
+
 def parse_devices(text: str) -> Devices:
     """Parses `8xh100`, `v5e-64` or `cpu-8` (this machine's memory, divided).
 

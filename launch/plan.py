@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from launch.accelerators import Devices, parse_devices
+from launch.accelerators import Devices, parse_devices, tpu_topology
 from launch.cost import USABLE, Option, candidates, make_option, of_different_meshes, peak_flops
 from t5x_tasks.errors import UserError
 from train import config as configuration
@@ -22,6 +22,7 @@ MFU = 0.4
 _MOST_COMPILED = 3  # candidates that are compiled until one fits
 _MOST_DEVICES = 65_536  # that "how many would do" looks at
 # Memory is laid out before code is generated, so that the code may be poor: half the time.
+_NO_TPU_HERE = {"TPU_SKIP_MDS_QUERY": "1", "JAX_PLATFORMS": "cpu"}  # libtpu compiles without asking for the machine
 _QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--price-per-device-hour", type=float, metavar="P", help="in your currency; gives the run's cost"
+    )
+    parser.add_argument(
+        "--compiler",
+        choices=("cpu", "tpu"),
+        default="cpu",
+        help="what compiles the step: for simulated CPU devices, or the TPU's own (pip install libtpu; no TPU is needed)",
     )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
@@ -55,6 +62,8 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
     Raises:
       UserError: the configuration leaves open what the plan needs, or its mesh does not fit the devices.
     """
+    if options.compiler == "tpu":
+        tpu_topology(devices)  # says so now where there is none
     facts = _aot("shapes", options, devices)
     configured = _configured(config, facts, devices, options.mfu)
     options_here = candidates(config, facts, devices, options.mfu)
@@ -82,6 +91,7 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
         "overrides": options.overrides,
         "devices": dataclasses.asdict(devices),
         "usable": usable,
+        "compiler": options.compiler,
         "mfu": options.mfu,
         "peak_flops": peak_flops(facts, devices),
         "model": {k: facts[k] for k in ("parameters", "trained", "compute_dtype", "sizes", "lengths", "flops")},
@@ -119,7 +129,12 @@ def _aot(
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "train.aot", what, options.config, *options.overrides, *(overrides or ())]
     command += ["--devices", str(devices.count), *(["--cpu"] if devices.is_cpu else [])]
-    environment = os.environ | (_QUICK if what == "compile" else {})
+    environment = dict(os.environ)
+    if what == "compile" and options.compiler == "tpu":
+        command += ["--topology", tpu_topology(devices)]
+        environment |= _NO_TPU_HERE
+    elif what == "compile":
+        environment |= _QUICK
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode == 2:
         raise UserError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))

@@ -24,12 +24,12 @@ def render(plan: dict[str, Any]) -> str:
     if plan["configured"] is None:
         lines += ["as configured: train.batch_size or the model's sizes cannot be divided over this mesh", ""]
     else:
-        lines += _memory("as configured", plan["configured"], plan["usable"])
+        lines += _memory("as configured", plan["configured"], plan)
     best = plan["best"]
     if best is None:
         lines += [f"Nothing fits {devices['name']}: no mesh, with or without recomputation, down to one row at a time."]
         if plan["closest"]:
-            lines += _memory("the smallest", plan["closest"], plan["usable"])
+            lines += _memory("the smallest", plan["closest"], plan)
         if plan["enough_devices"]:
             lines += [
                 f"By shapes, {plan['enough_devices']} such devices would do with train.batch_size={plan['batch_size']}."
@@ -40,7 +40,7 @@ def render(plan: dict[str, Any]) -> str:
             ]
         return "\n".join(lines)
     if plan["configured"] is None or best["overrides"] != plan["configured"]["overrides"]:
-        lines += _memory("best that fits", best, plan["usable"])
+        lines += _memory("best that fits", best, plan)
     lines += ["best first:                                              memory     step   (computing, memory, links)"]
     for option in plan["alternatives"]:
         lines.append(
@@ -60,12 +60,13 @@ def _name(option: dict[str, Any]) -> str:
 _VERDICTS = {
     "yes": "fits",
     "no": "does NOT fit",
-    "perhaps": "fits by shapes, not by the program compiled for a CPU: try it on one device before you book",
+    "perhaps": "fits by shapes, not by the compiled program",
     "estimated": "fits by shapes (not compiled)",
 }
 
 
-def _memory(title: str, option: dict[str, Any], usable: float) -> list[str]:
+def _memory(title: str, option: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    usable, on_tpu = plan["usable"], plan["compiler"] == "tpu"
     lines = [
         f"{title}: {_name(option)}, {option['rows']} row(s) a device at once: {_VERDICTS[option['verdict']]}",
         "  GB a device (exact)      "
@@ -75,11 +76,13 @@ def _memory(title: str, option: dict[str, Any], usable: float) -> list[str]:
         f"in all {option['total'] / _GB:.2f} of {usable / _GB:.1f} usable",
     ]
     if program := option["compiled"]:
-        state = program["params"] + program["frozen"] + program["opt_state"]
-        lines.append(
-            f"  compiled for CPU devices state {state / _GB:.3f}, temporary {program['temporary'] / _GB:.2f} (gradients in it), "
-            f"peak {program['peak'] / _GB:.2f}"
-        )
+        line = f"  compiled for {plan['devices']['name'] if on_tpu else 'CPU devices':<12}"
+        if "temporary" in program:
+            state = program["params"] + program["frozen"] + program["opt_state"]
+            line += f"state {state / _GB:.3f}, temporary {program['temporary'] / _GB:.2f} (gradients in it), "
+        lines.append(f"{line}peak {program['peak'] / _GB:.2f}")
+    if option["verdict"] == "perhaps" and not on_tpu:
+        lines.append("  a CPU's program mostly takes more than an accelerator's: try it on one device before you book")
     return [*lines, ""]
 
 

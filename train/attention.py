@@ -1,12 +1,33 @@
-"""Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32."""
+"""Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32.
+
+`attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, cuDNN's kernel on GPUs, our Pallas
+kernel on TPUs (train/attention_pallas.py). train/attention_path.py chooses one for a run.
+"""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 MASKED = -1e9  # finite, so that a row with nothing to attend to (padding) gives finite values and zero gradients
+Path = Literal["xla", "cudnn", "pallas", "interpreted"]  # the last: the Pallas kernel in plain JAX, for tests
+
+
+class Mask(NamedTuple):
+    """Where attention is allowed: inside a segment, and with `causal` not to later positions. Made by `segment_mask`.
+
+    Attributes:
+      allowed: bool `[batch, 1, q_length, k_length]`. A path that compares segments itself does not use it: then it is never
+        computed.
+      q_segment_ids: int32 `[batch, q_length]`.
+      k_segment_ids: int32 `[batch, k_length]`.
+    """
+
+    allowed: jax.Array
+    q_segment_ids: jax.Array
+    k_segment_ids: jax.Array
+    causal: bool
 
 
 class Front(NamedTuple):
@@ -28,31 +49,50 @@ def attention(
     k: jax.Array,
     v: jax.Array,
     *,
-    mask: jax.Array,
+    mask: Mask,
     bias: jax.Array | None = None,
     key_dropout: jax.Array | None = None,
     front: Front | None = None,
+    path: Path = "xla",
 ) -> jax.Array:
-    """Computes softmax(q k^T + bias) v.
+    """Computes softmax(q k^T + bias) v, and the gradients of all four.
 
     Args:
       q: `[batch, q_length, heads, head_dim]`.
       k: `[batch, k_length, heads, head_dim]`.
       v: like `k`.
-      mask: bool, broadcastable to `[batch, 1, q_length, k_length]`; True where attention is allowed.
+      mask: where attention is allowed.
       bias: float32 `[1, heads, q_length, k_length]`, shared by all rows. Within a packed segment i - j is the distance in
         the row, so one bias serves every segment.
       key_dropout: float `[batch, k_length, heads, 1]`, a mask over keys already scaled by 1 / keep. T5 drops attention
         weights with one mask for all queries (as T5X, `broadcast_dropout`), which is the same as scaling the values: no random
         bits for `[q_length, k_length]`, and it holds for any fused kernel.
-      front: what stands in front of the keys; nothing of it is dropped.
+      front: what stands in front of the keys; nothing of it is dropped. It goes by XLA's path, whatever `path` says.
+      path: what computes it. Lengths that the Pallas kernel has no blocks for go by XLA's path, too.
 
     Returns:
       `[batch, q_length, heads, head_dim]`, of the type of `v`.
     """
     if key_dropout is not None:
         v = v * key_dropout.astype(v.dtype)
-    return _attend(q, k, v, mask, bias) if front is None else _attend_with_front(q, k, v, mask, bias, front)
+    if front is not None:
+        return _attend_with_front(q, k, v, mask.allowed, bias, front)
+    if path == "cudnn":
+        return _cudnn(q, k, v, mask, bias)
+    if path in ("pallas", "interpreted"):
+        from train import attention_pallas as pallas  # not imported where it is not used: it is slow to
+
+        if pallas.block_of_queries(q.shape[1], k.shape[1]) is not None:
+            return pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")
+    return _attend(q, k, v, mask.allowed, bias)
+
+
+def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, mask: Mask, bias: jax.Array | None) -> jax.Array:
+    """cuDNN's fused kernel, for bfloat16. JAX adds the mask into the bias: one `[batch, heads, q_length, k_length]` exists."""
+    whole = (*mask.allowed.shape[:1], 1, q.shape[1], k.shape[1])
+    allowed = jnp.broadcast_to(mask.allowed, whole)  # it takes no mask that is to be broadcast along lengths
+    narrow = None if bias is None else bias.astype(q.dtype)  # one type for all
+    return jax.nn.dot_product_attention(q, k, v, narrow, allowed, scale=1.0, implementation="cudnn")
 
 
 # As `_attend`, it keeps nothing of the size `[q_length, k_length]`.
@@ -121,15 +161,15 @@ def _sum_of_rows(x: jax.Array) -> jax.Array:
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
-def segment_mask(q_segment_ids: jax.Array, k_segment_ids: jax.Array, *, causal: bool = False) -> jax.Array:
-    """Allows attention inside a segment: `[batch, q_length]`, `[batch, k_length]` -> bool `[batch, 1, q_length, k_length]`.
+def segment_mask(q_segment_ids: jax.Array, k_segment_ids: jax.Array, *, causal: bool = False) -> Mask:
+    """Allows attention inside a segment: int `[batch, q_length]`, `[batch, k_length]`.
 
     Padding (segment 0) attends to padding: its values are never used, and they stay finite.
     """
     mask = q_segment_ids[:, :, None] == k_segment_ids[:, None, :]
     if causal:
         mask &= jnp.tril(jnp.ones(mask.shape[1:], bool))
-    return mask[:, None]
+    return Mask(mask[:, None], q_segment_ids, k_segment_ids, causal)
 
 
 def relative_position_bucket(

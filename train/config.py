@@ -70,6 +70,11 @@ class ModelConfig(Section):
         description="what the backward pass computes anew, for less memory. layer: all of each layer, a third more FLOPs; "
         "selected: all but attention and products with weights, nearly no FLOPs; true: layer, false: none",
     )
+    attention: Literal["auto", "xla", "cudnn", "pallas"] = Field(
+        default="auto",
+        description="what computes attention; auto: the device's fused kernel (cudnn on GPUs in bfloat16, pallas on TPUs) where "
+        "it agrees with xla in value and gradients, otherwise xla",
+    )
 
     def sizes(self) -> dict[str, int]:
         names = ("emb_dim", "mlp_dim", "num_heads", "head_dim", "num_encoder_layers", "num_decoder_layers")

@@ -60,6 +60,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     # Mesh and model --------------------------------------------------------------------------------------------------
     mesh = sharding.make_mesh(config.mesh)
     model_config = state.model_config(config, vocabulary.size)
+    distributed.check_equal("path of attention", model_config.attention)
     sharding.check_model_fits(mesh, model_config)
     sharding.check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
     peak, peak_source = peak_flops()
@@ -111,7 +112,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             params, frozen = model.split(state.load_params(config, model))
             anchor = make_anchor(config, model, vocabulary, start=(params, frozen))
             current = state.first_state(params, optimizer, config.train.seed, shapes)
-        provenance.write(config, run_dir, mesh)
+        provenance.write(config, run_dir, mesh, attention=model_config.attention)
         saved = step or None
         metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen), anchor_fingerprint(anchor))
 

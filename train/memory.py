@@ -2,19 +2,23 @@
 
 Nothing is allocated, no weights or data are read.
 
-What is exact: parameters, optimizer state and gradients. They are the arrays that the train step is given, on the shardings that
-a run uses. What is kept for the backward pass is read off the traced program, as JAX decides it (`jax.checkpoint` included).
-The compiled program's temporary memory is exact for CPUs. XLA lays memory out and fuses otherwise on GPUs and TPUs, and a CPU
-computes bfloat16 products through float32 copies, so for those it is a figure of the right size that is mostly too high.
+What is exact: parameters, optimizer state and gradients. They are the arrays that the train step is given, on the shardings
+that a run uses. What is kept for the backward pass is read off the traced program, as JAX decides it (`jax.checkpoint`
+included). The compiled program's temporary memory is exact for what it was compiled for: CPUs, or a TPU slice where libtpu is
+installed. XLA lays memory out and fuses otherwise on GPUs and TPUs, and a CPU computes bfloat16 products through float32
+copies, so a program for CPUs gives for those a figure of the right size that is mostly too high.
 """
 
 import dataclasses
+import importlib.util
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import topologies
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_tasks.configuration import Lengths
@@ -99,7 +103,8 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
     """
     with jax.set_mesh(mesh):
         program = StepProgram.of(config, mesh, vocabulary_size=vocabulary_size)
-        compiled = program.update.lower(*program.arguments).compile()
+        platforms = (mesh.devices.flat[0].platform,)
+        compiled = program.update.trace(*program.arguments).lower(lowering_platforms=platforms).compile()
     memory = compiled.memory_analysis()
     places, frozen, batch, anchor = compiled.input_shardings[0]
     sizes = {
@@ -115,6 +120,41 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
         "temporary": memory.temp_size_in_bytes,
         "peak": taken + new + memory.temp_size_in_bytes,
     }
+
+
+def tpu_devices(topology: str) -> list[Any]:
+    """Devices of a TPU slice that is not here, `v5e:8x8`, to compile for.
+
+    Raises:
+      UserError: libtpu is not installed, or knows no such slice.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("a TPU's compiler is in the package libtpu: pip install libtpu (it needs no TPU)")
+    alone = {"chips_per_host_bounds": (1, 1, 1)} if set(topology.partition(":")[2]) <= {"1", "x"} else {}
+    try:
+        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices)
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"libtpu has no slice {topology}: {str(error).splitlines()[0]}") from error
+
+
+def compile_for_tpu(config: Config, topology: str, *, vocabulary_size: int) -> dict[str, int]:
+    """`compile_step` by the TPU's own compiler for a slice that is not here, with the fused attention of TPUs.
+
+    What does not fit a chip's memory does not compile: then `peak` alone is known, as the compiler tells it.
+
+    Raises:
+      UserError: see `tpu_devices`.
+    """
+    path = "pallas" if config.model.attention == "auto" else config.model.attention
+    config = config.model_copy(update={"model": config.model.model_copy(update={"attention": path})})
+    mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": 1}), tpu_devices(topology))
+    try:
+        return compile_step(config, mesh, vocabulary_size=vocabulary_size)
+    except jax.errors.JaxRuntimeError as error:
+        used = re.search(r"(?:Used |temporaries \()([\d.]+)([KMGT])\)? (?:of|exceeds)", str(error))
+        if used is None:
+            raise
+        return {"peak": round(float(used[1]) * 2 ** (10 * (1 + "KMGT".index(used[2]))))}
 
 
 def _bytes(shapes: Any, places: Any) -> int:

@@ -20,7 +20,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from train.adapters import NO_DROPOUT, PRODUCT, Dropout, Projections
-from train.attention import Front, attention, relative_position_bucket, segment_mask
+from train.attention import Front, Mask, Path, attention, relative_position_bucket, segment_mask
 from train.config import Remat
 from train.sharding import constrain
 from train.soft_prompts import Inputs, Prefix, Prompt, attended, cross_fronts, decoder_fronts, encoder_fronts
@@ -47,6 +47,7 @@ class T5Config:
     compute_dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32  # of kernels, embedding and head; norms' scales and position biases are float32
     remat: Remat = "none"
+    attention: Path = "xla"
 
 
 def _param(
@@ -108,7 +109,7 @@ class Attention(Projections):
         self,
         x: jax.Array,
         memory: jax.Array,
-        mask: jax.Array,
+        mask: Mask,
         bias: jax.Array | None,
         dropout: Dropout,
         front: Front | None = None,
@@ -117,7 +118,8 @@ class Attention(Projections):
         heads = ("batch", "length", "heads", None)
         q = constrain(self.queries(x, dropout), heads)
         k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
-        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropout.mask((*k.shape[:3], 1)), front=front)
+        dropped, path = dropout.mask((*k.shape[:3], 1)), self.config.attention
+        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropped, front=front, path=path)
         return self.project_out(checkpoint_name(y, PRODUCT), dropout)
 
 
@@ -174,7 +176,7 @@ class EncoderBlock(nnx.Module):
         self.mlp_norm, self.mlp = RMSNorm(config, (layers,)), MLP(config, layers, rngs)
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array, bias: jax.Array, dropout: Dropout, front: Front | None = None
+        self, x: jax.Array, mask: Mask, bias: jax.Array, dropout: Dropout, front: Front | None = None
     ) -> jax.Array:
         y = self.attention_norm(x)
         x += dropout(self.attention(y, y, mask, bias, dropout, front))
@@ -192,8 +194,8 @@ class DecoderBlock(nnx.Module):
         self,
         x: jax.Array,
         encoded: jax.Array,
-        self_mask: jax.Array,
-        cross_mask: jax.Array,
+        self_mask: Mask,
+        cross_mask: Mask,
         bias: jax.Array,
         dropout: Dropout,
         front: Front | None = None,

@@ -48,8 +48,8 @@ def check_run_dir(config: Config, run_dir: Path) -> Config:
     return config
 
 
-def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh) -> None:
-    """Writes config.yaml (atomically): the resolved configuration, package versions, git revision, devices."""
+def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh, *, attention: str) -> None:
+    """Writes config.yaml (atomically): the resolved configuration, package versions, git revision, devices, path of attention."""
     devices = list(mesh.devices.flat)
     environment = {
         "python": platform.python_version(),
@@ -57,6 +57,7 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh) -> None:
         "git_revision": git_revision(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "processes": jax.process_count(),
+        "attention": attention,
     }
     if jax.process_index() != 0:
         return

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
+from train.attention_path import choose_path
 from train.config import FLAN_VOCAB_SIZE, Config
 from train.guard import first_guard
 from train.methods import Full, Method
@@ -41,13 +42,16 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
     dtype = model.compute_dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    sizes = model.sizes()
+    heads = {name: sizes[name] for name in ("num_heads", "head_dim")}
     return T5Config(
         vocab_size=vocab_size,
         dropout=config.train.dropout,
         compute_dtype=jnp.dtype(dtype),
         param_dtype=jnp.dtype(model.param_dtype),
         remat=model.remat,
-        **model.sizes(),
+        attention=choose_path(model.attention, dtype=dtype, **heads),
+        **sizes,
     )
 
 

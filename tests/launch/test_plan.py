@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.accelerators import parse_devices
+from launch.accelerators import parse_devices, tpu_topology
 from t5x_tasks.errors import UserError
+from tests.helpers import programs
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SHAPE = """
@@ -112,6 +113,57 @@ with jax.set_mesh(mesh):
         float(metrics["loss"])
 print(status("VmHWM") - before)
 """
+
+
+@pytest.mark.skipif(not programs.libtpu(), reason="needs libtpu, the TPU's compiler")
+def test_the_tpus_own_compiler_takes_the_step_with_its_fused_attention(config):
+    """For a slice of 2 x 2 x 2 chips; what the program takes is what the plan counts."""
+    shape = [
+        "mesh.data=2",
+        "mesh.fsdp=2",
+        "mesh.tensor=2",
+        "model.head_dim=64",
+        "data.lengths={inputs: 128, targets: 64}",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "train.aot",
+        "compile",
+        config(),
+        *shape,
+        "--devices",
+        "8",
+        "--topology",
+        "v5e:2x4",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(programs.libtpu()), "TPU_SKIP_MDS_QUERY": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    program = json.loads(done.stdout)
+    planned = program["params"] + program["opt_state"] + program["batch"]
+    assert planned <= program["arguments"] <= 1.05 * planned, "a TPU rounds small arrays up to whole tiles"
+    assert 0 < program["temporary"] < program["peak"]
+
+
+@pytest.mark.parametrize(
+    ("name", "topology"),
+    [
+        ("v5e-1", "v5e:1x1"),
+        ("v5e-8", "v5e:2x4"),
+        ("v6e-64", "v6e:8x8"),
+        ("v5p-16", "v5p:2x2x2"),
+        ("v5p-32", "v5p:2x2x4"),
+    ],
+)
+def test_slices_have_the_shape_that_the_compiler_knows_them_by(name, topology):
+    assert tpu_topology(parse_devices(name)) == topology
+
+
+@pytest.mark.parametrize("name", ["8xh100", "v4-16", "cpu-8"])
+def test_the_tpus_compiler_is_refused_for_other_devices(name, config):
+    with pytest.raises(UserError, match=r"--compiler tpu: .* is none that it compiles for; those are v5e, v5p, v6e"):
+        main(["plan", config(), "--devices", name, "--compiler", "tpu"])
 
 
 def test_peak_of_small_on_this_cpu_is_what_its_steps_really_take(config):

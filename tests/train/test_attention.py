@@ -1,0 +1,174 @@
+"""Attention, by each path that a CPU can run: XLA's, and the TPU's kernel in plain JAX ("interpreted")."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from train import attention_pallas, attention_path
+from train.attention import Mask, attention, segment_mask
+from train.attention_pallas import block_of_queries
+from train.attention_path import choose_path, largest_difference
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+PATHS = ("xla", "interpreted")
+EVERYWHERE = segment_mask(jnp.ones((1, 4), jnp.int32), jnp.ones((1, 4), jnp.int32))
+
+
+def plain(q, k, v, bias, mask: Mask):
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k)
+    weights = jax.nn.softmax(jnp.where(mask.allowed, logits if bias is None else logits + bias, -1e9), axis=-1)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+
+def random_inputs(batch, q_length, k_length, heads, head_dim, *, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = [(batch, n, heads, head_dim) for n in (q_length, k_length, k_length)] + [(1, heads, q_length, k_length)]
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def segments(batch, length, *, seed):
+    """Packed rows: some segments, then padding."""
+    cuts = np.sort(np.random.default_rng(seed).integers(1, length, size=(batch, 3)), axis=1)
+    ids = 1 + (np.arange(length)[None, :, None] >= cuts[:, None, :]).sum(-1)
+    return jnp.asarray(np.where(ids == 4, 0, ids), jnp.int32)
+
+
+def gradients(f, *inputs):
+    return jax.grad(lambda *x: jnp.sum(jnp.sin(f(*x))), argnums=tuple(range(len(inputs))))(*inputs)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_attention_is_the_textbook_formula_without_scaling(path):
+    q, k, v, bias = random_inputs(2, 5, 5, 3, 4)
+    ids = np.array([[1, 1, 2, 2, 2], [1, 1, 1, 1, 0]])
+    mask = segment_mask(jnp.asarray(ids), jnp.asarray(ids), causal=True)
+    got = attention(q, k, v, mask=mask, bias=bias, path=path)
+    q, k, v, bias = (np.asarray(x) for x in (q, k, v, bias))
+    for b in range(2):
+        for h in range(3):
+            for i in range(5):
+                allowed = [j for j in range(i + 1) if ids[b, i] == ids[b, j]]
+                logits = np.array([q[b, i, h] @ k[b, j, h] + bias[0, h, i, j] for j in allowed])
+                weights = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+                np.testing.assert_allclose(got[b, i, h], weights @ v[b, allowed, h], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_gradient_reaches_the_bias(path):
+    q, k, v, bias = random_inputs(1, 4, 4, 2, 3)
+
+    def f(bias):
+        return jnp.sum(jnp.square(attention(q, k, v, mask=EVERYWHERE, bias=bias, path=path)))
+
+    gradient, step = jax.grad(f)(bias), jnp.zeros_like(bias).at[0, 1, 2, 3].set(1e-2)
+    numeric = (f(bias + step) - f(bias - step)) / 2e-2
+    assert float(gradient[0, 1, 2, 3]) == pytest.approx(float(numeric), rel=1e-2)
+
+
+def test_dropping_keys_is_dropping_attention_weights_alike_for_all_queries():
+    q, k, v, _ = random_inputs(1, 4, 4, 2, 3)
+    keep = jnp.array([1.0, 0.0, 1.0, 1.0]).reshape(1, 4, 1, 1) / 0.75
+    weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k), axis=-1)
+    dropped = weights * keep.reshape(1, 1, 1, 4)
+    expected = jnp.einsum("bhqk,bkhd->bqhd", dropped, v)
+    np.testing.assert_allclose(attention(q, k, v, mask=EVERYWHERE, key_dropout=keep), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_attention_has_the_gradients_of_the_plain_formula(path):
+    q, k, v, bias = random_inputs(3, 5, 6, 2, 4)
+    # The third row has nothing to attend to: its gradients are zero.
+    mask = segment_mask(
+        jnp.array([[1, 1, 2, 2, 0], [1] * 5, [1] * 5]), jnp.array([[1, 1, 2, 2, 0, 0], [1] * 6, [2] * 6])
+    )
+    expected = gradients(lambda q, k, v, bias: plain(q, k, v, bias, mask), q, k, v, bias)
+    got = gradients(lambda q, k, v, bias: attention(q, k, v, mask=mask, bias=bias, path=path), q, k, v, bias)
+    assert not np.any(got[0][2])
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize(("q_length", "causal", "with_bias"), [(64, False, True), (64, True, True), (32, False, False)])
+def test_the_kernel_agrees_with_xla_in_value_and_in_every_gradient(blocks, q_length, causal, with_bias, monkeypatch):
+    k_length = 64
+    monkeypatch.setattr(attention_pallas, "_BLOCK", q_length * k_length // blocks)
+    assert block_of_queries(q_length, k_length) == q_length // blocks
+    q, k, v, bias = random_inputs(3, q_length, k_length, 4, 64)  # two groups of two heads
+    mask = segment_mask(segments(3, q_length, seed=1), segments(3, k_length, seed=2), causal=causal)
+    inputs = (q / 8, k, v, bias) if with_bias else (q / 8, k, v)
+
+    def by(path):
+        return lambda q, k, v, bias=None: attention(q, k, v, mask=mask, bias=bias, path=path)
+
+    np.testing.assert_allclose(by("interpreted")(*inputs), by("xla")(*inputs), rtol=1e-5, atol=1e-5)
+    for one, other in zip(gradients(by("interpreted"), *inputs), gradients(by("xla"), *inputs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+ON_A_MESH = """
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+import numpy as np
+from tests.train.test_attention import gradients, random_inputs, segments
+from train import sharding
+from train.attention import attention, segment_mask
+from train.config import MeshConfig
+
+inputs, ids = random_inputs(8, 16, 16, 4, 8), segments(8, 16, seed=3)
+
+def f(*x):
+    q, k, v, bias = x
+    return attention(q, k, v, mask=segment_mask(ids, ids), bias=bias, path="interpreted")
+
+expected = gradients(f, *inputs)
+with jax.set_mesh(sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
+    got = jax.jit(lambda *x: gradients(f, *x))(*inputs)
+for one, other in zip(got, expected, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+print("equal")
+"""
+
+
+def test_the_kernel_on_a_mesh_sums_the_gradient_of_the_bias_over_all_rows():
+    done = subprocess.run([sys.executable, "-c", ON_A_MESH], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr
+
+
+HEADS = {"num_heads": 2, "head_dim": 64}
+
+
+def test_auto_takes_a_fused_path_that_agrees_with_xla(monkeypatch):
+    assert choose_path("auto", dtype="float32", **HEADS) == "xla", "a CPU has no other"
+    assert choose_path("pallas", dtype="float32", **HEADS) == "pallas", "what is asked for is not doubted"
+    assert largest_difference("interpreted", dtype="float32", **HEADS) < 1e-5
+    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "interpreted"})
+    assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
+
+
+def test_auto_refuses_a_path_that_forgets_the_gradient_of_the_bias_or_does_not_run(monkeypatch, capsys):
+    def forgetful(*inputs, bias, path, **rest):
+        return attention(*inputs, bias=bias if path == "xla" else jax.lax.stop_gradient(bias), path="xla", **rest)
+
+    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "interpreted"})
+    with monkeypatch.context() as patched:
+        patched.setattr(attention_path, "attention", forgetful)
+        assert choose_path.__wrapped__("auto", dtype="float32", **HEADS) == "xla"
+    assert "attention: xla, for interpreted differs from it here by 1 of" in capsys.readouterr().err
+    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "cudnn"})
+    assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "xla"
+    assert "attention: xla, for cudnn fails here: " in capsys.readouterr().err
+
+
+def test_blocks_hold_what_the_vector_memory_allows_and_are_whole_tiles():
+    assert block_of_queries(512, 512) == 512
+    assert block_of_queries(144, 768) == 144
+    assert block_of_queries(1024, 1024) == 256
+    assert block_of_queries(4096, 4096) == 64
+    assert block_of_queries(1537, 1537) is None, "a prime has no blocks"
