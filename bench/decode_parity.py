@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
                 ended = sum(len(row) < chosen.tokens for row in said)
                 print(
                     f"{'greedy' if beams == 1 else f'{beams} beams, length penalty {penalty}':<28}"
-                    f"{len(inputs) - len(different)}/{len(inputs)} rows identical, {ended} ended before {chosen.tokens} tokens",
+                    f"{len(inputs) - len(different)}/{len(inputs)} rows identical, {ended} ended before {chosen.tokens} tokens, "
+                    f"{len({tuple(row) for row in said})} different answers",
                     *(f"; row {i}: ours {gap:+.1e}" for i, gap in zip(different, gaps, strict=True)),
                     flush=True,
                 )

@@ -99,7 +99,7 @@ def make_option(
     gradients = round(mesh["params"] * (1 if parts == 1 else 2))  # the sum, and those of the part under way
     activations = _activations(facts, mesh, rows=rows, remat=remat)
     chip = devices.accelerator
-    work = facts["flops"] / devices.count * (2 + FORWARD_PASSES[remat]) / 3  # backward: twice forward
+    work = (facts["flops"] + (FORWARD_PASSES[remat] - 1) * facts["forward_flops"]) / devices.count
     moved = _moved(facts, mesh, activations, parts=parts, remat=remat)
     return Option(
         data=data, fsdp=fsdp, tensor=tensor, remat=remat, parts=parts, rows=rows,

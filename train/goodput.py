@@ -4,7 +4,7 @@ Every moment since the first start of the run belongs to exactly one account, so
 
     setup       data, weights, restoring, up to the first step; the first start's imports are not seen
     compile     the first call of each program
-    input_wait  waiting for the next batch
+    input_wait  waiting for the next batch while the devices have nothing to do
     steps       training; goodput is its share
     checkpoint  what saving held up the steps
     validation  the loss on the validation split, and waiting for a task's score (train/selection.py)
@@ -17,7 +17,7 @@ accounts of row n; what the last row says more is lost, and since then it was do
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ class Clock:
         self.seconds["lost"] += max(0.0, last["time"] - left_at)
         self.seconds["down"] += max(0.0, self._began - last["time"])
 
-    def switch(self, account: str) -> None:
-        """From now on time belongs to this account."""
+    def switch(self, account: str, *, of_last: str | None = None) -> None:
+        """From now on time belongs to this account; since the last change, to `of_last` if that turned out to be another."""
         now = time.time()
-        self.seconds[self._account] += now - self._since
+        self.seconds[of_last or self._account] += now - self._since
         self._account, self._since = account, now
 
     @contextlib.contextmanager
@@ -70,6 +70,19 @@ class Clock:
             yield
         finally:
             self.switch(before)
+
+    @contextlib.contextmanager
+    def waiting(self, results: Mapping[str, Any]) -> Iterator[None]:
+        """Books the block to `input_wait`; to the account before where the devices are busy to its end: nothing waited then.
+
+        Args:
+          results: arrays of the last step; when one is not there yet, the devices are at work on it.
+        """
+        before = self._account
+        self.switch("input_wait")
+        yield
+        busy = not all(result.is_ready() for result in results.values())
+        self.switch(before, of_last=before if busy else "input_wait")
 
     @contextlib.contextmanager
     def calling(self, program: str, account: str) -> Iterator[None]:

@@ -141,11 +141,12 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         profile = ProfileWindow(config.profile if distributed.is_first() else None, run_dir)
         stack.callback(profile.close)
         profile.after(step)
-        rates = Rates(model_config, peak, clock)
+        rates = Rates(model.flops().update, peak, clock)
         watchdog.progress()
         clock.switch("steps")
+        metrics: dict[str, jax.Array] = {}
         while step < total_steps:
-            with clock.on("input_wait"):
+            with clock.waiting(metrics):
                 position = batches.get_state()
                 batch = next(batches)
                 arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)

@@ -26,7 +26,7 @@ from t5x_tasks.errors import UserError
 from train import sharding, state
 from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
-from train.flops import PEAK_FLOPS, train_flops
+from train.flops import PEAK_FLOPS
 from train.optimizer import make_optimizer, make_schedule
 from train.step import make_train_step
 
@@ -263,6 +263,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
     def on(mesh: AbstractMesh, tree: Any) -> int:
         return _bytes(tree, jax.tree.map(lambda leaf: NamedSharding(mesh, leaf.sharding.spec), tree))
 
+    flops = model.flops()
     meshes = []
     for axes in _meshes(devices):
         mesh: Any = _abstract(*axes)
@@ -291,7 +292,8 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
         "compute_dtype": model_config.compute_dtype.name,
         "sizes": {**config.model.sizes(), "vocab_size": model_config.vocab_size},
         "lengths": [lengths.inputs, lengths.targets],
-        "flops": train_flops(model_config, stats),
+        "flops": flops.update(stats),
+        "forward_flops": flops.forward(stats),
         "peak_flops": PEAK_FLOPS,
         "meshes": meshes,
         "kept": kept,

@@ -5,17 +5,16 @@ from typing import Any
 
 import jax
 
-from train.flops import train_flops
+from train.flops import Flops
 from train.goodput import Clock
-from train.model import T5Config
 
 
 class Rates:
     """Rates between two logged steps. Times of saving and validating are not in it."""
 
-    def __init__(self, config: T5Config, peak: float, clock: Clock):
-        """`peak`: FLOP/s of all devices; `clock` knows the waits for input."""
-        self._config, self._peak, self._clock = config, peak, clock
+    def __init__(self, flops: Flops, peak: float, clock: Clock):
+        """`flops` of an update; `peak`: FLOP/s of all devices; `clock` knows the waits for input."""
+        self._flops, self._peak, self._clock = flops, peak, clock
         self.restart()
 
     def restart(self) -> None:
@@ -29,7 +28,7 @@ class Rates:
         """Figures of the steps since the last call. Call it when the step's results are there, not merely under way."""
         elapsed, steps = time.perf_counter() - self._start, len(self._stats)
         tokens = sum(s["input_tokens"] + s["target_tokens"] for s in self._stats)
-        flops = sum(train_flops(self._config, s) for s in self._stats)
+        flops = sum(map(self._flops, self._stats))
         row = {
             "tokens": tokens,
             "examples": sum(s["examples"] for s in self._stats),

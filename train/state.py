@@ -17,9 +17,10 @@ from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
 from train.attention_path import choose_path
 from train.config import FLAN_VOCAB_SIZE, Config
+from train.flops import Passes, count_flops
 from train.guard import first_guard
 from train.methods import Full, Method
-from train.methods.base import split
+from train.methods.base import flat, split
 from train.model import Params, T5Config, abstract_model, extend_params, init_params
 from train.precision import widened
 from train.step import State
@@ -89,6 +90,10 @@ class Model:
         placed = _placed(shapes, shardings)
         sharding.check_cut(mesh, placed)
         return cls(config, mesh, method, graphdef, placed, axes, shardings)
+
+    def flops(self) -> Passes:
+        """FLOPs of a forward pass and of an update, as the method needs them."""
+        return count_flops(self.config, flat(self.shapes), self.method.trains)
 
     def split(self, tree: Params) -> tuple[Params, Params]:
         """A tree of parameters, shapes or axes -> what is trained and what is frozen."""

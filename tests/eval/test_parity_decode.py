@@ -1,8 +1,9 @@
 """Our decoding against `generate` of transformers' PyTorch T5, token for token, in float32."""
 
-import gzip
-import itertools
-import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -10,11 +11,9 @@ import numpy as np
 import pytest
 
 from eval.decode import Decoder, until_end
-from train.config import PRESETS, BeamConfig, GreedyConfig, MeshConfig
+from train.config import BeamConfig, GreedyConfig, MeshConfig
 from train.model import T5Config, abstract_model
 from train.sharding import make_mesh
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def reference_model(sizes, vocab_size, seed=0):
@@ -113,26 +112,18 @@ def different(ours, theirs):
 
 @pytest.mark.needs_torch
 @pytest.mark.needs_shared
-@pytest.mark.timeout(1800)
 def test_decodes_32_dialogues_as_transformers_does_token_for_token():
-    sentencepiece = pytest.importorskip("sentencepiece")
-    vocabulary = sentencepiece.SentencePieceProcessor(model_file=str(SHARED / "t5_vocab" / "spiece.model"))
-    with gzip.open(SHARED / "dialogsum" / "test.jsonl.gz", "rt") as file:
-        dialogues = [json.loads(line)["dialogue"] for line in itertools.islice(file, 32)]
-    inputs = [np.array([*vocabulary.encode(f"Summarize.\n\n{d}")[:255], 1]) for d in dialogues]
-    reference, config = reference_model(PRESETS["flan-t5-small"], 32128)
-    graphdef, _, _ = abstract_model(config)
-    params = jax.tree.map(jax.numpy.asarray, converted(reference, config))
-    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
-
-    for ours, theirs in (
-        (GreedyConfig(max_tokens=32), {"num_beams": 1}),
-        (BeamConfig(beams=4, max_tokens=32, length_penalty=1.0, early_stopping=False), {"num_beams": 4}),
-    ):
-        decoded = Decoder(graphdef, ours, mesh=mesh, batch_size=16)(params, inputs)
-        expected = generate(reference, inputs, 16, max_new_tokens=32, **theirs)
-        assert different(decoded, expected) == []
-        assert len({tuple(x) for x in decoded}) > 16  # the random model does not say one thing to everybody
+    """In a process of its own, whose programs are optimised: at flan-t5-small's size they take longer to run than to compile."""
+    shared = Path(__file__).parents[3] / "shared" / "data"
+    data = ["--root", str(shared), "--vocabulary", str(shared / "t5_vocab" / "spiece.model"), "--rows", "32"]
+    settings = ["--batch-size", "16", "--tokens", "32", "--beams", "1", "4", "--penalties", "1.0"]
+    command = [sys.executable, "-m", "bench.decode_parity", *data, *settings]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("32/32 rows identical") == 2
+    different = [int(n) for n in re.findall(r"(\d+) different answers", done.stdout)]
+    assert min(different) > 16, "the random model does not say one thing to everybody"
 
 
 @pytest.mark.needs_torch

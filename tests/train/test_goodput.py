@@ -55,6 +55,25 @@ def test_every_second_belongs_to_one_account_over_a_crash_and_a_restart(tmp_path
     assert row["goodput"] == pytest.approx(3 / 150)
 
 
+class Result:
+    def __init__(self, ready: bool):
+        self.is_ready = lambda: ready
+
+
+def test_fetching_a_batch_is_waiting_only_where_the_devices_have_nothing_to_do(clock_time):
+    clock = Clock()
+    clock.switch("steps")
+    for results in (
+        {},
+        {"loss": Result(True), "grad_norm": Result(True)},
+        {"loss": Result(True), "grad_norm": Result(False)},
+    ):
+        with clock.waiting(results):
+            clock_time[0] += 1
+    clock.switch("steps")
+    assert (clock.seconds["input_wait"], clock.seconds["steps"]) == (2, 1)
+
+
 def test_a_run_says_where_its_time_went_and_records_the_steps_asked_for(workplace, capsys):
     overrides = [f"run_dir={workplace / 'run'}", "train.steps=8", "profile={start: 4, steps: 2}"]
     start = time.time()
