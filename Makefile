@@ -29,7 +29,7 @@ $(STAMP): $(LOCK) pyproject.toml
 	touch $@
 
 # Large buffers that XLA frees after each step come back in large pages instead of one small page fault after the other.
-quickstart forgetting: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+quickstart forgetting bench: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 quickstart: install
 	$(PY) -m train configs/quickstart.yaml
 	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary

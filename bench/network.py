@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
             print(
                 f"host {i}: exit code {code} after {seconds:.1f} s, {'names' if named else 'DOES NOT NAME'} the other"
             )
+            if code != 1 or not named:
+                print(texts[i][-4000:])
         difference, saved = resume(folder, config)
         print(f"resumed on one process after step {saved}: largest relative difference of losses {difference:.1e}")
         return int(not (good and difference <= 1e-5))
