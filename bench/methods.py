@@ -18,12 +18,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "full": {"type": "full"},
     "full, last 2 layers": {"type": "full", "last_layers": 2},
     "lora, rank 8": {"type": "lora", "rank": 8},
-    "lora, rank 8, all kernels": {"type": "lora", "rank": 8, "targets": [".*/(query|key|value|out|wi_0|wi_1|wo)"]},
+    "lora, rank 8, all kernels": {"type": "lora", "rank": 8, "targets": [".*/(query|key|value|out|gate|up|down)"]},
     "dora, rank 8": {"type": "lora", "rank": 8, "dora": True},
     "ia3": {"type": "ia3"},
     "bottleneck": {"type": "bottleneck"},
     "word embeddings": {"type": "word_embeddings", "tokens": [5, 3, 70]},
     "prompt tuning, 20 tokens": {"type": "prompt_tuning", "length": 20},
+    "p-tuning, 20 tokens": {"type": "p_tuning", "length": 20},
+    "prefix tuning, 20 slots": {"type": "prefix_tuning", "length": 20},
 }
 
 
