@@ -5,14 +5,12 @@
 
 Of large's 16 heads of 64, 16,384 tokens a device, in bfloat16, packed. Compiled only, nothing runs: bytes of memory besides
 inputs and outputs, and bytes that go through the device's memory, as the compiler counts them; that is no time. Exits with 1
-where the paths differ by more than a twentieth.
+where the paths differ by more than a run would accept (train/attention_path.py).
 """
 
 import argparse
-import os
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 from t5x_tasks.errors import UserError, run_cli
@@ -26,95 +24,76 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--compile", metavar="TOPOLOGY", help="compile for a TPU slice that is not here, as v5e:2x2")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, metavar="N")
     chosen = parser.parse_args(arguments)
+    import jax
+
+    from train.attention_path import FUSED, TOLERANCE
+
     if chosen.compile:
-        os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}
+        jax.config.update("jax_platforms", "cpu")
         for length in chosen.lengths:
             show_compiled(chosen.compile, length)
         return 0
-    import jax
-
-    fused = {"tpu": "pallas", "gpu": "cudnn"}.get(jax.default_backend())
+    fused = FUSED.get(jax.default_backend())
     if fused is None:
         raise UserError("bench.attention: no accelerator here; give --compile v5e:2x2")
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}")
-    return int(max(measure(fused, length) for length in chosen.lengths) > 0.05)
-
-
-def make(path: Any, shapes: dict[str, Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Value and gradients by a path, and the shapes that it takes."""
-    import jax
-    import jax.numpy as jnp
-
-    from train.attention import attention, segment_mask
-
-    def run(q: Any, k: Any, v: Any, bias: Any, ids: Any) -> Any:
-        def loss(q: Any, k: Any, v: Any, bias: Any) -> Any:
-            y = attention(q, k, v, mask=segment_mask(ids, ids), bias=bias, path=path)
-            return jnp.sum(jnp.square(y.astype(jnp.float32)))
-
-        return jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(q, k, v, bias)
-
-    return jax.jit(run), tuple(shapes[name] for name in ("q", "q", "q", "bias", "ids"))
-
-
-def shapes_of(length: int, rows: int, place: Callable[..., Any]) -> dict[str, Any]:
-    """`place(whether it is cut by rows)` -> a sharding."""
-    import jax
-    import jax.numpy as jnp
-
-    return {
-        "q": jax.ShapeDtypeStruct((rows, length, HEADS, HEAD_DIM), jnp.bfloat16, sharding=place(True)),
-        "bias": jax.ShapeDtypeStruct((1, HEADS, length, length), jnp.float32, sharding=place(False)),
-        "ids": jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=place(True)),
-    }
+    return int(max(measure(fused, length) for length in chosen.lengths) > TOLERANCE["bfloat16"])
 
 
 def show_compiled(topology: str, length: int) -> None:
     import jax
+    import jax.numpy as jnp
     from jax.sharding import NamedSharding
 
     from train import memory, sharding
+    from train.attention_path import value_and_gradients
     from train.config import MeshConfig
 
     devices = memory.tpu_devices(topology)
     mesh = sharding.make_mesh(MeshConfig(), devices)
     rows = TOKENS // length * len(devices)
-    shapes = shapes_of(length, rows, lambda by_rows: NamedSharding(mesh, sharding.spec(("batch",) if by_rows else ())))
+
+    def of(shape: tuple[int, ...], dtype: Any, first: str | None = "batch") -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, sharding.spec((first,))))
+
+    ids, x = of((rows, length), jnp.int32), of((rows, length, HEADS, HEAD_DIM), jnp.bfloat16)
+    bias = of((1, HEADS, length, length), jnp.float32, None)
     line = f"{topology} T={length}"
     for path in ("xla", "pallas"):
-        run, takes = make(path, shapes)
         with jax.set_mesh(mesh):
-            compiled: Any = run.trace(*takes).lower(lowering_platforms=("tpu",)).compile()  # type: ignore[attr-defined]
-        temporary = compiled.memory_analysis().temp_size_in_bytes
-        line += f" | {path}: {temporary / 1e6:,.0f} MB besides, {compiled.cost_analysis()['bytes accessed'] / 1e9:.2f} GB moved"
+            traced: Any = value_and_gradients.trace(path, ids, ids, x, x, x, x, bias, causal=False)
+            compiled = traced.lower(lowering_platforms=("tpu",)).compile()
+        besides, moved = compiled.memory_analysis().temp_size_in_bytes, compiled.cost_analysis()["bytes accessed"]
+        line += f" | {path}: {besides / 1e6:,.0f} MB besides, {moved / 1e9:.2f} GB moved"
     print(line, flush=True)
 
 
-def measure(fused: str, length: int) -> float:
+def measure(fused: Any, length: int) -> float:
     """Prints one line; returns the largest difference of a result, in XLA's norm."""
     import jax
     import jax.numpy as jnp
 
+    from train.attention_path import difference, value_and_gradients
+
     rows = TOKENS // length
-    keys = jax.random.split(jax.random.key(0), 4)
-    q, k, v = (jax.random.normal(key, (rows, length, HEADS, HEAD_DIM), jnp.bfloat16) for key in keys[:3])
-    inputs = (q / HEAD_DIM**0.5, k, v, jax.random.normal(keys[3], (1, HEADS, length, length)))
+    *keys, last = jax.random.split(jax.random.key(0), 5)
+    weight, q, k, v = (jax.random.normal(key, (rows, length, HEADS, HEAD_DIM), jnp.bfloat16) for key in keys)
     ids = jnp.broadcast_to(jnp.arange(length) * 4 // length + 1, (rows, length))
-    runs = {path: make(path, shapes_of(length, rows, lambda _: None))[0] for path in ("xla", fused)}
-    results = {path: jax.block_until_ready(run(*inputs, ids)) for path, run in runs.items()}
-    times: dict[str, list[float]] = {path: [] for path in runs}
-    for _ in range(ROUNDS):
-        for path, run in runs.items():
+    inputs = ids, ids, weight, q / HEAD_DIM**0.5, k, v, jax.random.normal(last, (1, HEADS, length, length))
+    results: dict[str, list[jax.Array]] = {}
+    times: dict[str, list[float]] = {"xla": [], fused: []}
+    for number in range(ROUNDS + 1):
+        for path, spent in times.items():
             start = time.perf_counter()
-            jax.block_until_ready(run(*inputs, ids))
-            times[path].append(time.perf_counter() - start)
-    pairs = zip(jax.tree.leaves(results["xla"]), jax.tree.leaves(results[fused]), strict=True)
-    differences = [float(jnp.linalg.norm((a - b).ravel()) / jnp.linalg.norm(a.ravel())) for a, b in pairs]
+            results[path] = jax.block_until_ready(value_and_gradients(path, *inputs, causal=False))
+            if number:  # the first compiles
+                spent.append(time.perf_counter() - start)
+    differences = [float(difference(a, b)) for a, b in zip(results["xla"], results[fused], strict=True)]
     ratios = [a / b for a, b in zip(times["xla"], times[fused], strict=True)]
     print(
         f"T={length} xla {1000 * statistics.median(times['xla']):.2f} ms, xla / {fused} {statistics.median(ratios):.2f} "
         f"({min(ratios):.2f} to {max(ratios):.2f}); difference of value, q, k, v, bias: "
-        + ", ".join(f"{difference:.1e}" for difference in differences),
+        + ", ".join(f"{one:.1e}" for one in differences),
         flush=True,
     )
     return max(differences)

@@ -22,7 +22,6 @@ MFU = 0.4
 _MOST_COMPILED = 3  # candidates that are compiled until one fits
 _MOST_DEVICES = 65_536  # that "how many would do" looks at
 # Memory is laid out before code is generated, so that the code may be poor: half the time.
-_NO_TPU_HERE = {"TPU_SKIP_MDS_QUERY": "1", "JAX_PLATFORMS": "cpu"}  # libtpu compiles without asking for the machine
 _QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
@@ -129,12 +128,9 @@ def _aot(
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "train.aot", what, options.config, *options.overrides, *(overrides or ())]
     command += ["--devices", str(devices.count), *(["--cpu"] if devices.is_cpu else [])]
-    environment = dict(os.environ)
-    if what == "compile" and options.compiler == "tpu":
-        command += ["--topology", tpu_topology(devices)]
-        environment |= _NO_TPU_HERE
-    elif what == "compile":
-        environment |= _QUICK
+    on_tpu = what == "compile" and options.compiler == "tpu"
+    command += ["--topology", tpu_topology(devices)] if on_tpu else []
+    environment = os.environ | (_QUICK if what == "compile" and not on_tpu else {})
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode == 2:
         raise UserError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))

@@ -18,8 +18,8 @@ class Mask(NamedTuple):
     """Where attention is allowed: inside a segment, and with `causal` not to later positions. Made by `segment_mask`.
 
     Attributes:
-      allowed: bool `[batch, 1, q_length, k_length]`. A path that compares segments itself does not use it: then it is never
-        computed.
+      allowed: bool `[batch, 1, q_length, k_length]`. A path that compares segments itself does not use it: then, under
+        jit, it is never computed.
       q_segment_ids: int32 `[batch, q_length]`.
       k_segment_ids: int32 `[batch, k_length]`.
     """
@@ -80,7 +80,9 @@ def attention(
     if path == "cudnn":
         return _cudnn(q, k, v, mask, bias)
     if path in ("pallas", "interpreted"):
-        from train import attention_pallas as pallas  # not imported where it is not used: it is slow to
+        from train import (
+            attention_pallas as pallas,  # imports this module; and where it is not used, Pallas takes 0.4 s
+        )
 
         if pallas.block_of_queries(q.shape[1], k.shape[1]) is not None:
             return pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")

@@ -7,7 +7,7 @@ No array of `[batch, heads, q_length, k_length]` is ever in the device's main me
 
 Queries, keys and values stay as the projections make them, `[batch, length, heads x head_dim]`: two heads of 64 fill the 128
 lanes of the chip's registers, where `[..., heads, 64]` would leave half of them, and of the memory, empty. A product for one
-head is taken over all lanes of its group with the other heads' set to zero: as fast, for the matrix unit is 128 wide.
+head is taken over all lanes of its group with the other heads' set to zero: the matrix unit takes 128 at a time or more.
 
 Read beside it: FlashAttention (Dao et al. 2022, arXiv 2205.14135), whose tiling over keys these lengths do not need.
 """
@@ -24,8 +24,8 @@ from jax.experimental.pallas import tpu as pltpu
 from train.attention import MASKED, Mask
 from train.sharding import spec
 
-_BLOCK = 2**18  # logits of a block and head, at most: 1 MiB in float32; the backward pass holds a dozen such
-_VECTOR_MEMORY = 48 * 2**20  # bytes; the chips have 64 MiB (v5p) or 128 (v5e, v6e), of which 16 are given unasked
+_BLOCK = 2**18  # logits of a block and head, at most: 1 MiB in float32; the backward pass holds several such
+_VECTOR_MEMORY = 48 * 2**20  # bytes, which the compiler grants on v5e, v5p and v6e
 _LANES = 128
 _SUBLANES = 16  # rows of a tile of bfloat16
 _Shapes = dict[str, jax.ShapeDtypeStruct]
@@ -35,8 +35,8 @@ def block_of_queries(q_length: int, k_length: int) -> int | None:
     """Queries of a block: as many as the vector memory allows. None: these lengths have no good one."""
     for parts in range(1, q_length + 1):
         block = q_length // parts
-        if q_length % parts == 0 and block * k_length <= _BLOCK:
-            return block if parts == 1 or block % _SUBLANES == 0 else None
+        if q_length % parts == 0 and block * k_length <= _BLOCK and (parts == 1 or block % _SUBLANES == 0):
+            return block
     return None
 
 

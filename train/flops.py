@@ -61,7 +61,8 @@ def count_flops(config: T5Config, shapes: Mapping[str, Any], trains: Callable[[s
 
     What the examples need and nothing else: padding, recomputation, and pairs of positions from different examples or from the
     future do not count, so that packing badly or recomputing shows as a lower MFU. Not counted, for they are few: what is taken
-    number by number, the slots of prefixes, the network that makes a prompt.
+    number by number, the slots of prefixes, the network that makes a prompt. Nor is the pass of the model before training that
+    replay's KL takes.
 
     Args:
       config: the model's shape.

@@ -55,10 +55,10 @@ class Clock:
         self.seconds["lost"] += max(0.0, last["time"] - left_at)
         self.seconds["down"] += max(0.0, self._began - last["time"])
 
-    def switch(self, account: str, *, of_last: str | None = None) -> None:
-        """From now on time belongs to this account; since the last change, to `of_last` if that turned out to be another."""
+    def switch(self, account: str) -> None:
+        """From now on time belongs to this account."""
         now = time.time()
-        self.seconds[of_last or self._account] += now - self._since
+        self.seconds[self._account] += now - self._since
         self._account, self._since = account, now
 
     @contextlib.contextmanager
@@ -81,8 +81,9 @@ class Clock:
         before = self._account
         self.switch("input_wait")
         yield
-        busy = not all(result.is_ready() for result in results.values())
-        self.switch(before, of_last=before if busy else "input_wait")
+        if not all(result.is_ready() for result in results.values()):
+            self._account = before  # of the time since the switch, too
+        self.switch(before)
 
     @contextlib.contextmanager
     def calling(self, program: str, account: str) -> Iterator[None]:

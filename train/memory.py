@@ -130,6 +130,7 @@ def tpu_devices(topology: str) -> list[Any]:
     """
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("a TPU's compiler is in the package libtpu: pip install libtpu (it needs no TPU)")
+    # A single chip is less than the host of four that libtpu assumes.
     alone = {"chips_per_host_bounds": (1, 1, 1)} if set(topology.partition(":")[2]) <= {"1", "x"} else {}
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices)
@@ -151,10 +152,15 @@ def compile_for_tpu(config: Config, topology: str, *, vocabulary_size: int) -> d
     try:
         return compile_step(config, mesh, vocabulary_size=vocabulary_size)
     except jax.errors.JaxRuntimeError as error:
-        used = re.search(r"(?:Used |temporaries \()([\d.]+)([KMGT])\)? (?:of|exceeds)", str(error))
-        if used is None:
+        if (needed := needed_memory(str(error))) is None:
             raise
-        return {"peak": round(float(used[1]) * 2 ** (10 * (1 + "KMGT".index(used[2]))))}
+        return {"peak": needed}
+
+
+def needed_memory(message: str) -> int | None:
+    """Bytes that a program would need, from what a TPU's compiler says when a chip has less; None: it says something else."""
+    used = re.search(r"(?:Used |temporaries \()([\d.]+)([KMGT])\)? (?:of|exceeds)", message)
+    return None if used is None else round(float(used[1]) * 2 ** (10 * (1 + "KMGT".index(used[2]))))
 
 
 def _bytes(shapes: Any, places: Any) -> int:

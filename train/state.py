@@ -44,14 +44,13 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     sizes = model.sizes()
-    heads = {name: sizes[name] for name in ("num_heads", "head_dim")}
     return T5Config(
         vocab_size=vocab_size,
         dropout=config.train.dropout,
         compute_dtype=jnp.dtype(dtype),
         param_dtype=jnp.dtype(model.param_dtype),
         remat=model.remat,
-        attention=choose_path(model.attention, dtype=dtype, **heads),
+        attention=choose_path(model.attention, dtype=dtype, num_heads=sizes["num_heads"], head_dim=sizes["head_dim"]),
         **sizes,
     )
 

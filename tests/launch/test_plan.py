@@ -12,6 +12,7 @@ from launch.__main__ import main
 from launch.accelerators import parse_devices, tpu_topology
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
+from train.memory import needed_memory
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SHAPE = """
@@ -115,7 +116,7 @@ print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(not programs.libtpu(), reason="needs libtpu, the TPU's compiler")
+@pytest.mark.needs_libtpu
 def test_the_tpus_own_compiler_takes_the_step_with_its_fused_attention(config):
     """For a slice of 2 x 2 x 2 chips; what the program takes is what the plan counts."""
     shape = [
@@ -137,13 +138,23 @@ def test_the_tpus_own_compiler_takes_the_step_with_its_fused_attention(config):
         "--topology",
         "v5e:2x4",
     ]
-    environment = os.environ | {"PYTHONPATH": str(programs.libtpu()), "TPU_SKIP_MDS_QUERY": "1"}
+    environment = os.environ | {"PYTHONPATH": str(programs.libtpu())}
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     program = json.loads(done.stdout)
     planned = program["params"] + program["opt_state"] + program["batch"]
     assert planned <= program["arguments"] <= 1.05 * planned, "a TPU rounds small arrays up to whole tiles"
     assert 0 < program["temporary"] < program["peak"]
+
+
+def test_what_a_chip_has_not_enough_memory_for_is_read_off_the_compilers_words():
+    """As two versions of libtpu put it."""
+    older = (
+        "RESOURCE_EXHAUSTED: the total memory required for HLO temporaries (297.97G) exceeds available HBM (15.75G)."
+    )
+    newer = "Ran out of memory in memory space hbm. Used 23.87G of 15.75G hbm. Exceeded hbm capacity by 8.12G."
+    assert (needed_memory(older), needed_memory(newer)) == (round(297.97 * 2**30), round(23.87 * 2**30))
+    assert needed_memory("INTERNAL: Mosaic failed to compile TPU kernel") is None
 
 
 @pytest.mark.parametrize(

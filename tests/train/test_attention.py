@@ -148,20 +148,29 @@ def test_auto_takes_a_fused_path_that_agrees_with_xla(monkeypatch):
     assert choose_path("auto", dtype="float32", **HEADS) == "xla", "a CPU has no other"
     assert choose_path("pallas", dtype="float32", **HEADS) == "pallas", "what is asked for is not doubted"
     assert largest_difference("interpreted", dtype="float32", **HEADS) < 1e-5
-    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "interpreted"})
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "interpreted"})
     assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
+
+
+@pytest.mark.needs_accelerator
+@pytest.mark.parametrize("head_dim", [32, 64, 128])
+def test_the_devices_own_fused_path_agrees_with_xlas(head_dim):
+    fused = attention_path.FUSED[jax.default_backend()]
+    difference = largest_difference(fused, dtype="bfloat16", num_heads=4, head_dim=head_dim)
+    assert difference <= attention_path.TOLERANCE["bfloat16"]
 
 
 def test_auto_refuses_a_path_that_forgets_the_gradient_of_the_bias_or_does_not_run(monkeypatch, capsys):
     def forgetful(*inputs, bias, path, **rest):
         return attention(*inputs, bias=bias if path == "xla" else jax.lax.stop_gradient(bias), path="xla", **rest)
 
-    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "interpreted"})
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "interpreted"})
     with monkeypatch.context() as patched:
         patched.setattr(attention_path, "attention", forgetful)
-        assert choose_path.__wrapped__("auto", dtype="float32", **HEADS) == "xla"
+        other_heads = {"num_heads": 3, "head_dim": 32}  # that no test before has compiled
+        assert choose_path.__wrapped__("auto", dtype="float32", **other_heads) == "xla"
     assert "attention: xla, for interpreted differs from it here by 1 of" in capsys.readouterr().err
-    monkeypatch.setattr(attention_path, "_FUSED", {"cpu": "cudnn"})
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "cudnn"})
     assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "xla"
     assert "attention: xla, for cudnn fails here: " in capsys.readouterr().err
 
@@ -171,4 +180,5 @@ def test_blocks_hold_what_the_vector_memory_allows_and_are_whole_tiles():
     assert block_of_queries(144, 768) == 144
     assert block_of_queries(1024, 1024) == 256
     assert block_of_queries(4096, 4096) == 64
-    assert block_of_queries(1537, 1537) is None, "a prime has no blocks"
+    assert block_of_queries(1200, 1200) == 80, "not 200, which ends in half a tile"
+    assert block_of_queries(1537, 1537) is None, "its parts, 29 and 53, are no whole tiles"
