@@ -14,7 +14,8 @@ ARG EXTRA=cuda
 COPY requirements-${EXTRA}.lock ./
 RUN python -m venv .venv \
     && .venv/bin/pip install --quiet --no-cache-dir uv==0.13.8 \
-    && .venv/bin/uv pip install --no-cache --python .venv/bin/python --require-hashes --requirements requirements-${EXTRA}.lock
+    && .venv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python --require-hashes \
+       --requirements requirements-${EXTRA}.lock
 COPY . .
 RUN .venv/bin/uv pip install --no-cache --python .venv/bin/python --no-deps --no-build-isolation --editable . \
     && touch .venv/installed-${EXTRA} \
