@@ -1,7 +1,7 @@
 """Ends a process that would wait for ever: for a peer that is gone, or in a step that does not come to its end.
 
-Each of several processes tells every two seconds that it lives and which step it finished. One that is silent for half a
-minute is dead, or cut off: the others say which one it is and exit, for without it no step of theirs can end. (When
+Each of several processes tells every two seconds that it lives and which step it finished. One that is silent for 24
+seconds is dead, or cut off: the others say which one it is and exit, for without it no step of theirs can end. (When
 process 0 dies, JAX's coordination service dies with it, and JAX itself ends the others at once, with signal 6.) A process
 whose own loop stands still for `hang_s` writes the stacks of its threads before it exits, alone as among others.
 """
@@ -24,7 +24,7 @@ import jax
 from train import distributed
 from train.log import duration
 
-PEER_TIMEOUT_S = 30.0
+PEER_TIMEOUT_S = 24.0  # Gloo gives a peer up after 30, and then JAX may end the process before it could say why.
 _EVERY_S = 2.0
 _GRACE_S = 8.0  # of a peer's end that it announced: this process may be about to end by the same error
 EXIT_CODE = 1
