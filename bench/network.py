@@ -9,6 +9,7 @@ nobody disturbed: their losses must agree to 1e-5. Exits with 1 if anything is o
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ def main(arguments: list[str]) -> int:
     del arguments
     if sys.platform != "linux" or os.geteuid() != 0:
         raise UserError("bench.network: makes network namespaces, for which it must be root, on Linux")
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # by way of `finally`: hosts and namespaces go
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = configure(folder)
