@@ -116,7 +116,7 @@ def decode_settings(beams: int, tokens: int, length_penalty: float = 1.0) -> Gre
 
 def open_reference(weights: Path) -> Callable[..., list[np.ndarray]]:
     """`generate(inputs, batch_size, **settings)`: transformers on the batches that we make, each padded to its longest."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
     from eval.decode import batches, until_end

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 def open_scorer(weights: Path) -> Callable[[np.ndarray, np.ndarray, float], float]:
     """`score(inputs, answer, penalty)`: summed log-probability over length ** penalty, as beam search ranks, in float64."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
     model: Any = transformers.T5ForConditionalGeneration.from_pretrained(weights).double().eval()

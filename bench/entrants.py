@@ -99,7 +99,7 @@ def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batc
 
 
 def pytorch_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batch], float]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     from bench.pytorch import open_model
 

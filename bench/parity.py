@@ -101,7 +101,7 @@ def random_batch(draw: np.random.Generator, vocab_size: int) -> dict[str, np.nda
 
 
 def their_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[Step]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     model = open_model(folder, dropout=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, (B1, 0.999), EPS, weight_decay=0.0)

@@ -10,7 +10,7 @@ Sizes = tuple[int, int, int, int, int, int]  # as in train.config.PRESETS
 
 def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZE) -> Path:
     """Writes a Hugging Face directory of random weights, as `sharpen` leaves them."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
     emb_dim, mlp_dim, num_heads, head_dim, encoder_layers, decoder_layers = sizes
@@ -39,7 +39,7 @@ def sharpen(model: Any) -> None:
     initialisation. Transformers' standard deviation of 1 makes logits, and their rounding, 22 times as large: up to 120, where
     one product of 512 terms in float32 is off by 1e-4 already.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
