@@ -21,8 +21,8 @@ from train.config import Config
 MFU = 0.4
 _MOST_COMPILED = 3  # candidates that are compiled until one fits
 _MOST_DEVICES = 65_536  # that "how many would do" looks at
-# Memory is laid out before code is generated, so that the code may be poor: half the time.
-_QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+# Memory is laid out before code is generated, so that the code may be poor: less than half the time.
+_QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,12 @@ import yaml
 from helpers import chromium, programs
 
 # Tests compile many small programs and run each a few times: unoptimised code, from the plainer of XLA's two emitters, is there
-# in a fifth of the time. Set before JAX is imported; processes that tests start inherit it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# in a fifth of the time. In one piece, for cutting it up for several threads takes more of the processor. Set before JAX is
+# imported; processes that tests start inherit it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 # PyTorch's threads spin while they wait for each other, which takes a core from the tests beside.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Runs that tests start again and again find their small programs in the compilation cache, too.

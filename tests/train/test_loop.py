@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def whole(workplace: Path) -> Callable[[int], list[dict[str, float]]]:
 
     def run(devices: int) -> list[dict[str, float]]:
         if devices not in found:
-            finish(start(workplace, f"whole{devices}", *(EIGHT if devices == 8 else ()), devices=devices))
+            overrides = ["checkpoint.keep_latest=100", *(EIGHT if devices == 8 else ())]
+            finish(start(workplace, f"whole{devices}", *overrides, devices=devices))
             found[devices] = read(workplace, f"whole{devices}")
         return found[devices]
 
@@ -95,8 +97,11 @@ def test_eight_devices_compute_the_losses_of_one(whole):
 
 def test_a_run_goes_on_with_another_number_of_devices(workplace, whole):
     undisturbed = whole(1)
-    finish(start(workplace, "moved", "train.steps=10"))
-    finish(start(workplace, "moved", *EIGHT, devices=8))
+    shutil.copytree(workplace / "whole1", workplace / "moved")
+    for path in (workplace / "moved" / "checkpoints").iterdir():
+        if int(path.name) > 10:
+            shutil.rmtree(path)
+    assert "goes on after step 10" in finish(start(workplace, "moved", *EIGHT, devices=8))
     for a, b in zip(undisturbed, read(workplace, "moved"), strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
 
