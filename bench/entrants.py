@@ -40,6 +40,15 @@ class Entrant:
             [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    def turn(self, batch: str) -> Taken:
+        """Steps twice on the batch; what the second one took, as a step in the midst of training does.
+
+        A process that waited while the other one computed takes the memory that it had freed anew from the operating system, on a
+        virtual machine perhaps from its host; and threads of the other one may go on spinning for a while.
+        """
+        self.step(batch)
+        return self.step(batch)
+
     def step(self, batch: str) -> Taken:
         """Steps on the batch of that name, which the process makes itself."""
         assert self._process.stdin and self._process.stdout
@@ -72,6 +81,7 @@ def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batc
     import jax.numpy as jnp
 
     from train import weights
+    from train.attention_path import choose_path
     from train.config import AdamWConfig, MeshConfig, TrainConfig
     from train.optimizer import make_optimizer, make_schedule
     from train.sharding import global_batch, make_mesh
@@ -82,7 +92,9 @@ def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batc
     settings = AdamWConfig(learning_rate=LEARNING_RATE)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     jax.set_mesh(mesh)
-    config = dataclasses.replace(weights.infer(weights_folder), dropout=dropout, compute_dtype=jnp.dtype(dtype))
+    config = weights.infer(weights_folder)
+    path = choose_path("auto", dtype=dtype, num_heads=config.num_heads, head_dim=config.head_dim)
+    config = dataclasses.replace(config, dropout=dropout, compute_dtype=jnp.dtype(dtype), attention=path)
     model = Model.on(mesh, config)
     schedule = make_schedule(settings, 1000)
     optimizer = make_optimizer(settings, schedule, model.axes)

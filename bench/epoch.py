@@ -8,8 +8,9 @@
     grouped    the same of examples of like length: sorted within 50 batches, as transformers' `group_by_length` does
 
 Same random weights of flan-t5-small's shape, dropout 0.1, float32; see bench/entrants.py. Texts are tokens before, inputs cut
-to 512, targets to 128. An epoch has 1,558 batches of eight; each turn steps on one of each kind, and the turns' batches
-stand at even distances in the order of their lengths, so that their mean is the epoch's. Exits with 1 below 2.5, 1.7, 1.1.
+to 512, targets to 128. An epoch has 1,558 batches of eight; each turn steps on one of each kind (twice, see there), and the
+turns' batches stand at even distances in the order of their lengths, so that their mean is the epoch's. Exits with 1 below
+2.5, 1.7, 1.1.
 """
 
 import argparse
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
             entrants[_entrant(kind)].step(f"{kind} 0")
         for turn in range(chosen.turns):
             for kind, steps in taken.items():
-                steps.append(entrants[_entrant(kind)].step(f"{kind} {turn}"))
+                steps.append(entrants[_entrant(kind)].turn(f"{kind} {turn}"))
         for entrant in entrants.values():
             entrant.close()
     return report(chosen, batches, taken)

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.prompt_init", description="Starts of prompt tuning, compared."
     )
-    add_arguments(parser, output="runs/prompt_init", steps=150)
+    add_arguments(parser, output="runs/prompt_init", steps=600)
     chosen = parse(parser, arguments)
     card, labels = write_card(chosen.output)
     starts: dict[str, dict[str, Any]] = {

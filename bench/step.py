@@ -59,7 +59,7 @@ def compare(weights: str, dtype: str, turns: int) -> bool:
     for entrant in entrants.values():  # compile and warm up
         entrant.step("0")
         entrant.step("0")
-    taken = [{name: entrant.step("0") for name, entrant in entrants.items()} for _ in range(turns)]
+    taken = [{name: entrant.turn("0") for name, entrant in entrants.items()} for _ in range(turns)]
     for entrant in entrants.values():
         entrant.close()
     print(f"\n{dtype:<12}{'clock, s':>12}{'processor, s':>14}{'peak, GB':>10}")

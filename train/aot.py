@@ -40,9 +40,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--topology", metavar="T", help="compile for a TPU slice, as v5e:8x8, in place of CPU devices")
     options = parser.parse_intermixed_args(arguments)
     config = configuration.load(options.config, options.overrides)
-    if config.model.compute_dtype == "auto" and not options.cpu:  # what `auto` is on GPUs and TPUs, which are not here
-        model = config.model.model_copy(update={"compute_dtype": "bfloat16"})
-        config = config.model_copy(update={"model": model})
+    if not options.cpu:  # what `auto` is on GPUs and TPUs, which are not here
+        plain = {"compute_dtype": "bfloat16"} | ({} if options.topology else {"attention": "xla"})
+        update = {key: value for key, value in plain.items() if getattr(config.model, key) == "auto"}
+        config = config.model_copy(update={"model": config.model.model_copy(update=update)})
     import jax  # after --help
 
     from train import memory, sharding

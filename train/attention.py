@@ -1,7 +1,8 @@
 """Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32.
 
-`attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, cuDNN's kernel on GPUs, our Pallas
-kernel on TPUs (train/attention_pallas.py). train/attention_path.py chooses one for a run.
+`attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, row by row on a single CPU
+(train/attention_rows.py), cuDNN's kernel on GPUs, our Pallas kernel on TPUs (train/attention_pallas.py). train/attention_path.py
+chooses one for a run.
 """
 
 import functools
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -1e9  # finite, so that a row with nothing to attend to (padding) gives finite values and zero gradients
-Path = Literal["xla", "cudnn", "pallas", "interpreted"]  # the last: the Pallas kernel in plain JAX, for tests
+Path = Literal["xla", "rows", "cudnn", "pallas", "interpreted"]  # the last: the Pallas kernel in plain JAX, for tests
 
 
 class Mask(NamedTuple):
@@ -68,7 +69,8 @@ def attention(
         weights with one mask for all queries (as T5X, `broadcast_dropout`), which is the same as scaling the values: no random
         bits for `[q_length, k_length]`, and it holds for any fused kernel.
       front: what stands in front of the keys; nothing of it is dropped. It goes by XLA's path, whatever `path` says.
-      path: what computes it. Lengths that the Pallas kernel has no blocks for go by XLA's path, too.
+      path: what computes it. Lengths that the Pallas kernel has no blocks for go by XLA's path, too, and so do few logits where
+        rows were wanted.
 
     Returns:
       `[batch, q_length, heads, head_dim]`, of the type of `v`.
@@ -79,6 +81,11 @@ def attention(
         return _attend_with_front(q, k, v, mask.allowed, bias, front)
     if path == "cudnn":
         return _cudnn(q, k, v, mask, bias)
+    if path == "rows":
+        from train import attention_rows as rows  # imports this module
+
+        if q.shape[1] * k.shape[1] >= rows.LEAST_LOGITS:
+            return rows.attend_by_row(q, k, v, mask.allowed, bias)
     if path in ("pallas", "interpreted"):
         from train import (
             attention_pallas as pallas,  # imports this module; and where it is not used, Pallas takes 0.4 s

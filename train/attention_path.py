@@ -1,4 +1,4 @@
-"""Which path computes a run's attention (train/attention.py): fused on accelerators, where it proves itself there.
+"""Which path computes a run's attention (train/attention.py): fused on accelerators, where it proves itself; by rows on one CPU.
 
 A fused kernel whose gradient of the bias is missing or wrong trains the wrong model without a word, and such kernels exist (jax's
 binding of cuDNN has had one for a batch of one only, jax issue 30593). So `auto` runs the fused path once beside XLA's, on the
@@ -31,7 +31,9 @@ def choose_path(wanted: Path | Literal["auto"], *, dtype: str, num_heads: int, h
     if wanted != "auto":
         return wanted
     fused = FUSED.get(jax.default_backend())
-    if fused is None or (fused == "cudnn" and dtype != "bfloat16"):
+    if fused is None:
+        return "rows" if jax.default_backend() == "cpu" and jax.device_count() == 1 else "xla"
+    if fused == "cudnn" and dtype != "bfloat16":
         return "xla"
     try:
         worst = largest_difference(fused, dtype=dtype, num_heads=num_heads, head_dim=head_dim)

@@ -214,9 +214,10 @@ def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) ->
     sizes = config.model.sizes()
     vocab = state.model_config(config, vocabulary_size).vocab_size
     cut = {name: sizes[name] // tensor for name in ("num_heads", "mlp_dim")} | {"vocab_size": vocab // tensor}
+    # The other paths have loops of their own, which are none over layers.
     local = config.model_copy(
         update={
-            "model": config.model.model_copy(update=cut),
+            "model": config.model.model_copy(update=cut | {"attention": "xla"}),
             "train": config.train.model_copy(update={"batch_size": rows, "grad_accumulation": 1}),
         }
     )

@@ -22,9 +22,12 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     x, gradient = jax.lax.optimization_barrier((x, gradient))
-    leading = tuple(range(x.ndim - 1))
+    # Positions as one axis: contracting two, XLA on a CPU would first transpose `x` out of the stack of all layers.
     of_kernel = jax.lax.dot_general(
-        x, gradient, ((leading, leading), ((), ())), preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype)
+        x.reshape(-1, x.shape[-1]),
+        gradient.reshape(-1, gradient.shape[-1]),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype),
     )
     return gradient @ kernel.astype(gradient.dtype).T, of_kernel.astype(kernel.dtype)
 

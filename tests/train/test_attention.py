@@ -1,4 +1,4 @@
-"""Attention, by each path that a CPU can run: XLA's, and the TPU's kernel in plain JAX ("interpreted")."""
+"""Attention, by each path that a CPU can run: XLA's, all at once and by rows; the TPU's kernel in plain JAX ("interpreted")."""
 
 import subprocess
 import sys
@@ -9,15 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train import attention_pallas, attention_path
+from train import attention_pallas, attention_path, attention_rows
 from train.attention import Mask, attention, segment_mask
 from train.attention_pallas import block_of_queries
 from train.attention_path import choose_path, largest_difference
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
-PATHS = ("xla", "interpreted")
+PATHS = ("xla", "rows", "interpreted")
 EVERYWHERE = segment_mask(jnp.ones((1, 4), jnp.int32), jnp.ones((1, 4), jnp.int32))
+
+
+@pytest.fixture(autouse=True)
+def few_logits_go_by_rows_too(monkeypatch):
+    monkeypatch.setattr(attention_rows, "LEAST_LOGITS", 0)
 
 
 def plain(q, k, v, bias, mask: Mask):
@@ -141,11 +146,27 @@ def test_the_kernel_on_a_mesh_sums_the_gradient_of_the_bias_over_all_rows():
     assert done.stdout == "equal\n", done.stderr
 
 
+def test_by_rows_no_array_is_as_large_as_the_logits_of_the_batch():
+    q, k, v, bias = random_inputs(3, 16, 16, 2, 4)
+    ids = jnp.ones((3, 16), jnp.int32)
+
+    def holds_them(path):
+        def f(*inputs):
+            *inputs, bias = inputs
+            return attention(*inputs, mask=segment_mask(ids, ids), bias=bias, path=path)
+
+        program = jax.jit(lambda *inputs: gradients(f, *inputs)).lower(q, k, v, bias).as_text()
+        return "3x2x16x16xf32" in program
+
+    assert holds_them("xla")
+    assert not holds_them("rows")
+
+
 HEADS = {"num_heads": 2, "head_dim": 64}
 
 
 def test_auto_takes_a_fused_path_that_agrees_with_xla(monkeypatch):
-    assert choose_path("auto", dtype="float32", **HEADS) == "xla", "a CPU has no other"
+    assert choose_path("auto", dtype="float32", **HEADS) == ("rows" if jax.device_count() == 1 else "xla")
     assert choose_path("pallas", dtype="float32", **HEADS) == "pallas", "what is asked for is not doubted"
     assert largest_difference("interpreted", dtype="float32", **HEADS) < 1e-5
     monkeypatch.setattr(attention_path, "FUSED", {"cpu": "interpreted"})
