@@ -35,6 +35,10 @@ _SHUTDOWN_TIMEOUT_S = 30
 _WAIT_MS = 5_000  # one wait for a key; repeated until it is there, or the watchdog ends the process
 _SHARED_FOLDER_S = 15.0  # network file systems show a new file to other hosts after some seconds
 
+# Where JAX's coordination service keeps that a process was told to end. It has no public name; without it all would still end
+# after the same step, but a wait between steps would not be cut short.
+_NOTICE = "RECEIVED_PREEMPTION_NOTICE"
+
 _calls = 0  # every process makes the same calls in the same order, so the count names a call
 
 
@@ -244,8 +248,12 @@ class Stop:
 
     @property
     def asked(self) -> bool:
-        """Whether this process, alone, was told to end; it does so after the step under way."""
-        return self._received
+        """Whether this process, or any of several, was told to end: all do so after one of the next steps."""
+        if not several():
+            return self._received
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # there is no such key: nobody was
+            return bool(client().key_value_try_get(_NOTICE))
+        return False
 
     def _receive(self, number: int, _: Any) -> None:
         if several():  # Ctrl-C; SIGTERM is JAX's own

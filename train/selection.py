@@ -7,6 +7,7 @@ goes on meanwhile, one checkpoint ahead: before it saves the next it waits for t
 the run ends, hangs on scores alone and not on which process is the faster, and a run that goes on decides as it would have.
 """
 
+import itertools
 import json
 import math
 import time
@@ -21,7 +22,8 @@ from train.config import Config
 from train.log import say
 from train.metrics_log import METRICS, read_rows
 
-_POLL_S, _REMIND_S = 1.0, 60.0
+_POLL_S = 1.0
+_FIRST_ROUND_S, _ROUND_S = 2.0, 60.0  # of waiting; each ends with a word
 
 
 class Selection:
@@ -79,18 +81,19 @@ class Selection:
         """
         if step is None or not self._config.best:
             return
-        if distributed.is_first():
-            reminded = (
-                time.monotonic() - _REMIND_S + 2 * _POLL_S
-            )  # a word soon, but not where the score is nearly there
-            while math.isnan(self.loss(step)) and go_on():
-                if time.monotonic() - reminded >= _REMIND_S:
-                    reminded = time.monotonic()
-                    say(
-                        f"waits for {self.measure} of step {step}, which is for `python -m eval {self._run_dir} --follow`"
-                    )
-                time.sleep(_POLL_S)
-        distributed.from_first(f"score of step {step}", lambda: None)
+        rounds = itertools.chain([_FIRST_ROUND_S], itertools.repeat(_ROUND_S))
+        while not distributed.from_first(f"score of step {step}", lambda: self._scored(step, go_on, next(rounds))):
+            go_on()  # where another process looks for the score it is asked once a round
+
+    def _scored(self, step: int, go_on: Callable[[], bool], round_s: float) -> bool:
+        """Looks for a score for one round; whether the waiting is over."""
+        start = time.monotonic()
+        while math.isnan(self.loss(step)) and go_on():
+            if time.monotonic() - start > round_s:
+                say(f"waits for {self.measure} of step {step}, which is for `python -m eval {self._run_dir} --follow`")
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     def enough(self, step: int) -> str | None:
         """Why the run ends at a step: `patience` checkpoints in a row no better than the best before them. None: it goes on.
