@@ -1,7 +1,7 @@
 """The kill test: runs of a very small model, killed at random moments until they are done, end as one that nobody disturbed.
 
     python -m bench.kill                                    # 100 runs
-    python -m bench.kill --runs 1 --steps 12 --kills 5    # what the tests run
+    python -m bench.kill --runs 10 --steps 8 --kills 1      # what the tests run
 
 Each run has a folder and a cache of its own, so that it is killed while it prepares data, starts, steps, saves, removes old
 checkpoints, or resumes. An attempt gets SIGKILL or SIGTERM at a moment drawn from the time that an undisturbed run takes; then

@@ -65,10 +65,10 @@ def test_a_run_learns_and_logs_what_the_contract_says(whole):
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_parameters_of_one_that_nobody_disturbed():
-    command = [sys.executable, "-m", "bench.kill", "--runs=1", "--steps=12", "--kills=5"]
+    command = [sys.executable, "-m", "bench.kill", "--runs=10", "--steps=8", "--kills=1"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 1 the same" in done.stdout
+    assert "10 of 10 the same" in done.stdout
 
 
 def test_killed_on_eight_devices_and_started_again_it_computes_the_same_to_the_bit(workplace, whole):
