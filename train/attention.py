@@ -1,8 +1,8 @@
 """Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32.
 
-`attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, row by row on a single CPU
-(train/attention_rows.py), cuDNN's kernel on GPUs, our Pallas kernel on TPUs (train/attention_pallas.py). train/attention_path.py
-chooses one for a run.
+`attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, one row of the batch after the other on
+a single CPU, cuDNN's kernel on GPUs, our Pallas kernel on TPUs (train/attention_pallas.py). train/attention_path.py chooses one
+for a run.
 """
 
 import functools
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 MASKED = -1e9  # finite, so that a row with nothing to attend to (padding) gives finite values and zero gradients
 Path = Literal["xla", "rows", "cudnn", "pallas", "interpreted"]  # the last: the Pallas kernel in plain JAX, for tests
+LEAST_LOGITS = 128 * 128 + 1  # of a head, for which rows are worth it: fewer are faster all at once
 
 
 class Mask(NamedTuple):
@@ -81,11 +82,6 @@ def attention(
         return _attend_with_front(q, k, v, mask.allowed, bias, front)
     if path == "cudnn":
         return _cudnn(q, k, v, mask, bias)
-    if path == "rows":
-        from train import attention_rows as rows  # imports this module
-
-        if q.shape[1] * k.shape[1] >= rows.LEAST_LOGITS:
-            return rows.attend_by_row(q, k, v, mask.allowed, bias)
     if path in ("pallas", "interpreted"):
         from train import (
             attention_pallas as pallas,  # imports this module; and where it is not used, Pallas takes 0.4 s
@@ -93,7 +89,8 @@ def attention(
 
         if pallas.block_of_queries(q.shape[1], k.shape[1]) is not None:
             return pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")
-    return _attend(q, k, v, mask.allowed, bias)
+    by_row = path == "rows" and q.shape[1] * k.shape[1] >= LEAST_LOGITS
+    return _attend(q, k, v, mask.allowed, bias, by_row)
 
 
 def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, mask: Mask, bias: jax.Array | None) -> jax.Array:
@@ -111,7 +108,7 @@ def _attend_with_front(
 ) -> jax.Array:
     """One softmax over the front and the row's own keys. Theirs is another bias in each row, so they are not put together."""
     of_front = jnp.einsum("bqhd,khd->bhqk", q, front.keys, preferred_element_type=jnp.float32) + front.bias
-    own = _logits(q, k, mask, bias)
+    own = _logits(_swap(q), _swap(k), mask, bias)
     weights = jax.nn.softmax(jnp.concatenate([of_front, own], axis=-1), axis=-1).astype(v.dtype)
     slots = of_front.shape[-1]
     return jnp.einsum("bhqk,khd->bqhd", weights[..., :slots], front.values) + jnp.einsum(
@@ -119,42 +116,86 @@ def _attend_with_front(
     )
 
 
-@jax.custom_vjp
-def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """XLA's attention. Nothing of the size `[q_length, k_length]` is kept for the backward pass: it is computed anew."""
-    return jnp.einsum("bhqk,bkhd->bqhd", _weights(q, k, mask, bias).astype(v.dtype), v)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attend(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, by_row: bool
+) -> jax.Array:
+    """XLA's attention. Nothing of the size `[q_length, k_length]` is kept for the backward pass: it is computed anew.
+
+    With `by_row` one row of the batch comes after the other. On a CPU the logits of a whole batch go to memory and come back for
+    each of some ten operations, and what XLA frees after a step costs page faults in the next; those of one row stay in the
+    cache. On several devices a loop over rows would gather them.
+    """
+
+    def rows(arrays: tuple[jax.Array, ...]) -> jax.Array:
+        q, k, v, mask = arrays
+        return jnp.einsum("...qk,...kd->...qd", _weights(q, k, mask, _of_all(bias)).astype(v.dtype), v)
+
+    arrays = (*map(_swap, (q, k, v)), mask)
+    return _swap(jax.lax.map(rows, arrays) if by_row else rows(arrays))
 
 
 def _weights(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Float32 `[batch, heads, q_length, k_length]`."""
+    """Float32 `[..., heads, q_length, k_length]`; arguments as `_logits`."""
     return jax.nn.softmax(_logits(q, k, mask, bias), axis=-1)
 
 
 def _logits(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Float32 `[batch, heads, q_length, k_length]`, before the softmax."""
-    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+    """Float32 `[..., heads, q_length, k_length]` before the softmax, of `[..., heads, length, head_dim]`."""
+    logits = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
     if bias is not None:
         logits += bias
     return jnp.where(mask, logits, MASKED)
 
 
+def _swap(x: jax.Array) -> jax.Array:
+    """`[batch, length, heads, head_dim]` <-> `[batch, heads, length, head_dim]`, as the products want it."""
+    return x.swapaxes(1, 2)
+
+
+def _of_all(bias: jax.Array | None) -> jax.Array | None:
+    """`[1, heads, q_length, k_length]` -> `[heads, q_length, k_length]`, for one row as for a batch."""
+    return None if bias is None else bias[0]
+
+
 def _attend_forward(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, by_row: bool
 ) -> tuple[jax.Array, Any]:
-    return _attend(q, k, v, mask, bias), (q, k, v, mask, bias)
+    return _attend(q, k, v, mask, bias, by_row), (q, k, v, mask, bias)
 
 
-def _attend_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None, jax.Array | None]:
+def _attend_backward(
+    by_row: bool, saved: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None, jax.Array | None]:
     q, k, v, mask, bias = saved
-    weights = _weights(q, k, mask, bias)
-    of_v = jnp.einsum("bhqk,bqhd->bkhd", weights.astype(v.dtype), gradient)
-    of_weights = jnp.einsum("bqhd,bkhd->bhqk", gradient, v, preferred_element_type=jnp.float32)
-    inner = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
-    of_logits = jnp.where(mask, weights * (of_weights - inner), 0.0)
-    narrow = of_logits.astype(q.dtype)
-    of_q = jnp.einsum("bhqk,bkhd->bqhd", narrow, k)
-    of_k = jnp.einsum("bhqk,bqhd->bkhd", narrow, q)
-    of_bias = None if bias is None else _sum_of_rows(of_logits).astype(bias.dtype)
+
+    def rows(arrays: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        q, k, v, gradient, mask = arrays
+        weights = _weights(q, k, mask, _of_all(bias))
+        of_v = jnp.einsum("...qk,...qd->...kd", weights.astype(v.dtype), gradient)
+        of_weights = jnp.einsum("...qd,...kd->...qk", gradient, v, preferred_element_type=jnp.float32)
+        inner = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
+        of_logits = jnp.where(mask, weights * (of_weights - inner), 0.0)
+        narrow = of_logits.astype(q.dtype)
+        of_q = jnp.einsum("...qk,...kd->...qd", narrow, k)
+        of_k = jnp.einsum("...qk,...qd->...kd", narrow, q)
+        return (of_q, of_k, of_v), of_logits
+
+    def add_row(of_bias: jax.Array, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        grads, of_logits = rows(arrays)
+        return of_bias + of_logits, grads
+
+    arrays = (*map(_swap, (q, k, v, gradient)), mask)
+    of_bias = None
+    if by_row and bias is not None:
+        total, grads = jax.lax.scan(add_row, jnp.zeros(bias.shape[1:], jnp.float32), arrays)
+        of_bias = total[None].astype(bias.dtype)
+    elif by_row:
+        grads = jax.lax.map(lambda row: rows(row)[0], arrays)
+    else:
+        grads, of_logits = rows(arrays)
+        of_bias = None if bias is None else _sum_of_rows(of_logits).astype(bias.dtype)
+    of_q, of_k, of_v = map(_swap, grads)
     return of_q, of_k, of_v, None, of_bias
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train import attention_pallas, attention_path, attention_rows
+from train import attention as attention_module
+from train import attention_pallas, attention_path
 from train.attention import Mask, attention, segment_mask
 from train.attention_pallas import block_of_queries
 from train.attention_path import choose_path, largest_difference
@@ -22,7 +23,7 @@ EVERYWHERE = segment_mask(jnp.ones((1, 4), jnp.int32), jnp.ones((1, 4), jnp.int3
 
 @pytest.fixture(autouse=True)
 def few_logits_go_by_rows_too(monkeypatch):
-    monkeypatch.setattr(attention_rows, "LEAST_LOGITS", 0)
+    monkeypatch.setattr(attention_module, "LEAST_LOGITS", 0)
 
 
 def plain(q, k, v, bias, mask: Mask):
