@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
     if not re.fullmatch(r"[A-Za-z0-9-]+(:\d+)?", options.accelerators):
         raise UserError(f"--accelerators: {options.accelerators!r}: write NAME:NUMBER, as in H100:8")
-    if not options.bucket and "://" not in job.run_dir:
+    if not options.bucket:
         tools.say(f"run_dir {job.run_dir} is on machines that go when the job ends; keep it in a --bucket, under /data")
     text = yaml.dump(task(job, options, workdir=Path(__file__).parent.parent), sort_keys=False, Dumper=_Readable)
     listed = tools.ask(["sky", "jobs", "queue", "--skip-finished", "--output=json"], assumed="[]")

@@ -8,11 +8,12 @@ validates the result. This module knows how to load; what may stand in a file is
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from t5x_tasks.errors import UserError, suggest
 
@@ -23,6 +24,30 @@ class Section(BaseModel):
     """A part of a configuration: unknown keys are errors, values do not change once loaded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def check_folder(path: str) -> str:
+    """Returns the path of a folder as it is.
+
+    Raises:
+      ValueError: it is a URL. Files would go into a new folder of that name on this machine's disk, which nobody wants.
+    """
+    match = re.match(r"([a-z][a-z0-9+.-]*)://([^/]*)/*(.*)", path, re.IGNORECASE)
+    if match is None:
+        return path
+    scheme, bucket, rest = match.groups()
+    mounted = f"and write /data/{rest}".rstrip("/")
+    ways = {
+        "gs": f"launch with --bucket gs://{bucket} (tpu-vm, gke, sky), which mounts it at /data, or mount it with gcsfuse, "
+        f"{mounted}",
+        "s3": f"launch sky with --bucket s3://{bucket}, which mounts it at /data, or mount it yourself (mountpoint-s3 serves "
+        f"data.root alone: it cannot rename), {mounted}",
+    }
+    way = ways.get(scheme.lower(), "mount what is there, or copy it, and write the folder's path")
+    raise ValueError(f"{path} is a URL, and here a folder is needed: {way}")
+
+
+Folder = Annotated[str, AfterValidator(check_folder)]
 
 
 class Lengths(Section):
@@ -37,7 +62,7 @@ class DataConfig(Section):
 
     mixture: str = Field(default="support_chats", description="any task or mixture that is registered")
     cards: tuple[str, ...] = Field(default=(), description="more cards of the user's: files or folders")
-    root: str | None = Field(
+    root: Folder | None = Field(
         default=None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]"
     )
     lengths: Lengths | Literal["auto"] = Lengths()
@@ -54,13 +79,21 @@ class DataConfig(Section):
     modules: tuple[str, ...] = Field(
         default=(), description="Python files or modules that add plain SeqIO tasks and mixtures"
     )
-    cache: str | None = Field(
+    cache: Folder | None = Field(
         default=None, description="folder of prepared tokens; $FLAN_T5X_CACHE or ~/.cache/flan-t5x"
     )
 
     def cache_folder(self) -> Path:
+        """Where prepared tokens are.
+
+        Raises:
+          UserError: $FLAN_T5X_CACHE is a URL.
+        """
         folder = self.cache or os.environ.get("FLAN_T5X_CACHE") or "~/.cache/flan-t5x"
-        return Path(folder).expanduser()
+        try:
+            return Path(check_folder(folder)).expanduser()
+        except ValueError as error:
+            raise UserError(f"FLAN_T5X_CACHE: {error}") from None
 
 
 def load(path: str | Path, overrides: list[str], schema: type[Schema]) -> Schema:

@@ -7,7 +7,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
 from t5x_tasks import configuration
-from t5x_tasks.configuration import DataConfig, Section
+from t5x_tasks.configuration import DataConfig, Folder, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
 from train.methods import Full, Method, parse_method
@@ -294,7 +294,7 @@ class EvalConfig(Section):
     )
     batch_size: PositiveInt = Field(default=32, description="examples decoded at once, over all devices")
     decode: Annotated[DecodeConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
-    output: str | None = Field(default=None, description="folder in place of RUN_DIR/eval")
+    output: Folder | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     probe: ProbeConfig = ProbeConfig()
     bootstrap_samples: PositiveInt = 1000
 
@@ -318,7 +318,7 @@ class ProfileConfig(Section):
 class Config(Section):
     """A run, as the files of configs/ describe it."""
 
-    run_dir: str
+    run_dir: Folder
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     method: Annotated[SerializeAsAny[Method], BeforeValidator(parse_method)] = Full()

@@ -52,6 +52,13 @@ def test_a_job_that_is_queued_is_found_and_not_submitted_again(fakes, slurm, cap
     assert "sbatch" not in fakes.transcript and "is job 4711 already, RUNNING" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("bucket", ["run_dir=gs://bucket/q", "data.cache=s3://bucket/cache"])
+def test_a_bucket_is_no_shared_folder(fakes, slurm, bucket):
+    with pytest.raises(UserError, match=r"is a URL, and here a folder is needed: .* write /data/"):
+        main([*slurm, bucket])
+    assert fakes.transcript == ""
+
+
 @pytest.mark.parametrize(
     ("said", "meaning"),
     [

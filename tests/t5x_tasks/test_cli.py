@@ -151,3 +151,10 @@ def test_prepare_names_the_key_that_is_wrong(make_card, tmp_path, vocabulary_pat
     assert (result.returncode, result.stdout) == (2, "")
     assert "data.mixtrue: unknown key, did you mean data.mixture?" in result.stderr
     assert not (tmp_path / "cache").exists()
+
+
+def test_prepare_needs_a_folder_and_no_bucket(make_card, tmp_path, vocabulary_path):
+    config = write_config(tmp_path, make_card(), vocabulary_path, root="gs://bucket/mirror")
+    result = shell("prepare", config)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"{config}: data.root: gs://bucket/mirror is a URL, and here a folder is needed" in result.stderr

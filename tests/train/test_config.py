@@ -65,10 +65,30 @@ def test_the_written_configuration_loads_as_the_same(write):
         ("train.grad_accumulation=7", "train.batch_size=64 is no multiple of train.grad_accumulation=7"),
         ("train.steps", "write key=value"),
         ("train.steps.more=1", "command line: train.steps: input should be a valid integer"),
+        (
+            "run_dir=gs://b/r/x",
+            "command line: run_dir: gs://b/r/x is a URL, and here a folder is needed: launch with --bucket "
+            "gs://b (tpu-vm, gke, sky), which mounts it at /data, or mount it with gcsfuse, and write /data/r/x",
+        ),
+        (
+            "data.cache=s3://b/c",
+            "command line: data.cache: s3://b/c is a URL, and here a folder is needed: launch sky with",
+        ),
+        (
+            "data.root=hdfs://n/d",
+            "command line: data.root: hdfs://n/d is a URL, and here a folder is needed: mount what is",
+        ),
+        ("eval.output=gs://b", "mount it with gcsfuse, and write /data"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_said_in_one_line(write, override, expected):
     assert expected in error_of(write(MINIMAL), override)
+
+
+def test_a_bucket_as_the_cache_of_the_environment_is_named(monkeypatch):
+    monkeypatch.setenv("FLAN_T5X_CACHE", "gs://b/cache")
+    with pytest.raises(UserError, match=r"FLAN_T5X_CACHE: gs://b/cache is a URL.* write /data/cache"):
+        configuration.DataConfig().cache_folder()
 
 
 def test_what_is_wrong_in_the_file_names_the_file(write):
