@@ -10,7 +10,8 @@ whose holder was killed expires.
 
 One rule says what counts: a step exists if, and only if, its commit marker is there. Orbax writes the marker last,
 pruning takes it away first. So neither a kill during a save nor one during a deletion leaves a step that looks whole;
-what such a kill leaves behind is removed when the run starts again.
+what such a kill leaves behind is removed when the run starts again. That needs a file system that renames a folder at once;
+where it moves file by file, a step whose renaming was cut off is removed then, too.
 
 Behind the commit follow the checksums of its files (train/seal.py). Whoever reads a step has them compared first, so that one
 that was damaged since is an error which names the file, never a wrong weight; a run goes on after the step before.
@@ -227,9 +228,9 @@ class Checkpoints(AbstractContextManager):
         path = self._folder / str(step)
 
         def attempt() -> None:
+            self._remove_leftovers()
             if _committed(path):  # and then pruning failed
                 return self._finish(step, None, info)
-            self._remove_leftovers()
             self._start(step, state, info)
             return self.wait()
 
@@ -384,8 +385,16 @@ class Checkpoints(AbstractContextManager):
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process left: saves without a commit, deletions that were not finished."""
-        for path in self._folder.iterdir() if self._folder.is_dir() else ():
-            if UNFINISHED in path.name or (path.name.isdecimal() and not _committed(path)):
+        paths = list(self._folder.iterdir()) if self._folder.is_dir() else []
+        for path in paths:
+            step, unfinished, _ = path.name.partition(UNFINISHED)
+            final = self._folder / step
+            # Both there, and no checksums: the folder was renamed file by file (a bucket mounted without hierarchical
+            # namespace) and cut off, and the marker need not be the last that moved.
+            if unfinished and step.isdecimal() and final.is_dir() and not (final / seal.SEAL).is_file():
+                shutil.rmtree(final)
+        for path in paths:
+            if UNFINISHED in path.name or (path.is_dir() and path.name.isdecimal() and not _committed(path)):
                 shutil.rmtree(path)
 
 
