@@ -17,6 +17,10 @@ _REFUSALS = (
     (r"unauthenticated|could not .*credentials|login|reauthentication|no active account", "not logged in"),
 )
 
+SAID = (
+    "flan-t5x: "  # begins a line by which a command of ours, run by a tool elsewhere, says what a person can put right
+)
+
 
 class ToolError(RuntimeError):
     """A tool failed in a way that is not the user's."""
@@ -35,7 +39,7 @@ class Tools:
           The exit code: 0, or any when `follow`, which lets the command write to the terminal.
 
         Raises:
-          UserError: the tool is not installed, or refuses: permission, quota, login.
+          UserError: the tool is not installed, or refuses: permission, quota, login; or a command of ours says so.
           ToolError: it failed for another reason.
         """
         self.show(command)
@@ -84,6 +88,9 @@ class Tools:
 
 def _refusal(tool: str, said: str) -> Exception:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith(SAID):
+            return UserError(line.removeprefix(SAID))
     for pattern, meaning in _REFUSALS:
         for line in lines:
             if re.search(pattern, line, re.IGNORECASE):

@@ -1,8 +1,9 @@
 """`python -m launch tpu-vm CONFIG --accelerator v5litepod-16 --zone Z`: a run on a TPU slice, from nothing to its results.
 
-A queued resource is created (or found by its name), waited for, given the code at its git revision and the locked packages; the
-run starts on all workers, detached, and its log is followed. Started again, this command finds what is there and goes on. After a
-preemption it asks for the slice again, up to a limit; when the run has ended it fetches the run directory and deletes the slice.
+A queued resource is created (or found by its name), waited for, given the bucket as a folder, the code at its git revision and
+the locked packages; the run starts on all workers, detached, and its log is followed. Started again, this command finds what is
+there and goes on. After a preemption it asks for the slice again, up to a limit; when the run has ended it fetches the run
+directory, unless that is in the bucket or another shared folder, and deletes the slice.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from launch import bucket
 from launch import job as jobs
 from launch.job import MISTAKE, RESUME, Job
 from launch.tools import ToolError, Tools, archive, revision
@@ -39,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", help="default: gcloud's")
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="multislice (default: %(default)s)")
     parser.add_argument("--spot", action="store_true", help="may be preempted, and costs less")
+    parser.add_argument(
+        "--bucket", metavar="URL", help=f"gs://..., mounted at {bucket.FOLDER} on all workers; keep run_dir there"
+    )
     parser.add_argument("--runtime-version", metavar="V", help="default: that of the accelerator")
     parser.add_argument(
         "--max-restarts", type=int, default=10, metavar="N", help="after preemptions (default: %(default)s)"
@@ -56,17 +61,20 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(
             f"--accelerator: {options.accelerator}: say its --runtime-version; known are {', '.join(_RUNTIMES)}"
         )
-    if "://" not in job.run_dir and not Path(job.run_dir).is_absolute():
+    name = bucket.parse(options.bucket) if options.bucket else None
+    if not Path(job.run_dir).is_absolute():
         tools.say(
-            f"run_dir {job.run_dir} is on the slice's own disks: a preemption loses it, and several hosts must share one"
+            f"run_dir {job.run_dir} is on the slice's own disks: a preemption loses it, and several hosts must share one; keep "
+            f"it in a --bucket, under {bucket.FOLDER}"
         )
-    slice_ = _Slice(job, options, tools, options.runtime_version or _RUNTIMES[generation], revision())
+    slice_ = _Slice(job, options, tools, options.runtime_version or _RUNTIMES[generation], revision(), name)
     return slice_.run_to_the_end()
 
 
 class _Slice:
-    def __init__(self, job: Job, options: argparse.Namespace, tools: Tools, runtime: str, head: str):
+    def __init__(self, job: Job, options: argparse.Namespace, tools: Tools, runtime: str, head: str, name: str | None):
         self._job, self._options, self._tools, self._runtime, self._head = job, options, tools, runtime, head
+        self._bucket = name
         self._where = [f"--zone={options.zone}", *([f"--project={options.project}"] if options.project else [])]
         self._home = f"flan-t5x/{head[:12]}"  # below the home folder of each worker
         self._files = f"flan-t5x/{job.name}"  # .log, .pid, .exit: of the run
@@ -77,6 +85,7 @@ class _Slice:
             self._obtain()
             code, why = None, "the slice is gone"
             try:
+                self._mount()
                 self._install()
                 self._start()
             except ToolError:
@@ -124,6 +133,16 @@ class _Slice:
                 shown = state
             time.sleep(self._options.poll)
             state = self._state()
+
+    def _mount(self) -> None:
+        """The bucket, on all workers, before minutes go into installing; again after a preemption or a reboot.
+
+        Raises:
+          UserError: it cannot be mounted or written; the message names a host and says what to do.
+        """
+        if self._bucket:
+            self._tools.say(f"gs://{self._bucket}: mounted at {bucket.FOLDER} on all workers")
+            self._on_all(bucket.mount_script(self._bucket))
 
     def _install(self) -> None:
         """The code at its revision, and its locked packages; quick where they are there already."""
@@ -173,7 +192,7 @@ class _Slice:
 
     def _finish(self, code: int) -> int:
         run_dir = self._job.run_dir
-        if "://" not in run_dir and not Path(run_dir).is_absolute():
+        if not Path(run_dir).is_absolute():
             if not self._options.dry_run:
                 Path(run_dir).parent.mkdir(parents=True, exist_ok=True)
             source = f"{self._job.name}:{self._home}/{run_dir}"

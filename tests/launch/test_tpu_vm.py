@@ -1,10 +1,13 @@
 import os
+import re
 import shlex
 import subprocess
+from typing import ClassVar
 
 import pytest
+from helpers import programs
 
-from launch import tpu_vm
+from launch import bucket, tpu_vm
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
 
@@ -29,6 +32,8 @@ RUN = [
     "us-west4-a",
 ]
 RUN += ["--poll", "0", "--spot"]
+BUCKET = [*RUN, "run_dir=/data/quickstart", "--bucket", "gs://my-bucket"]
+MOUNT = r"gcsfuse --implicit-dirs"
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +130,132 @@ def test_tpu_dry_run_prints_what_a_run_from_nothing_does_and_does_none_of_it(fak
     assert fakes.transcript == ""
     out = capsys.readouterr().out
     golden("".join(f"{line}\n" for line in out.splitlines()).replace(_temporary(out), "TEMPORARY"))
+
+
+def test_tpu_bucket_is_mounted_on_all_workers_before_anything_is_installed(fakes, golden):
+    fakes.answer(ACTIVE, (ENDED, 0, "0\n0\n", ""))
+    assert main(BUCKET) == 0
+    golden(fakes.transcript)
+
+
+def test_a_bucket_is_mounted_again_on_the_slice_that_comes_after_a_preemption(fakes):
+    fakes.answer(ACTIVE, (FOLLOW, 255, "", ""), (STATE, 0, "SUSPENDED\n", ""), ACTIVE,
+                 (FOLLOW, 0, "", ""), (ENDED, 0, "0\n", ""))  # fmt: skip
+    assert main(BUCKET) == 0
+    created = fakes.transcript.partition("queued-resources create")
+    assert all("gcsfuse --implicit-dirs" in part for part in (created[0], created[2]))
+
+
+def test_a_bucket_that_cannot_be_written_is_one_line_and_the_run_is_not_started(fakes):
+    said = (
+        "flan-t5x: bucket gs://my-bucket: worker-1: cannot be written (Permission denied); let its account write there"
+    )
+    lost = "ERROR: (gcloud.compute.tpus.queued-resources.ssh) Command execution failed\n"
+    fakes.answer(ACTIVE, (MOUNT, 1, "", f"mkdir: Permission denied\n{said}\n{lost}"))
+    with pytest.raises(UserError, match=f"^{re.escape(said.removeprefix('flan-t5x: '))}$"):
+        main(BUCKET)
+    assert "make install" not in fakes.transcript and "nohup" not in fakes.transcript
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "gs://bucket/folder", "gs://", "bucket"])
+def test_a_bucket_that_is_none_is_said_before_anything_is_started(fakes, url):
+    with pytest.raises(UserError, match=f"^--bucket: {url}: write gs://NAME"):
+        main([*RUN, "--bucket", url])
+    assert fakes.transcript == ""
+
+
+class Worker:
+    """A TPU VM whose tools are stand-ins: files in its folder say how they answer, and `log` what they were told."""
+
+    STANDINS: ClassVar = {
+        "sudo": 'echo "$*" >> log; case $1 in mkdir|chown) "$@";; tee) cat > /dev/null;; umount) rm mounted; mkdir -p data;; '
+        "env) if [ -e offline ]; then echo E: no network >&2; exit 100; fi; touch installed;; esac",
+        "gcsfuse": 'set -- "$@"; [ -e installed ] || exit 1; case $* in *--version) exit;; esac; echo "gcsfuse $*" >> log; '
+        "if [ -e forbidden ]; then echo Error: permission denied; exit 1; fi; "
+        "echo my-bucket > mounted; if [ -e unwritable ]; then rmdir data; fi",
+        "findmnt": "cat mounted 2> /dev/null",
+        "curl": "for url; do :; done; case $url in */scopes) cat scopes;; */email) echo sa@project;; esac",
+        "hostname": "echo worker-0",
+        "lsb_release": "echo jammy",
+        "sleep": "",
+    }
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "bin").mkdir()
+        for name, text in self.STANDINS.items():
+            path = folder / "bin" / name
+            path.write_text(f"#!/bin/sh\n{text}\n")
+            path.chmod(0o755)
+        self.put("scopes", "https://www.googleapis.com/auth/cloud-platform\n")
+
+    def put(self, name, text=""):
+        (self.folder / name).write_text(text)
+
+    def mount(self):
+        """Runs the script; returns its exit code, what it said and what its tools were told."""
+        self.put("log")
+        script = bucket.mount_script("my-bucket").replace("/data", f"{self.folder}/data")
+        environment = os.environ | {"PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stderr, (self.folder / "log").read_text()
+
+
+@pytest.fixture
+def worker(tmp_path):
+    (tmp_path / "worker").mkdir()
+    return Worker(tmp_path / "worker")
+
+
+def test_a_worker_installs_gcsfuse_mounts_once_and_leaves_nothing_in_the_bucket(worker):
+    code, said, log = worker.mount()
+    assert (code, said) == (0, "")
+    assert log.count("apt-get -qq -o DPkg::Lock::Timeout=300 install --yes gcsfuse") == 1
+    assert f"--metadata-cache-negative-ttl-secs=0 my-bucket {worker.folder}/data\n" in log
+    assert worker.mount() == (0, "", "")
+    assert list((worker.folder / "data").iterdir()) == []
+
+
+def test_a_worker_whose_mount_was_lost_mounts_again(worker):
+    worker.put("installed")
+    worker.put("mounted", "my-bucket\n")
+    path = worker.folder / "bin" / "ls"
+    path.write_text("#!/bin/sh\necho 'ls: Transport endpoint is not connected' >&2\nexit 2\n")
+    path.chmod(0o755)
+    code, said, log = worker.mount()
+    assert (code, said) == (0, "")
+    assert log.startswith("umount --lazy") and "gcsfuse --implicit-dirs" in log
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"installed": "", "forbidden": ""}, "cannot be mounted (Error: permission denied); let its account write there: "
+         "gcloud storage buckets add-iam-policy-binding gs://my-bucket --member=serviceAccount:sa@project "
+         "--role=roles/storage.objectUser; then start this again"),
+        ({"installed": "", "unwritable": ""}, "cannot be written (mkdir: cannot create directory"),
+        ({"installed": "", "unwritable": "", "scopes": "https://www.googleapis.com/auth/devstorage.read_only\n"},
+         "the slice has no access scope for storage: delete it and start this again"),
+        ({"offline": ""}, "gcsfuse could not be installed (E: no network); it needs the network"),
+        ({"installed": "", "mounted": "other\n"}, "other is mounted at"),
+    ],
+)  # fmt: skip
+def test_a_worker_says_in_one_line_why_a_bucket_cannot_be_used(worker, files, expected):
+    for name, text in files.items():
+        worker.put(name, text)
+    code, said, _ = worker.mount()
+    assert code == 1
+    assert said.startswith("flan-t5x: bucket gs://my-bucket: worker-0: ") and said.count("\n") == 1
+    assert expected in said
+
+
+@pytest.mark.needs_shellcheck
+def test_what_mounts_a_bucket_passes_shellcheck():
+    script = f"#!/bin/sh\n{bucket.mount_script('my-bucket')}"
+    done = subprocess.run([programs.find("shellcheck") or "", "-"], input=script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def _temporary(text: str) -> str:
