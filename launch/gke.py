@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from launch import bucket
 from launch import job as jobs
 from launch.job import MISTAKE, Job
 from launch.tools import Tools
@@ -39,8 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="GPU nodes (default: %(default)s)")
     parser.add_argument("--gpus", type=int, default=8, metavar="G", help="of each node (default: %(default)s)")
     parser.add_argument("--spot", action="store_true")
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument(
+        "--claim", metavar="PVC", help=f"a persistent volume claim that all pods share, mounted at {bucket.FOLDER}"
+    )
+    storage.add_argument(
+        "--bucket", metavar="URL", help=f"gs://..., mounted at {bucket.FOLDER} by the Cloud Storage FUSE CSI driver"
+    )
     parser.add_argument(
-        "--claim", metavar="PVC", help="a persistent volume claim that all pods share, mounted at /data"
+        "--service-account",
+        metavar="NAME",
+        help="the pods' Kubernetes service account, which may use the bucket (default: the namespace's)",
     )
     parser.add_argument("--secret", metavar="NAME", help="a Kubernetes secret; its entries become variables (HF_TOKEN)")
     parser.add_argument("--namespace", default="default")
@@ -52,8 +62,11 @@ def run(options: argparse.Namespace) -> int:
     job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
     if options.tpu and not options.topology:
         raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
-    if not options.claim and "://" not in job.run_dir:
-        tools.say(f"run_dir {job.run_dir} is in the pods and goes with them; keep it on a --claim, under /data")
+    if not (options.claim or options.bucket):
+        tools.say(
+            f"run_dir {job.run_dir} is in the pods and goes with them; keep it in a --bucket or on a --claim, "
+            f"under {bucket.FOLDER}"
+        )
     if options.xpk:
         return _with_xpk(job, options, tools)
     kubectl = ["kubectl", f"--namespace={options.namespace}"]
@@ -78,7 +91,7 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """The JobSet: one replicated job with a pod for each host; of TPUs, one such job for each slice.
 
     Raises:
-      UserError: the topology is none.
+      UserError: the topology, or the bucket, is none.
     """
     if options.tpu:
         accelerator, a_host = _TPUS[options.tpu]
@@ -123,9 +136,16 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
         pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000}
     if options.secret:
         container["envFrom"] = [{"secretRef": {"name": options.secret}}]
+    if options.service_account:
+        pod["serviceAccountName"] = options.service_account
+    if options.claim or options.bucket:
+        container["volumeMounts"] = [{"name": "data", "mountPath": bucket.FOLDER}]
     if options.claim:
-        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
         pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": options.claim}}]
+    annotated: dict[str, Any] = {}
+    if options.bucket:
+        pod["volumes"] = [{"name": "data", "csi": bucket.csi_volume(bucket.parse(options.bucket))}]
+        annotated["metadata"] = {"annotations": dict(bucket.CSI_ANNOTATIONS)}
     if options.spot:
         pod["tolerations"] = [
             {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
@@ -144,7 +164,7 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
                     }
                 ]
             },
-            "template": {"spec": pod},
+            "template": {**annotated, "spec": pod},
         }
     }
     # A slice is a node pool of its own.
@@ -166,6 +186,10 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
 def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
     if not options.tpu:
         raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
+    if options.bucket or options.service_account:
+        raise UserError(
+            "--xpk: takes no --bucket and no --service-account; attach the bucket to the cluster with `xpk storage attach`"
+        )
     listed = tools.ask(["xpk", "workload", "list", f"--cluster={options.xpk}"], assumed="")
     if any(job.name in line.split() for line in (listed or "").splitlines()):
         tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")

@@ -16,6 +16,8 @@ TPU = [
     "registry/flan-t5x:tpu",
 ]
 GPU = [*TPU, "--gpu", "h100", "--nodes", "2", "--secret", "tokens", "--spot"]
+BUCKET = [*(word for word in TPU if word not in ("--claim", "runs")), "--bucket", "gs://my-bucket"]
+BUCKET += ["--service-account", "trainer", "--gpu", "h100"]
 TPU = [*TPU, "--tpu", "v5e", "--topology", "4x4", "--slices", "2"]
 SKY = ["sky", "configs/quickstart.yaml", "run_dir=/data/quickstart", "--accelerators", "H100:8", "--nodes", "2"]
 SKY += ["--bucket", "s3://bucket", "--spot"]
@@ -35,7 +37,19 @@ def test_gke_gpu_nodes_know_each_other(fakes, golden):
     golden(fakes.transcript)
 
 
-@pytest.mark.parametrize("arguments", [TPU, GPU])
+def test_gke_mounts_a_bucket_by_the_csi_driver(fakes, golden):
+    assert main(BUCKET) == 0
+    golden(fakes.transcript)
+
+
+def test_gke_takes_a_bucket_or_a_claim(fakes, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*BUCKET, "--claim", "runs"])
+    assert ended.value.code == 2 and "--claim: not allowed with argument --bucket" in capsys.readouterr().err
+    assert fakes.transcript == ""
+
+
+@pytest.mark.parametrize("arguments", [TPU, GPU, BUCKET])
 def test_the_job_in_the_jobset_is_valid_kubernetes(fakes, arguments):
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     assert main(arguments) == 0
@@ -78,6 +92,11 @@ def test_sky_launches_once_and_gives_tokens_by_name(fakes, golden, monkeypatch, 
         ([*TPU, "--topology", "4by4"], "--topology: '4by4': write 4x4"),
         ([*GPU, "--xpk", "cluster"], "--xpk: is for TPU slices"),
         ([*SKY, "--accelerators", "8 of them"], "--accelerators: .*H100:8"),
+        ([*BUCKET, "--bucket", "s3://my-bucket"], "--bucket: s3://my-bucket: write gs://NAME"),
+        ([*BUCKET, "--bucket", "gs://b/x"], "--bucket: gs://b/x: .* goes into run_dir=/data/"),
+        ([*TPU, "--service-account", "trainer", "--xpk", "cluster"], "--xpk: takes no --bucket"),
+        ([*TPU, "run_dir=gs://bucket/x"], "command line: run_dir: gs://bucket/x is a URL"),
+        ([*SKY, "run_dir=s3://bucket/x"], "launch sky with --bucket s3://bucket.* write /data/x"),
         ([*SKY, "--name", "Q_1"], "--name: 'Q_1': a letter"),
         ([*SKY, "train.stpes=3"], "train.stpes: unknown key, did you mean train.steps"),
     ],
