@@ -3,6 +3,8 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from train.config import AdafactorConfig, AdamWConfig, Schedule
@@ -40,13 +42,49 @@ def make_optimizer(
         # Matrices only: a scale, of a norm or of a method, is best near one, not near zero.
         decayed = _map_axes(lambda names: len(names) - (names[0] == "layers") > 1, axes)
         return optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
-    adafactor = optax.adafactor(schedule, decay_rate=config.decay_rate, multiply_by_parameter_scale=True)
+    adafactor = _adafactor(schedule, config.decay_rate)
     # Encoder and decoder apart: they may differ in depth.
     labels = jax.tree_util.tree_map_with_path(
         lambda path, names: f"layers of {path[0].key}" if names[0] == "layers" else "single", axes, is_leaf=_is_axes
     )
     stacked = {label: _over_layers(adafactor) for label in jax.tree.leaves(labels)}
     return optax.partition({**stacked, "single": adafactor}, labels)
+
+
+def _adafactor(schedule: optax.Schedule, decay_rate: float) -> optax.GradientTransformation:
+    """`optax.adafactor` in its parts, with the same state, and with barriers where XLA must not fuse; see `_scaled`."""
+    return optax.chain(
+        _scale_by_factored_rms(decay_rate),
+        optax.clip_by_block_rms(1.0),
+        optax.scale_by_learning_rate(schedule, flip_sign=False),
+        optax.scale_by_param_block_rms(),
+        optax.scale(-1),
+    )
+
+
+def _scale_by_factored_rms(decay_rate: float) -> optax.GradientTransformation:
+    """optax's transformation of that name; what it divides by is made apart."""
+    moments: Any = optax.scale_by_factored_rms(decay_rate=decay_rate)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        _, state = moments.update(updates, state, params)
+        return jax.tree.map(_scaled, updates, state.v_row, state.v_col, state.v), state
+
+    return optax.GradientTransformation(moments.init, update)
+
+
+def _scaled(gradient: jax.Array, v_row: jax.Array, v_col: jax.Array, v: jax.Array) -> jax.Array:
+    """A gradient over the root of its second moment, which is the outer product of `v_row` and `v_col`, or `v` (optax's state).
+
+    Without the barrier XLA puts the mean of `v_row` into the kernel that writes the update, for each of its tiles anew: on an
+    H200 that took 57 of the 330 ms of flan-t5-large's step.
+    """
+    if v.shape == gradient.shape:
+        return gradient * v**-0.5
+    second, largest = np.argsort(gradient.shape)[-2:]  # as optax sorts them: v_row is the mean over the largest axis
+    row = v_row / jnp.mean(v_row, axis=second - (second > largest), keepdims=True)
+    row, col = jax.lax.optimization_barrier((row**-0.5, v_col**-0.5))
+    return gradient * jnp.expand_dims(row, largest) * jnp.expand_dims(col, second)
 
 
 def _over_layers(tx: optax.GradientTransformation) -> optax.GradientTransformation:

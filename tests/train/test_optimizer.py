@@ -1,0 +1,42 @@
+"""Adafactor in parts is optax's; see train/optimizer.py for why it is in parts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from train.config import AdafactorConfig
+from train.optimizer import make_optimizer, make_schedule
+
+SHAPES = {
+    "wide": (130, 200),
+    "tall": (200, 130),
+    "square": (160, 160),
+    "small": (64, 200),
+    "scale": (130,),
+    "one": (1,),
+}
+
+
+def test_adafactor_gives_the_updates_and_the_state_of_optax():
+    schedule = make_schedule(AdafactorConfig(learning_rate=1e-2), 10)
+    ours = make_optimizer(
+        AdafactorConfig(learning_rate=1e-2), schedule, {name: ("embed",) * len(s) for name, s in SHAPES.items()}
+    )
+    theirs = optax.partition(
+        {"single": optax.adafactor(schedule, decay_rate=0.8, multiply_by_parameter_scale=True)},
+        dict.fromkeys(SHAPES, "single"),
+    )
+    rng = np.random.default_rng(0)
+    params = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in SHAPES.items()}
+    state, expected_state = ours.init(params), theirs.init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(expected_state), "checkpoints of before would not fit"
+    for _ in range(3):
+        grads = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in SHAPES.items()}
+        updates, state = jax.jit(ours.update)(grads, state, params)
+        expected, expected_state = jax.jit(theirs.update)(grads, expected_state, params)
+        for got, wanted in zip(
+            jax.tree.leaves((updates, state)), jax.tree.leaves((expected, expected_state)), strict=True
+        ):
+            np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
+        params = optax.apply_updates(params, updates)
