@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from train.products import dense
+from train.products import dense, gated, gated_dense
 
 PRODUCT = "product"  # name of what remat=selected keeps
 
@@ -88,4 +88,15 @@ class Projections(nnx.Module):
         """`[..., in]` -> `[..., out]` by the kernel of that name."""
         kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
         y = dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
+        return checkpoint_name(y, PRODUCT)
+
+    def project_gated(self, gate: jax.Array, up: jax.Array, name: str, dropout: Dropout) -> jax.Array:
+        """`gelu(gate) * up`, dropped, by the kernel of that name: `[..., in]` twice -> `[..., out]`."""
+        kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
+        mask = dropout.mask((gate.shape[0], 1, gate.shape[2]))
+        mask = None if mask is None else mask.astype(gate.dtype)
+        if adapter is None:
+            y = gated_dense(gate, up, mask, kernel)
+        else:
+            y = adapter(gated(gate, up, mask), kernel, dropout)
         return checkpoint_name(y, PRODUCT)

@@ -123,13 +123,6 @@ class Attention(Projections):
         return self.project_out(checkpoint_name(y, PRODUCT), dropout)
 
 
-# What is cheap to compute anew from what must be kept anyway is not kept for the backward pass. (Inside a scan nothing
-# could merge the two computations, so no barriers are needed.)
-@functools.partial(jax.checkpoint, prevent_cse=False)
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-    return jax.nn.gelu(gate, approximate=True) * up
-
-
 class MLP(Projections):
     """Gated GELU (tanh form) feed-forward layer (Shazeer 2020)."""
 
@@ -142,8 +135,8 @@ class MLP(Projections):
         self.down = _param(rngs, (layers, mlp, emb), back, mlp**-0.5, config.param_dtype)
 
     def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
-        y = _gated(self.project(x, "gate", dropout), self.project(x, "up", dropout))
-        return self.project(dropout(constrain(y, ("batch", "length", "mlp"))), "down", dropout)
+        gate, up = self.project(x, "gate", dropout), self.project(x, "up", dropout)
+        return self.project_gated(gate, up, "down", dropout)
 
 
 class RelativePositionBias(nnx.Module):

@@ -1,7 +1,11 @@
 """Matrix products of the layers, with a backward pass written as the hardware multiplies best."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from train.sharding import constrain
 
 
 @jax.custom_vjp
@@ -22,6 +26,11 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     x, gradient = jax.lax.optimization_barrier((x, gradient))
+    return gradient @ kernel.astype(gradient.dtype).T, _of_kernel(x, gradient, kernel)
+
+
+def _of_kernel(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The kernel's gradient, from `[..., in]` and `[..., out]`."""
     # Positions as one axis: contracting two, XLA on a CPU would first transpose `x` out of the stack of all layers.
     of_kernel = jax.lax.dot_general(
         x.reshape(-1, x.shape[-1]),
@@ -29,7 +38,39 @@ def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[
         (((0,), (0,)), ((), ())),
         preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype),
     )
-    return gradient @ kernel.astype(gradient.dtype).T, of_kernel.astype(kernel.dtype)
+    return of_kernel.astype(kernel.dtype)
 
 
 dense.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def gated_dense(gate: jax.Array, up: jax.Array, mask: jax.Array | None, kernel: jax.Array) -> jax.Array:
+    """`(gelu(gate) * up * mask) @ kernel`: `[..., in]` twice, dropout's mask or None, `[in, out]` -> `[..., out]`.
+
+    Only `gate` and `up` are kept for the backward pass, which then goes over them once: the gated product, which the kernel's
+    gradient needs, and the gradients of both come from one loop, with one tanh.
+    """
+    return gated(gate, up, mask) @ kernel.astype(gate.dtype)
+
+
+def gated(gate: jax.Array, up: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """`gelu(gate) * up * mask`, GELU in its tanh form (Shazeer 2020)."""
+    y = jax.nn.gelu(gate, approximate=True) * up
+    return constrain(y if mask is None else y * mask, ("batch", "length", "mlp"))
+
+
+def _gated_forward(gate: jax.Array, up: jax.Array, mask: jax.Array | None, kernel: jax.Array) -> tuple[jax.Array, Any]:
+    return gated_dense(gate, up, mask, kernel), (gate, up, mask, kernel)
+
+
+def _gated_backward(saved: Any, gradient: jax.Array) -> tuple[Any, ...]:
+    gate, up, mask, kernel = saved
+    of_y = constrain(gradient @ kernel.astype(gradient.dtype).T, ("batch", "length", "mlp"))
+    # So that XLA does not make the product before `of_y` is there, in a loop of its own.
+    mask, of_y = jax.lax.optimization_barrier((mask, of_y))
+    y, pull = jax.vjp(lambda gate, up: gated(gate, up, mask), gate, up)
+    return *pull(of_y), None, _of_kernel(y, gradient, kernel)
+
+
+gated_dense.defvjp(_gated_forward, _gated_backward)
