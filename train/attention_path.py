@@ -6,6 +6,7 @@ device and with the model's own heads, and takes it only if the value and all gr
 """
 
 import functools
+import importlib.util
 from typing import Literal
 
 import jax
@@ -14,8 +15,8 @@ import jax.numpy as jnp
 from train.attention import Path, attention, segment_mask
 from train.log import say
 
-FUSED: dict[str, Path] = {"tpu": "pallas", "gpu": "cudnn"}
-_LENGTHS = ((128, 128, False), (128, 128, True), (64, 128, False))  # encoder, decoder, cross-attention
+FUSED: dict[str, tuple[Path, ...]] = {"tpu": ("pallas",), "gpu": ("tokamax", "cudnn")}  # the fastest first
+_LENGTHS = ((128, 128, False), (80, 80, True), (80, 128, False))  # encoder, decoder, cross-attention
 # Of the difference's norm in XLA's: bfloat16 keeps 8 bits, and the paths round at different places.
 TOLERANCE = {"float32": 1e-2, "bfloat16": 5e-2}  # float32: TPUs multiply it in bfloat16 by default
 
@@ -30,24 +31,32 @@ def choose_path(wanted: Path | Literal["auto"], *, dtype: str, num_heads: int, h
     """
     if wanted != "auto":
         return wanted
-    fused = FUSED.get(jax.default_backend())
-    if fused is None:
-        return "rows" if jax.default_backend() == "cpu" and jax.device_count() == 1 else "xla"
-    if fused == "cudnn" and dtype != "bfloat16":
-        return "xla"
-    try:
-        worst = largest_difference(fused, dtype=dtype, num_heads=num_heads, head_dim=head_dim)
-    except Exception as error:  # whatever a kernel library raises where it does not work, XLA's path does
-        say(f"attention: xla, for {fused} fails here: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
-        return "xla"
-    if not worst <= TOLERANCE[dtype]:
-        say(f"attention: xla, for {fused} differs from it here by {worst:.2g} of the value or a gradient")
-        return "xla"
-    return fused
+    backend = jax.default_backend()
+    if backend not in FUSED:
+        return "rows" if backend == "cpu" and jax.device_count() == 1 else "xla"
+    for fused in FUSED[backend]:
+        if backend == "gpu" and dtype != "bfloat16":
+            continue
+        if fused == "tokamax" and importlib.util.find_spec("tokamax") is None:
+            continue  # an extra
+        try:
+            worst = largest_difference(fused, dtype=dtype, num_heads=num_heads, head_dim=head_dim)
+        except Exception as error:  # whatever a kernel library raises where it does not work, XLA's path does
+            say(f"attention: not {fused}, it fails here: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            continue
+        if worst <= TOLERANCE[dtype]:
+            return fused
+        say(f"attention: not {fused}, it differs from xla here by {worst:.2g} of the value or a gradient")
+    return "xla"
 
 
 def largest_difference(path: Path, *, dtype: str, num_heads: int, head_dim: int) -> float:
     """Of value and gradients by `path` from XLA's, the largest `difference` of all; NaN if one is."""
+    return float(_largest_difference(path, dtype, num_heads, head_dim))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))  # all in one program, for the start of a run waits for it
+def _largest_difference(path: Path, dtype: str, num_heads: int, head_dim: int) -> jax.Array:
     differences = []
     for q_length, k_length, causal in _LENGTHS:
         *keys, last = jax.random.split(jax.random.key(0), 5)
@@ -59,7 +68,7 @@ def largest_difference(path: Path, *, dtype: str, num_heads: int, head_dim: int)
         ids = [jnp.stack([jnp.arange(n) // (n // 2), jnp.zeros(n, int)]) + 1 for n in (q_length, k_length)]
         one, other = (value_and_gradients(by, *ids, *inputs, causal=causal) for by in ("xla", path))
         differences += [difference(a, b) for a, b in zip(one, other, strict=True)]
-    return float(jnp.max(jnp.stack(differences)))
+    return jnp.max(jnp.stack(differences))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="causal")

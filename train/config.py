@@ -70,7 +70,7 @@ class ModelConfig(Section):
         description="what the backward pass computes anew, for less memory. layer: all of each layer, a third more FLOPs; "
         "selected: all but attention and products with weights, nearly no FLOPs; true: layer, false: none",
     )
-    attention: Literal["auto", "xla", "rows", "cudnn", "pallas"] = Field(
+    attention: Literal["auto", "xla", "rows", "cudnn", "tokamax", "pallas"] = Field(
         default="auto",
         description="what computes attention; auto: the device's fused kernel (cudnn on GPUs in bfloat16, pallas on TPUs) where "
         "it agrees with xla in value and gradients, rows (xla, one row of the batch at a time) on a single CPU, otherwise xla",

@@ -19,3 +19,9 @@ def libtpu() -> Path | None:
     """
     folder = Path(__file__).parent.parent.parent / ".libtpu"
     return folder if (folder / "libtpu").is_dir() else None
+
+
+def cuda_compiler() -> Path | None:
+    """The folder to be put on PYTHONPATH for JAX's CUDA plugin and tokamax: what compiles for GPUs, and runs without one."""
+    folder = Path(__file__).parent.parent.parent / ".libcuda"
+    return folder if (folder / "jax_plugins").is_dir() else None

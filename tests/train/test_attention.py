@@ -1,5 +1,6 @@
 """Attention, by each path that a CPU can run: XLA's, all at once and by rows; the TPU's kernel in plain JAX ("interpreted")."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers import programs
 from train import attention as attention_module
 from train import attention_pallas, attention_path
 from train.attention import Mask, attention, segment_mask
@@ -170,31 +172,87 @@ def test_auto_takes_a_fused_path_that_agrees_with_xla(monkeypatch):
     assert choose_path("auto", dtype="float32", **HEADS) == ("rows" if jax.device_count() == 1 else "xla")
     assert choose_path("pallas", dtype="float32", **HEADS) == "pallas", "what is asked for is not doubted"
     assert largest_difference("interpreted", dtype="float32", **HEADS) < 1e-5
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "interpreted"})
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("interpreted",)})
     assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
 
 
 @pytest.mark.needs_accelerator
 @pytest.mark.parametrize("head_dim", [32, 64, 128])
-def test_the_devices_own_fused_path_agrees_with_xlas(head_dim):
-    fused = attention_path.FUSED[jax.default_backend()]
-    difference = largest_difference(fused, dtype="bfloat16", num_heads=4, head_dim=head_dim)
-    assert difference <= attention_path.TOLERANCE["bfloat16"]
+def test_the_devices_own_fused_paths_agree_with_xlas(head_dim):
+    for fused in attention_path.FUSED[jax.default_backend()]:
+        if fused == "tokamax":
+            pytest.importorskip("tokamax")
+        difference = largest_difference(fused, dtype="bfloat16", num_heads=4, head_dim=head_dim)
+        assert difference <= attention_path.TOLERANCE["bfloat16"]
+
+
+FOR_A_GPU = """
+import jax
+jax.config.update("jax_platforms", "cpu")
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_policies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from train import topologies
+from train.adapters import PRODUCT
+from train.attention import attention, segment_mask
+
+(device,) = topologies.devices("h100:1")
+place = NamedSharding(Mesh([device], "x"), PartitionSpec())
+
+def of(shape, dtype):
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+def loss(x, bias, ids):
+    def layer(x, _):
+        y = attention(x, x, x, mask=segment_mask(ids, ids), bias=bias, path="tokamax")
+        return x + jnp.sin(y), None
+    keep = checkpoint_policies.save_only_these_names(PRODUCT)
+    return jnp.sum(jax.lax.scan(jax.checkpoint(layer, policy=keep, prevent_cse=False), x, length=4)[0].astype(jnp.float32))
+
+inputs = of((8, 256, 4, 64), jnp.bfloat16), of((1, 4, 256, 256), jnp.float32), of((8, 256), jnp.int32)
+with jax.default_device(device):
+    program = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(*inputs).lower(lowering_platforms=("cuda",)).compile()
+text = program.as_text()
+print(text.count('custom_call_target="mosaic_gpu'))
+"""
+
+
+@pytest.mark.needs_cuda_compiler
+def test_on_a_hopper_gpu_a_scan_over_layers_takes_three_kernels():
+    """One forward and two backward, none of them twice; compiled for a GPU that is not here."""
+    environment = os.environ | {"PYTHONPATH": str(programs.cuda_compiler())}
+    done = subprocess.run(
+        [sys.executable, "-c", FOR_A_GPU], cwd=REPOSITORY, capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == "3\n", done.stderr
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_keys_that_a_query_sees_are_a_range(causal):
+    ids, keys = segments(4, 24, seed=5), segments(4, 24 if causal else 16, seed=6)
+    mask = segment_mask(ids, ids if causal else keys, causal=causal)
+    allowed = np.asarray(mask.allowed[:, 0])
+    place = np.arange(allowed.shape[-1])
+    seen = (place >= np.asarray(mask.first_key)[..., None]) & (place < np.asarray(mask.end_key)[..., None])
+    some = allowed.any(-1)
+    np.testing.assert_array_equal(seen[some], allowed[some])
+    assert causal or not some.all(), "this has queries without a key"
+    assert (seen[~some].sum(-1) == 1).all(), "which see one, so that no softmax is over nothing"
 
 
 def test_auto_refuses_a_path_that_forgets_the_gradient_of_the_bias_or_does_not_run(monkeypatch, capsys):
     def forgetful(*inputs, bias, path, **rest):
         return attention(*inputs, bias=bias if path == "xla" else jax.lax.stop_gradient(bias), path="xla", **rest)
 
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "interpreted"})
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("interpreted",)})
     with monkeypatch.context() as patched:
         patched.setattr(attention_path, "attention", forgetful)
         other_heads = {"num_heads": 3, "head_dim": 32}  # that no test before has compiled
         assert choose_path.__wrapped__("auto", dtype="float32", **other_heads) == "xla"
-    assert "attention: xla, for interpreted differs from it here by 1 of" in capsys.readouterr().err
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": "cudnn"})
-    assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "xla"
-    assert "attention: xla, for cudnn fails here: " in capsys.readouterr().err
+    assert "attention: not interpreted, it differs from xla here by 1 of" in capsys.readouterr().err
+    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("cudnn", "interpreted")})
+    assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
+    assert "attention: not cudnn, it fails here: " in capsys.readouterr().err
 
 
 def test_blocks_hold_what_the_vector_memory_allows_and_are_whole_tiles():
