@@ -78,6 +78,20 @@ def tpu_topology(devices: Devices) -> str:
     return f"{name}:{'x'.join(map(str, sorted(sides)))}"
 
 
+def gpu_topology(devices: Devices) -> str:
+    """GPUs as train/topologies.py names them, `h100:16`.
+
+    Raises:
+      UserError: they are no GPUs.
+    """
+    name = next((name for name, gpu in GPUS.items() if gpu is devices.accelerator), None)
+    if name is None:
+        raise UserError(
+            f"--compiler gpu: {devices.name} is none that it compiles for; those are {', '.join(sorted(GPUS))}"
+        )
+    return f"{name}:{devices.count}"
+
+
 def parse_devices(text: str) -> Devices:
     """Parses `8xh100`, `v5e-64` or `cpu-8` (this machine's memory, divided).
 

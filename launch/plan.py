@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from launch.accelerators import Devices, parse_devices, tpu_topology
+from launch.accelerators import Devices, gpu_topology, parse_devices, tpu_topology
 from launch.cost import USABLE, Option, candidates, make_option, of_different_meshes, peak_flops
 from t5x_tasks.errors import UserError
 from train import config as configuration
@@ -23,6 +23,8 @@ _MOST_COMPILED = 3  # candidates that are compiled until one fits
 _MOST_DEVICES = 65_536  # that "how many would do" looks at
 # Memory is laid out before code is generated, so that the code may be poor: less than half the time.
 _QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}
+
+_TOPOLOGY = {"gpu": gpu_topology, "tpu": tpu_topology}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compiler",
-        choices=("cpu", "tpu"),
+        choices=("cpu", "gpu", "tpu"),
         default="cpu",
-        help="what compiles the step: for simulated CPU devices, or the TPU's own (pip install libtpu; no TPU is needed)",
+        help="what compiles the step: for simulated CPU devices, or the own compiler of GPUs (make install EXTRA=cuda) or TPUs "
+        "(pip install libtpu), which need none",
     )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
@@ -61,8 +64,8 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
     Raises:
       UserError: the configuration leaves open what the plan needs, or its mesh does not fit the devices.
     """
-    if options.compiler == "tpu":
-        tpu_topology(devices)  # says so now where there is none
+    if options.compiler != "cpu":
+        _TOPOLOGY[options.compiler](devices)  # says so now where there is none
     facts = _aot("shapes", options, devices)
     configured = _configured(config, facts, devices, options.mfu)
     options_here = candidates(config, facts, devices, options.mfu)
@@ -128,9 +131,9 @@ def _aot(
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "train.aot", what, options.config, *options.overrides, *(overrides or ())]
     command += ["--devices", str(devices.count), *(["--cpu"] if devices.is_cpu else [])]
-    on_tpu = what == "compile" and options.compiler == "tpu"
-    command += ["--topology", tpu_topology(devices)] if on_tpu else []
-    environment = os.environ | (_QUICK if what == "compile" and not on_tpu else {})
+    own = what == "compile" and options.compiler != "cpu"
+    command += ["--topology", _TOPOLOGY[options.compiler](devices)] if own else []
+    environment = os.environ | (_QUICK if what == "compile" and not own else {})
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode == 2:
         raise UserError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))

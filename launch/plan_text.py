@@ -66,7 +66,7 @@ _VERDICTS = {
 
 
 def _memory(title: str, option: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    usable, on_tpu = plan["usable"], plan["compiler"] == "tpu"
+    usable, own = plan["usable"], plan["compiler"] != "cpu"
     lines = [
         f"{title}: {_name(option)}, {option['rows']} row(s) a device at once: {_VERDICTS[option['verdict']]}",
         "  GB a device (exact)      "
@@ -76,12 +76,12 @@ def _memory(title: str, option: dict[str, Any], plan: dict[str, Any]) -> list[st
         f"in all {option['total'] / _GB:.2f} of {usable / _GB:.1f} usable",
     ]
     if program := option["compiled"]:
-        line = f"  compiled for {plan['devices']['name'] if on_tpu else 'CPU devices':<12}"
+        line = f"  compiled for {plan['devices']['name'] if own else 'CPU devices':<12}"
         if "temporary" in program:
             state = program["params"] + program["frozen"] + program["opt_state"]
             line += f"state {state / _GB:.3f}, temporary {program['temporary'] / _GB:.2f} (gradients in it), "
         lines.append(f"{line}peak {program['peak'] / _GB:.2f}")
-    if option["verdict"] == "perhaps" and not on_tpu:
+    if option["verdict"] == "perhaps" and not own:
         lines.append("  a CPU's program mostly takes more than an accelerator's: try it on one device before you book")
     return [*lines, ""]
 

@@ -4,26 +4,24 @@ Nothing is allocated, no weights or data are read.
 
 What is exact: parameters, optimizer state and gradients. They are the arrays that the train step is given, on the shardings
 that a run uses. What is kept for the backward pass is read off the traced program, as JAX decides it (`jax.checkpoint`
-included). The compiled program's temporary memory is exact for what it was compiled for: CPUs, or a TPU slice where libtpu is
-installed. XLA lays memory out and fuses otherwise on GPUs and TPUs, and a CPU computes bfloat16 products through float32
-copies, so a program for CPUs gives for those a figure of the right size that is mostly too high.
+included). The compiled program's temporary memory is exact for what it was compiled for: CPUs, or TPUs and GPUs where their
+compilers are installed (train/topologies.py). XLA lays memory out and fuses otherwise on GPUs and TPUs, and a CPU computes
+bfloat16 products through float32 copies, so a program for CPUs gives for those a figure of the right size that is mostly too
+high.
 """
 
 import dataclasses
-import importlib.util
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import topologies
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_tasks.configuration import Lengths
 from t5x_tasks.errors import UserError
-from train import sharding, state
+from train import sharding, state, topologies
 from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
 from train.flops import PEAK_FLOPS
@@ -103,7 +101,8 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
     """
     with jax.set_mesh(mesh):
         program = StepProgram.of(config, mesh, vocabulary_size=vocabulary_size)
-        platforms = (mesh.devices.flat[0].platform,)
+        platform = mesh.devices.flat[0].platform
+        platforms = ("cuda" if platform == "gpu" else platform,)
         compiled = program.update.trace(*program.arguments).lower(lowering_platforms=platforms).compile()
     memory = compiled.memory_analysis()
     places, frozen, batch, anchor = compiled.input_shardings[0]
@@ -122,45 +121,25 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
     }
 
 
-def tpu_devices(topology: str) -> list[Any]:
-    """Devices of a TPU slice that is not here, `v5e:8x8`, to compile for.
+def compile_for(config: Config, topology: str, *, vocabulary_size: int) -> dict[str, int]:
+    """`compile_step` by the own compiler of devices that are not here (train/topologies.py), with their fused attention.
+
+    What does not fit a TPU's memory does not compile: then `peak` alone is known, as the compiler tells it.
 
     Raises:
-      UserError: libtpu is not installed, or knows no such slice.
+      UserError: see `topologies.devices`.
     """
-    if importlib.util.find_spec("libtpu") is None:
-        raise UserError("a TPU's compiler is in the package libtpu: pip install libtpu (it needs no TPU)")
-    # A single chip is less than the host of four that libtpu assumes.
-    alone = {"chips_per_host_bounds": (1, 1, 1)} if set(topology.partition(":")[2]) <= {"1", "x"} else {}
-    try:
-        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices)
-    except jax.errors.JaxRuntimeError as error:
-        raise UserError(f"libtpu has no slice {topology}: {str(error).splitlines()[0]}") from error
-
-
-def compile_for_tpu(config: Config, topology: str, *, vocabulary_size: int) -> dict[str, int]:
-    """`compile_step` by the TPU's own compiler for a slice that is not here, with the fused attention of TPUs.
-
-    What does not fit a chip's memory does not compile: then `peak` alone is known, as the compiler tells it.
-
-    Raises:
-      UserError: see `tpu_devices`.
-    """
-    path = "pallas" if config.model.attention == "auto" else config.model.attention
+    devices = topologies.devices(topology)
+    path = topologies.fused_path(devices) if config.model.attention == "auto" else config.model.attention
     config = config.model_copy(update={"model": config.model.model_copy(update={"attention": path})})
-    mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": 1}), tpu_devices(topology))
+    mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": 1}), devices)
     try:
-        return compile_step(config, mesh, vocabulary_size=vocabulary_size)
+        with jax.default_device(devices[0]):  # kernels ask it what they are for
+            return compile_step(config, mesh, vocabulary_size=vocabulary_size)
     except jax.errors.JaxRuntimeError as error:
-        if (needed := needed_memory(str(error))) is None:
+        if (needed := topologies.needed_memory(str(error))) is None:
             raise
         return {"peak": needed}
-
-
-def needed_memory(message: str) -> int | None:
-    """Bytes that a program would need, from what a TPU's compiler says when a chip has less; None: it says something else."""
-    used = re.search(r"(?:Used |temporaries \()([\d.]+)([KMGT])\)? (?:of|exceeds)", message)
-    return None if used is None else round(float(used[1]) * 2 ** (10 * (1 + "KMGT".index(used[2]))))
 
 
 def _bytes(shapes: Any, places: Any) -> int:

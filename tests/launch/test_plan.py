@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.accelerators import parse_devices, tpu_topology
+from launch.accelerators import gpu_topology, parse_devices, tpu_topology
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
-from train.memory import needed_memory
+from train.topologies import needed_memory
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SHAPE = """
@@ -116,34 +116,24 @@ print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.needs_libtpu
-def test_the_tpus_own_compiler_takes_the_step_with_its_fused_attention(config):
-    """For a slice of 2 x 2 x 2 chips; what the program takes is what the plan counts."""
-    shape = [
-        "mesh.data=2",
-        "mesh.fsdp=2",
-        "mesh.tensor=2",
-        "model.head_dim=64",
-        "data.lengths={inputs: 128, targets: 64}",
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "train.aot",
-        "compile",
-        config(),
-        *shape,
-        "--devices",
-        "8",
-        "--topology",
-        "v5e:2x4",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(programs.libtpu())}
+@pytest.mark.parametrize(
+    ("topology", "compiler"),
+    [
+        pytest.param("v5e:2x4", programs.libtpu, marks=pytest.mark.needs_libtpu),
+        pytest.param("h100:8", programs.cuda_compiler, marks=pytest.mark.needs_cuda_compiler),
+    ],
+)
+def test_the_devices_own_compiler_takes_the_step_with_its_fused_attention(topology, compiler, config):
+    """For 2 x 2 x 2 devices; what the program takes is what the plan counts."""
+    shape = ["mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2", "model.head_dim=64", "model.remat=selected"]
+    shape.append("data.lengths={inputs: 128, targets: 64}")
+    command = [sys.executable, "-m", "train.aot", "compile", config(), *shape, "--devices", "8", "--topology", topology]
+    environment = os.environ | {"PYTHONPATH": str(compiler())}
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    program = json.loads(done.stdout)
+    program = json.loads(done.stdout.splitlines()[-1])
     planned = program["params"] + program["opt_state"] + program["batch"]
-    assert planned <= program["arguments"] <= 1.05 * planned, "a TPU rounds small arrays up to whole tiles"
+    assert planned <= program["arguments"] <= 1.05 * planned, "small arrays are rounded up to whole tiles"
     assert 0 < program["temporary"] < program["peak"]
 
 
@@ -171,10 +161,25 @@ def test_slices_have_the_shape_that_the_compiler_knows_them_by(name, topology):
     assert tpu_topology(parse_devices(name)) == topology
 
 
-@pytest.mark.parametrize("name", ["8xh100", "v4-16", "cpu-8"])
-def test_the_tpus_compiler_is_refused_for_other_devices(name, config):
-    with pytest.raises(UserError, match=r"--compiler tpu: .* is none that it compiles for; those are v5e, v5p, v6e"):
-        main(["plan", config(), "--devices", name, "--compiler", "tpu"])
+@pytest.mark.parametrize(
+    ("name", "compiler", "known"),
+    [
+        ("8xh100", "tpu", "v5e, v5p, v6e"),
+        ("v4-16", "tpu", "v5e, v5p, v6e"),
+        ("cpu-8", "tpu", "v5e, v5p, v6e"),
+        ("v5e-8", "gpu", "a100, h100, h200"),
+        ("cpu-8", "gpu", "a100, h100, h200"),
+    ],
+)
+def test_a_compiler_is_refused_for_other_devices(name, compiler, known, config):
+    with pytest.raises(
+        UserError, match=f"--compiler {compiler}: {name} is none that it compiles for; those are {known}"
+    ):
+        main(["plan", config(), "--devices", name, "--compiler", compiler])
+
+
+def test_gpus_have_the_name_that_the_compiler_knows_them_by():
+    assert gpu_topology(parse_devices("16xh200")) == "h200:16"
 
 
 def test_peak_of_small_on_this_cpu_is_what_its_steps_really_take(config):
