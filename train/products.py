@@ -1,5 +1,6 @@
 """Matrix products of the layers, with a backward pass written as the hardware multiplies best."""
 
+import functools
 from typing import Any
 
 import jax
@@ -51,11 +52,16 @@ def gated_dense(gate: jax.Array, up: jax.Array, mask: jax.Array | None, kernel: 
     Only `gate` and `up` are kept for the backward pass, which then goes over them once: the gated product, which the kernel's
     gradient needs, and the gradients of both come from one loop, with one tanh.
     """
-    return gated(gate, up, mask) @ kernel.astype(gate.dtype)
+    return _gated(gate, up, mask) @ kernel.astype(gate.dtype)
 
 
+@functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing could merge the two computations
 def gated(gate: jax.Array, up: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """`gelu(gate) * up * mask`, GELU in its tanh form (Shazeer 2020)."""
+    """`gelu(gate) * up * mask`, GELU in its tanh form (Shazeer 2020); `gate` and `up` alone are kept."""
+    return _gated(gate, up, mask)
+
+
+def _gated(gate: jax.Array, up: jax.Array, mask: jax.Array | None) -> jax.Array:
     y = jax.nn.gelu(gate, approximate=True) * up
     return constrain(y if mask is None else y * mask, ("batch", "length", "mlp"))
 
@@ -69,7 +75,7 @@ def _gated_backward(saved: Any, gradient: jax.Array) -> tuple[Any, ...]:
     of_y = constrain(gradient @ kernel.astype(gradient.dtype).T, ("batch", "length", "mlp"))
     # So that XLA does not make the product before `of_y` is there, in a loop of its own.
     mask, of_y = jax.lax.optimization_barrier((mask, of_y))
-    y, pull = jax.vjp(lambda gate, up: gated(gate, up, mask), gate, up)
+    y, pull = jax.vjp(lambda gate, up: _gated(gate, up, mask), gate, up)
     return *pull(of_y), None, _of_kernel(y, gradient, kernel)
 
 
