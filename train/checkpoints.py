@@ -40,6 +40,7 @@ from t5x_tasks.errors import UserError
 from train import distributed, seal
 from train.log import say
 from train.retry import retrying
+from train.room import agree_on_room
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
 logging.getLogger("absl").setLevel(logging.WARNING)
@@ -198,8 +199,9 @@ class Checkpoints(AbstractContextManager):
           wait: returns when it is committed.
 
         Raises:
-          Failure: a save that is waited for failed, and for half a minute whenever it was tried again. (One of several processes
-            raises the error of its first try: the others' saves did not fail, or not in the same way.)
+          Failure: a save that is waited for failed, and for half a minute whenever it was tried again. Of several processes: one
+            of them had no room or could not write for as long, so that none has started (train/room.py). An error in the midst
+            of a save of several processes is raised as it is: the others' did not fail, or not in the same way.
         """
         if self._read_only:
             raise ValueError(f"{self._folder} was opened read-only")
@@ -214,6 +216,8 @@ class Checkpoints(AbstractContextManager):
                 f"{self._folder}: the last save failed ({' '.join(str(error).split())[:300]}); step {step} is saved now"
             )
             return self._save_patiently(step, state, info)
+        if distributed.several():
+            agree_on_room(self._folder, step, sum(x.nbytes for x in jax.tree.leaves(state)))
         self._start(step, state, info)
         if wait:
             try:

@@ -75,7 +75,11 @@ def speak(speaks: bool) -> None:
     _speaks = speaks
 
 
-def say(message: str) -> None:
-    """A line for the person who watches; standard output stays free for results."""
-    if _speaks:
+def say(message: str, *, of_one: bool = False) -> None:
+    """A line for the person who watches; standard output stays free for results.
+
+    Args:
+      of_one: about what one of several processes may meet alone, so that each says it.
+    """
+    if _speaks or of_one:
         print(message, file=sys.stderr, flush=True)

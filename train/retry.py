@@ -24,7 +24,7 @@ def retrying(what: str, function: Callable[[], T], *, on: type[Exception] = OSEr
         try:
             return function()
         except on as error:
-            say(f"{what}: {_line(error)}; tries again in {pause_s} s")
+            say(f"{what}: {_line(error)}; tries again in {pause_s} s", of_one=True)
             time.sleep(pause_s)
     try:
         return function()

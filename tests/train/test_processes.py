@@ -135,6 +135,28 @@ def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_even_w
     assert_same_course(rows(workplace, "moved"), reference, beyond=9)
 
 
+def test_where_one_of_two_cannot_write_for_a_while_both_wait_and_then_save(workplace, alone):
+    reference = alone()
+    both = train(workplace, "waiting", "train.steps=10", processes=2)
+    while not (workplace / "waiting" / "config.yaml").exists():
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.02)
+    in_the_way = workplace / "waiting" / "checkpoints" / ".room-1"  # where process 1 tries whether it can write
+    in_the_way.mkdir(parents=True)
+    assert both[1].stderr
+    lines = []
+    while not any("tries again in 1 s" in line for line in lines):
+        lines.append(both[1].stderr.readline())
+        assert lines[-1], "".join(lines)
+    assert "checkpoints/5: saving: " in lines[-1]
+    assert not (workplace / "waiting" / "checkpoints" / "5").exists()
+    in_the_way.rmdir()
+    finish(both)
+    assert_same_course(rows(workplace, "waiting"), reference, beyond=9)
+    for step in ("5", "10"):
+        assert (workplace / "waiting" / "checkpoints" / step / "commit_success.txt").exists()
+
+
 def test_an_evaluation_by_two_processes_writes_the_same_bytes_as_by_one(workplace, alone):
     alone()
     written = {}
