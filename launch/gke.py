@@ -132,8 +132,10 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
         "nodeSelector": selector,
         "containers": [container],
     }
-    if options.gpu:  # a TPU's device files are root's
+    if options.gpu:
         pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000}
+    else:  # a TPU's device files are root's; the image's user is not
+        pod["securityContext"] = {"runAsUser": 0}
     if options.secret:
         container["envFrom"] = [{"secretRef": {"name": options.secret}}]
     if options.service_account:
