@@ -167,13 +167,13 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
-                skipped.report(saved=checkpoints.latest_step)
+                skipped.report(saved=lambda: _committed(checkpoints))
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation:
                     with clock.calling("validate", "validation"):
                         row |= _validate(validate, current["params"], frozen, validation, mesh)
                 row |= clock.row()
-                _check_finite(row, checkpoints.latest_step)
+                _check_finite(row, lambda: _committed(checkpoints))
                 if log and progress:
                     log.write(row)
                     progress.report(row)
@@ -205,6 +205,13 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             progress.close()
         say(f"{run_dir}: step {total_steps} of {total_steps}, which is saved\n{summary(run_dir / METRICS, clock)}")
         return 0
+
+
+def _committed(checkpoints: Checkpoints) -> int | None:
+    """The last step that is committed, once the save in progress has ended, however."""
+    with contextlib.suppress(Exception):
+        checkpoints.wait()
+    return checkpoints.latest_step()
 
 
 def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:

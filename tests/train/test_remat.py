@@ -53,7 +53,7 @@ def test_selected_keeps_less_than_all_and_layer_only_what_goes_into_each():
     # The input of each layer, in float32.
     of_input = 4 * 64 * 2 * (16 + 8)
     assert of_input <= kept["layer"] < 1.2 * of_input
-    assert kept["layer"] < kept["selected"] < 0.8 * kept["none"]
+    assert kept["layer"] < kept["selected"] < 0.9 * kept["none"]
 
 
 @pytest.mark.parametrize(("given", "policy"), [(True, "layer"), (False, "none"), ("selected", "selected")])
