@@ -1,4 +1,4 @@
-"""Attention on GPUs by tokamax's kernels (pip install tokamax), written by Google DeepMind in Pallas for Hopper and Blackwell.
+"""Attention on GPUs by tokamax's kernels (pip install tokamax), written by Google DeepMind in Pallas. Hopper's were run here.
 
 The bias `[1, heads, q_length, k_length]` is read as it is for every row; JAX's binding of cuDNN wants a copy for each row. The
 gradient of the logits is written once, in bfloat16, and summed over the rows.
