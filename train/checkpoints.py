@@ -5,8 +5,7 @@ commit's own metadata, what is small: the position in the input stream, the run'
 Arrays are stored under their path in the tree (`params/encoder/query`, `opt_state/0/mu/encoder/query`), without the
 types of containers: the tree to restore into supplies those, whatever the version of optax that defines them.
 
-Who reads a step of a run that goes on training holds it meanwhile (`hold`): a file in `.holds/` that pruning respects. A hold
-whose holder was killed expires.
+Who reads a step of a run that goes on training holds it meanwhile (`hold`, train/holds.py), and pruning respects that.
 
 One rule says what counts: a step exists if, and only if, its commit marker is there. Orbax writes the marker last,
 pruning takes it away first. So neither a kill during a save nor one during a deletion leaves a step that looks whole;
@@ -22,10 +21,7 @@ import functools
 import json
 import logging
 import math
-import os
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -37,7 +33,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from t5x_tasks.errors import UserError
-from train import distributed, seal
+from train import distributed, holds, seal
 from train.log import say
 from train.retry import retrying
 from train.room import agree_on_room
@@ -48,8 +44,6 @@ logging.getLogger("absl").setLevel(logging.WARNING)
 PyTree = Any
 MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
 _SMALL = ("",)  # the part of a step that lies in no subfolder
-HOLDS = ".holds"  # a folder: <step>.<host>.<process> is a reader of a step
-HOLD_EXPIRES_S = 3600  # of a hold that nobody took away: no step takes as long to read
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
 
 
@@ -268,16 +262,10 @@ class Checkpoints(AbstractContextManager):
         Raises:
           UserError: there is no such step (any more).
         """
-        path = self._folder / HOLDS / f"{step}.{socket.gethostname()}.{os.getpid()}"
         self._existing(step)
-        with contextlib.suppress(OSError):  # where nothing can be written, pruning is not ours to stop
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-        try:
+        with holds.holding(self._folder, step):
             self._existing(step)  # it may have gone before the hold was there; from here on it stays
             yield
-        finally:
-            path.unlink(missing_ok=True)
 
     def saved_at(self, step: int) -> int:
         """Returns when a step was committed, nanoseconds: another one under the same number has another time."""
@@ -353,25 +341,15 @@ class Checkpoints(AbstractContextManager):
             seal.write(self._folder / str(step))
         steps = self.steps() if jax.process_index() == 0 else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
-        for old in sorted(set(steps) - keep - self._held()):
+        for old in sorted(set(steps) - keep - holds.held(self._folder)):
             marker = self._folder / str(old) / MARKER
             aside = marker.with_suffix(".pruned")
             marker.rename(aside)
-            if old in self._held():  # since a moment ago: whoever holds it has seen the marker, or will not read
+            # Held since a moment ago: whoever holds it has seen the marker, or will not read.
+            if old in holds.held(self._folder):
                 aside.rename(marker)
                 continue
             shutil.rmtree(self._folder / str(old))
-
-    def _held(self) -> set[int]:
-        """Steps that somebody reads now; removes what killed readers left."""
-        held = set()
-        for path in (self._folder / HOLDS).glob("*.*"):
-            with contextlib.suppress(OSError, ValueError):  # its holder has let it go
-                if time.time() - path.stat().st_mtime < HOLD_EXPIRES_S:
-                    held.add(int(path.name.partition(".")[0]))
-                else:
-                    path.unlink()
-        return held
 
     def _ranked(self, steps: list[int]) -> list[int]:
         """Steps that have a rank, the best first."""

@@ -17,7 +17,8 @@ import optax
 import pytest
 
 from t5x_tasks.errors import UserError
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train import holds
+from train.checkpoints import Checkpoints
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -112,7 +113,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train.checkpoints import Checkpoints
 
 folder, save_on, restore_on = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 assert len(jax.devices()) == 8
@@ -252,7 +253,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train.checkpoints import Checkpoints
 
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, {"params": {"w": jnp.ones(3)}}, position={}, metadata={})
@@ -329,9 +330,9 @@ def test_a_step_that_is_read_is_not_pruned_until_its_reader_is_done_or_long_gone
         save(checkpoints, 3)
         checkpoints.wait()
         assert checkpoints.steps() == [3]
-        killed = tmp_path / HOLDS / "3.elsewhere.17"
+        killed = tmp_path / holds.HOLDS / "3.elsewhere.17"
         killed.touch()
-        os.utime(killed, (0.0, time.time() - HOLD_EXPIRES_S - 1))
+        os.utime(killed, (0.0, time.time() - holds.HOLD_EXPIRES_S - 1))
         save(checkpoints, 4)
         checkpoints.wait()
         assert checkpoints.steps() == [4] and not killed.exists()
@@ -345,16 +346,16 @@ def test_a_hold_that_comes_between_the_look_and_the_deletion_keeps_the_step(tmp_
     with Checkpoints(tmp_path, keep_latest=1) as checkpoints, contextlib.ExitStack() as reading:
         save(checkpoints, 1)
         checkpoints.wait()
-        held = checkpoints._held
+        held = holds.held
 
-        def look() -> set[int]:
-            found = held()
+        def look(folder: Path) -> set[int]:
+            found = held(folder)
             if not looks:
                 reading.enter_context(reader.hold(1))
             looks.append(found)
             return found
 
-        monkeypatch.setattr(checkpoints, "_held", look)
+        monkeypatch.setattr(holds, "held", look)
         save(checkpoints, 2)
         checkpoints.wait()
         assert looks == [set(), {1}]
@@ -382,7 +383,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train.checkpoints import Checkpoints
 
 folder, port, host = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
@@ -422,7 +423,7 @@ SAVE_FOR_EVER = """
 import sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train.checkpoints import Checkpoints
 
 checkpoints = Checkpoints(Path(sys.argv[1]), keep_latest=1, keep_best=1, best_metric="loss")
 step = checkpoints.latest_step() or 0
@@ -467,7 +468,7 @@ import logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
 import jax.numpy as jnp, jax
-from train.checkpoints import HOLD_EXPIRES_S, HOLDS, Checkpoints
+from train.checkpoints import Checkpoints
 state = {"params": {"w": jnp.ones(3)}, "step": jnp.int32(1)}
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, state, position={}, metadata={})
