@@ -51,8 +51,9 @@ CARD = {
 
 # Files of few tests that take long, longest first. They start the suite: at its end one process would work on them alone.
 LONG_FILES = (
-    "train/test_processes.py", "train/test_loop.py", "eval/test_parity_decode.py", "launch/test_plan.py", "eval/test_run.py",
-    "train/test_checkpoints.py", "train/test_parity_training.py", "eval/test_decode.py", "t5x_tasks/test_seqio_tools.py",
+    "train/test_processes.py", "train/test_loop.py", "train/test_saving_together.py", "eval/test_parity_decode.py",
+    "launch/test_plan.py", "eval/test_run.py", "train/test_checkpoints.py", "train/test_parity_training.py",
+    "eval/test_decode.py", "t5x_tasks/test_seqio_tools.py",
 )  # fmt: skip
 
 

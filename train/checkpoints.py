@@ -1,4 +1,5 @@
-"""Checkpoints of a run: RUN_DIR/checkpoints/<step>/, written by Orbax in the background. No other file touches Orbax.
+"""Checkpoints of a run: RUN_DIR/checkpoints/<step>/, written by Orbax in the background. No other file touches Orbax but
+train/orbax_save.py, which starts and ends a save.
 
 A step holds `params/` (the trainable parameters), `train_state/` (step counter, optimizer, random state) and, in the
 commit's own metadata, what is small: the position in the input stream, the run's metadata, the metrics of the step.
@@ -12,12 +13,16 @@ pruning takes it away first. So neither a kill during a save nor one during a de
 what such a kill leaves behind is removed when the run starts again. That needs a file system that renames a folder at once;
 where it moves file by file, a step whose renaming was cut off is removed then, too.
 
+A save that failed is tried again under a name of its own (`7.try2`), which becomes the step's when all of it is there: what
+is still being written of the try before cannot mix with it. Several processes do so together, whichever of them failed.
+
 Behind the commit follow the checksums of its files (train/seal.py). Whoever reads a step has them compared first, so that one
 that was damaged since is an error which names the file, never a wrong weight; a run goes on after the step before.
 """
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import math
@@ -33,17 +38,20 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from t5x_tasks.errors import UserError
-from train import distributed, holds, seal
+from train import distributed, holds, orbax_save, seal
 from train.log import say
-from train.retry import retrying
-from train.room import agree_on_room
+from train.retry import one_line, retrying
+from train.together import together
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
 logging.getLogger("absl").setLevel(logging.WARNING)
+# And of a save that failed at ERROR, with the stack of each of its threads. Whoever waits for it gets the error.
+logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raised" not in str(record.msg))
 
 PyTree = Any
 MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
 _SMALL = ("",)  # the part of a step that lies in no subfolder
+TRY = ".try"  # <step>.try<n> is where a save that failed before is written
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
 
 
@@ -104,9 +112,7 @@ class Checkpoints(AbstractContextManager):
         self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._infos: dict[int, Info] = {}  # a committed step never changes
         self._checked: set[tuple[int, tuple[str, ...]]] = set()
-        self._save_context = ocp.Context()
-        # zstd takes 8% off float32 weights and Adam moments, and more than doubles the time of a save (measured).
-        self._save_context.array.saving.use_compression = False
+        self._save_context = orbax_save.make_context()
         if not read_only and jax.process_index() == 0:
             self._remove_leftovers()
             self._seal_the_unsealed()
@@ -193,9 +199,8 @@ class Checkpoints(AbstractContextManager):
           wait: returns when it is committed.
 
         Raises:
-          Failure: a save that is waited for failed, and for half a minute whenever it was tried again. Of several processes: one
-            of them had no room or could not write for as long, so that none has started (train/room.py). An error in the midst
-            of a save of several processes is raised as it is: the others' did not fail, or not in the same way.
+          Failure: a save that is waited for failed, and for half a minute whenever it was tried again; in all processes, when it
+            failed in one.
         """
         if self._read_only:
             raise ValueError(f"{self._folder} was opened read-only")
@@ -204,43 +209,50 @@ class Checkpoints(AbstractContextManager):
         try:
             self.wait()
         except Exception as error:
-            if distributed.several():
-                raise
-            say(
-                f"{self._folder}: the last save failed ({' '.join(str(error).split())[:300]}); step {step} is saved now"
-            )
+            say(f"{self._folder}: the last save failed ({one_line(error)}); step {step} is saved now")
             return self._save_patiently(step, state, info)
-        if distributed.several():
-            agree_on_room(self._folder, step, sum(x.nbytes for x in jax.tree.leaves(state)))
         self._start(step, state, info)
         if wait:
             try:
                 self.wait()
-            except Exception:
-                if distributed.several():
-                    raise
+            except Exception as error:
+                say(f"{self._folder / str(step)}: saving: {one_line(error)}; tries again")
                 self._save_patiently(step, state, info)
         return None
 
     def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info) -> None:
+        """Tries until the step is saved in all processes. Each comes through the same lines as often as the others."""
         path = self._folder / str(step)
+        tries = itertools.count(2)
 
         def attempt() -> None:
-            self._remove_leftovers()
-            if _committed(path):  # and then pruning failed
-                return self._finish(step, None, info)
-            self._start(step, state, info)
-            return self.wait()
+            committed, *_ = together(f"{path}: saving", functools.partial(self._clear, path))
+            if committed:  # and then sealing or pruning failed
+                self._pending = self._background.submit(self._finish, step, path, None, info)
+            else:
+                self._start(step, state, info, name=f"{step}{TRY}{next(tries)}")
+            self.wait()
 
         retrying(f"{path}: saving", attempt, on=Exception)
 
-    def _start(self, step: int, state: dict[str, PyTree], info: Info) -> None:
-        path = self._folder / str(step)
-        if _committed(path):
-            raise ValueError(f"{path}: step {step} is saved already")
-        with self._save_context:
-            response = ocp.save_checkpointables_async(str(path), _items(state), custom_metadata=vars(info))
-        self._pending = self._background.submit(self._finish, step, response, info)
+    def _clear(self, path: Path) -> bool:
+        """The first process removes what a failed try left, unless the step is committed after all; says whether it is."""
+        if distributed.is_first() and not (committed := _committed(path)):
+            self._remove_leftovers()
+        return distributed.is_first() and committed
+
+    def _start(self, step: int, state: dict[str, PyTree], info: Info, *, name: str | None = None) -> None:
+        """Starts the saving of a step, in a folder of its name or of another. `wait` raises what goes wrong."""
+        if _committed(self._folder / str(step)):
+            raise ValueError(f"{self._folder / str(step)}: step {step} is saved already")
+        path = self._folder / (name or str(step))
+        try:
+            end = orbax_save.start(self._save_context, path, _items(state), vars(info))
+        except Exception as error:  # of many classes; kept for `wait`, where several processes hear of each other's
+            self._pending = Future()
+            self._pending.set_exception(error)
+        else:
+            self._pending = self._background.submit(self._finish, step, path, end, info)
 
     def restore(self, step: int, like: dict[str, PyTree]) -> Restored:
         """Reads a whole checkpoint, onto whatever mesh `like` describes.
@@ -272,10 +284,13 @@ class Checkpoints(AbstractContextManager):
         return (self._existing(step) / MARKER).stat().st_mtime_ns
 
     def wait(self) -> None:
-        """Returns when the save in progress is committed and older steps are pruned; raises the error that it met."""
+        """Returns when the save in progress is committed and older steps are pruned; raises the error that it met.
+
+        With several processes all must call it. It then tells of the save of all of them: Failure, when one's failed.
+        """
         pending, self._pending = self._pending, None
         if pending is not None:
-            pending.result()
+            together(f"{self._folder}: saving", pending.result)
 
     def close(self) -> None:
         """Waits, then frees the background thread."""
@@ -284,8 +299,11 @@ class Checkpoints(AbstractContextManager):
         finally:
             self._background.shutdown()
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and distributed.several():
+            self._background.shutdown()  # this process may be alone with its error, so the others are not asked
+        else:
+            self.close()
 
     def _existing(self, step: int) -> Path:
         path = self._folder / str(step)
@@ -332,13 +350,21 @@ class Checkpoints(AbstractContextManager):
             if not (path / seal.SEAL).is_file():
                 retrying(f"{path}: writing checksums", functools.partial(seal.write, path))
 
-    def _finish(self, step: int, response: ocp.AsyncResponse[None] | None, info: Info) -> None:
-        """Background: waits for the commit, then removes the steps that are neither among the latest nor the best."""
-        if response is not None:
-            response.result()
+    def _finish(self, step: int, written: Path, end: Callable[[], None] | None, info: Info) -> None:
+        """Background: waits for the commit, then removes the steps that are neither among the latest nor the best.
+
+        Args:
+          written: the folder that is committed; it gets the step's name.
+          end: waits for the commit. None: it is known.
+        """
+        if end is not None:
+            end()
         self._infos[step] = info
         if jax.process_index() == 0:
-            seal.write(self._folder / str(step))
+            path = self._folder / str(step)
+            if written != path:
+                written.rename(path)
+            seal.write(path)
         steps = self.steps() if jax.process_index() == 0 else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
         for old in sorted(set(steps) - keep - holds.held(self._folder)):
@@ -366,17 +392,18 @@ class Checkpoints(AbstractContextManager):
             return math.nan
 
     def _remove_leftovers(self) -> None:
-        """Removes what a killed process left: saves without a commit, deletions that were not finished."""
+        """Removes what a killed process or a failed try left: saves without a commit, deletions that were not finished."""
         paths = list(self._folder.iterdir()) if self._folder.is_dir() else []
         for path in paths:
-            step, unfinished, _ = path.name.partition(UNFINISHED)
+            step = path.name.partition(UNFINISHED)[0].partition(TRY)[0]
             final = self._folder / step
             # Both there, and no checksums: the folder was renamed file by file (a bucket mounted without hierarchical
             # namespace) and cut off, and the marker need not be the last that moved.
-            if unfinished and step.isdecimal() and final.is_dir() and not (final / seal.SEAL).is_file():
+            if path != final and step.isdecimal() and final.is_dir() and not (final / seal.SEAL).is_file():
                 shutil.rmtree(final)
         for path in paths:
-            if UNFINISHED in path.name or (path.is_dir() and path.name.isdecimal() and not _committed(path)):
+            uncommitted = path.is_dir() and path.name.isdecimal() and not _committed(path)
+            if uncommitted or UNFINISHED in path.name or TRY in path.name:
                 shutil.rmtree(path)
 
 

@@ -24,16 +24,17 @@ def retrying(what: str, function: Callable[[], T], *, on: type[Exception] = OSEr
         try:
             return function()
         except on as error:
-            say(f"{what}: {_line(error)}; tries again in {pause_s} s", of_one=True)
+            say(f"{what}: {one_line(error)}; tries again in {pause_s} s")
             time.sleep(pause_s)
     try:
         return function()
     except on as error:
         raise Failure(
-            f"{what}: {_line(error)}; tried {len(PAUSES_S) + 1} times over {sum(PAUSES_S)} s. Make room, or mend the file "
+            f"{what}: {one_line(error)}; tried {len(PAUSES_S) + 1} times over {sum(PAUSES_S)} s. Make room, or mend the file "
             "system, and start the run again: it goes on after its last checkpoint"
         ) from error
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The error's words, in one line of at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__

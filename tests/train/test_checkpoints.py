@@ -296,12 +296,13 @@ def test_unfinished_steps_do_not_count_and_are_removed_by_the_next_start(killed_
         assert_same(checkpoints.restore(2, like(make_state())).state, make_state(seed=2))
 
 
-def test_a_step_whose_renaming_was_cut_off_does_not_survive_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["2.orbax-checkpoint-tmp", "2.try2"])
+def test_a_step_whose_renaming_was_cut_off_does_not_survive_the_next_start(tmp_path: Path, before: str) -> None:
     with Checkpoints(tmp_path, keep_latest=2) as checkpoints:
         save(checkpoints, 1)
         save(checkpoints, 2)
-    (tmp_path / "2.orbax-checkpoint-tmp").mkdir()  # as where folders are renamed file by file: the marker came first
-    (tmp_path / "2" / "params").rename(tmp_path / "2.orbax-checkpoint-tmp" / "params")
+    (tmp_path / before).mkdir()  # as where folders are renamed file by file: the marker came first
+    (tmp_path / "2" / "params").rename(tmp_path / before / "params")
     (tmp_path / "2" / "checksums.json").unlink()
     with Checkpoints(tmp_path, keep_latest=2) as checkpoints:
         assert checkpoints.steps() == [1]

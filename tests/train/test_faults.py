@@ -14,7 +14,6 @@ import pytest
 
 from t5x_tasks.errors import Failure
 from train.checkpoints import MARKER, Checkpoints, Damaged
-from train.room import agree_on_room
 from train.seal import SEAL
 
 POSITIONS = 20
@@ -172,19 +171,3 @@ def test_a_full_disk_keeps_the_last_checkpoint_is_waited_for_and_then_ends_the_r
         assert (checkpoints.latest_whole(), checkpoints.steps()) == (4, [4])
         restored = checkpoints.restore(4, like(state(4, large)))
         jax.tree.map(np.testing.assert_array_equal, restored.state, state(4, large))
-
-
-def test_where_one_of_several_has_no_room_none_starts_to_save_and_all_say_whose_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pauses: list[int] = []
-    monkeypatch.setattr("train.retry.time.sleep", pauses.append)
-    agree_on_room(tmp_path, 3, 1000)
-    assert (pauses, list(tmp_path.iterdir())) == ([], [])
-    with pytest.raises(Failure, match=r"/3: saving: .*No space left on device: 1,.* bytes are needed, .*tried 6 times"):
-        agree_on_room(tmp_path, 3, 10**18)
-    assert pauses == [1, 2, 4, 8, 16]
-    capsys.readouterr()
-    monkeypatch.setattr("train.room.distributed.gather", lambda what, value: [value, "process 1: Input/output error"])
-    with pytest.raises(Failure, match=r"^process 1: Input/output error \(all processes stop, step 3 is not saved"):
-        agree_on_room(tmp_path, 3, 1000)

@@ -1,75 +1,18 @@
 """Runs of two processes with four simulated devices each: the losses of one process, agreed ends, nobody left hanging."""
 
-import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.processes import MESH, finish, launch, rows, train, wait_for_rows
 
-REPOSITORY = Path(__file__).parents[2]
-MESH = ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")
 REFERENCE_STEPS = 40
 ENDLESS = "train.steps=1000000"
-
-
-def launch(command: list[str], *, processes: int, devices: int = 8) -> list[subprocess.Popen[str]]:
-    """Starts `command` in so many processes, which have the devices between them."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(devices // processes),
-        "PYTHONPATH": str(REPOSITORY),
-    }
-    if processes > 1:
-        settings |= {
-            "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-            "JAX_NUM_PROCESSES": str(processes),
-        }
-    return [
-        subprocess.Popen(
-            [sys.executable, *command],
-            cwd=REPOSITORY,
-            env=os.environ | settings | ({"JAX_PROCESS_ID": str(index)} if processes > 1 else {}),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for index in range(processes)
-    ]
-
-
-def train(workplace: Path, run: str, *overrides: str, processes: int) -> list[subprocess.Popen[str]]:
-    command = ["-m", "train", str(workplace / "config.yaml"), f"run_dir={workplace / run}", *MESH, *overrides]
-    return launch(command, processes=processes)
-
-
-def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
-    ended = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [code] * len(processes), "\n".join(e for _, e in ended)
-    return [errors for _, errors in ended]
-
-
-def rows(workplace: Path, run: str) -> list[dict[str, float]]:
-    path = workplace / run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def wait_for_rows(workplace: Path, run: str, count: int, processes: list[subprocess.Popen[str]]) -> None:
-    deadline = time.monotonic() + 240
-    while len(rows(workplace, run)) < count:
-        assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -133,28 +76,6 @@ def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_even_w
     assert f"stopped by SIGTERM at step {step}, which is saved" in errors[0]
     assert (workplace / "moved" / "checkpoints" / str(step) / "commit_success.txt").exists()
     assert_same_course(rows(workplace, "moved"), reference, beyond=9)
-
-
-def test_where_one_of_two_cannot_write_for_a_while_both_wait_and_then_save(workplace, alone):
-    reference = alone()
-    both = train(workplace, "waiting", "train.steps=10", processes=2)
-    while not (workplace / "waiting" / "config.yaml").exists():
-        assert all(process.poll() is None for process in both)
-        time.sleep(0.02)
-    in_the_way = workplace / "waiting" / "checkpoints" / ".room-1"  # where process 1 tries whether it can write
-    in_the_way.mkdir(parents=True)
-    assert both[1].stderr
-    lines = []
-    while not any("tries again in 1 s" in line for line in lines):
-        lines.append(both[1].stderr.readline())
-        assert lines[-1], "".join(lines)
-    assert "checkpoints/5: saving: " in lines[-1]
-    assert not (workplace / "waiting" / "checkpoints" / "5").exists()
-    in_the_way.rmdir()
-    finish(both)
-    assert_same_course(rows(workplace, "waiting"), reference, beyond=9)
-    for step in ("5", "10"):
-        assert (workplace / "waiting" / "checkpoints" / step / "commit_success.txt").exists()
 
 
 def test_an_evaluation_by_two_processes_writes_the_same_bytes_as_by_one(workplace, alone):
