@@ -22,7 +22,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from train.attention import MASKED, Mask
-from train.sharding import spec
+from train.sharding import on_each_device
 
 _BLOCK = 2**18  # logits of a block and head, at most: 1 MiB in float32; the backward pass holds several such
 _VECTOR_MEMORY = 48 * 2**20  # bytes, which the compiler grants on v5e, v5p and v6e
@@ -51,14 +51,12 @@ def pallas_attention(
     head_dim = q.shape[-1]
     joined = [x.reshape(*x.shape[:2], -1) for x in (q, k, v)]
     inputs = (*joined, mask.q_segment_ids, mask.k_segment_ids, bias)
-    run = functools.partial(_attend, _Static(head_dim, mask.causal, interpret))
-    mesh = jax.sharding.get_abstract_mesh()
-    if not mesh.empty and mesh.size > 1:
-        of_x, of_ids = spec(("batch", None, "heads")), spec(("batch", None))
-        # The gradient of the bias, whole on every part of the batch, is summed over them when shard_map is transposed.
-        of_bias = None if bias is None else spec((None, "heads", None, None))
-        places = (of_x, of_x, of_x, of_ids, of_ids, of_bias)
-        run = jax.shard_map(run, in_specs=places, out_specs=of_x, check_vma=False)
+    of_x, of_ids, of_bias = ("batch", None, "heads"), ("batch", None), (None, "heads", None, None)
+    run = on_each_device(
+        functools.partial(_attend, _Static(head_dim, mask.causal, interpret)),
+        arguments=(of_x, of_x, of_x, of_ids, of_ids, None if bias is None else of_bias),
+        result=of_x,
+    )
     return run(*inputs).reshape(q.shape)
 
 

@@ -25,7 +25,7 @@ from tokamax._src.ops.attention import base, pallas_mosaic_gpu  # pyright: ignor
 
 from train.adapters import PRODUCT
 from train.attention import Mask
-from train.sharding import spec
+from train.sharding import on_each_device
 
 if not flags.FLAGS.is_parsed():
     flags.FLAGS(sys.argv[:1])  # else tokamax 0.0.12 takes this program's arguments for its own
@@ -37,18 +37,14 @@ logging.getLogger("absl").addFilter(lambda record: "Autotuning cache miss" not i
 
 def tokamax_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: Mask, bias: jax.Array | None) -> jax.Array:
     """`train.attention.attention` on GPUs, in bfloat16, on each device of the mesh that is set for its own rows and heads."""
-    run, mesh = _attend, jax.sharding.get_abstract_mesh()
     length, more, more_keys = q.shape[1], -q.shape[1] % _TILE, -k.shape[1] % _TILE
     q, k, v = _longer(q, more), _longer(k, more_keys), _longer(v, more_keys)
     # What is added sees one key and is seen by none.
     first_key, end_key = _longer(mask.first_key, more), _longer(mask.end_key, more, 1)
     narrow = None if bias is None else jnp.pad(bias.astype(q.dtype), ((0, 0), (0, 0), (0, more), (0, more_keys)))
-    if not mesh.empty and mesh.size > 1:
-        of_x, of_keys = spec(("batch", None, "heads", None)), spec(("batch", None))
-        # The gradient of the bias, whole on every part of the batch, is summed over them when shard_map is transposed.
-        of_bias = None if bias is None else spec((None, "heads", None, None))
-        places = (of_x, of_x, of_x, of_keys, of_keys, of_bias)
-        run = jax.shard_map(run, in_specs=places, out_specs=of_x, check_vma=False)
+    of_x, of_keys, of_bias = ("batch", None, "heads", None), ("batch", None), (None, "heads", None, None)
+    places = (of_x, of_x, of_x, of_keys, of_keys, None if bias is None else of_bias)
+    run = on_each_device(_attend, arguments=places, result=of_x)
     return run(q, k, v, first_key, end_key, narrow)[:, :length]
 
 

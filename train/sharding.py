@@ -9,7 +9,7 @@ A parameter's or an activation's axes have names; the table says how each is cut
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -189,6 +189,25 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec(axes))
+
+
+def on_each_device(
+    function: Callable[..., jax.Array],
+    *,
+    arguments: Sequence[Sequence[str | None] | None],
+    result: Sequence[str | None],
+) -> Callable[..., jax.Array]:
+    """`function` on each device of the mesh that is set, for its own part of each argument: for kernels, which XLA cannot cut up.
+
+    Args:
+      arguments: logical axes of each; None for one that is None.
+      result: its logical axes. What an argument has whole on several devices gets the sum of their gradients.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function
+    places = tuple(None if axes is None else spec(axes) for axes in arguments)
+    return jax.shard_map(function, in_specs=places, out_specs=spec(result), check_vma=False)
 
 
 class Share(NamedTuple):
