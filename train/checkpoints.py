@@ -22,6 +22,7 @@ that was damaged since is an error which names the file, never a wrong weight; a
 
 import contextlib
 import functools
+import gc
 import itertools
 import json
 import logging
@@ -85,6 +86,7 @@ class Checkpoints(AbstractContextManager):
       best_metric: the name of the metric that ranks steps, lower is better, for example "validation_loss".
       ranking: in its place, step -> number, lower is better, NaN while it is not known (train/selection.py).
       read_only: for readers of a run that may be training: nothing is written but holds, nothing pruned or cleaned.
+      alive: called before each try of a save that is waited for: a watchdog's, for all tries together may take long.
 
     Not thread-safe: one thread uses an object. With several hosts, each calls `save` and `restore` with the same
     arguments in the same order.
@@ -99,6 +101,7 @@ class Checkpoints(AbstractContextManager):
         best_metric: str | None = None,
         ranking: Callable[[int], float] | None = None,
         read_only: bool = False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         if keep_latest < 1 or keep_best < 0:
             raise ValueError(f"keep_latest={keep_latest} must be at least 1, keep_best={keep_best} at least 0")
@@ -108,7 +111,9 @@ class Checkpoints(AbstractContextManager):
         self._best_metric = best_metric
         self._ranking = ranking
         self._read_only = read_only
-        self._pending: Future[None] | None = None
+        self._alive = alive
+        self._pending: tuple[Path, Future[None]] | None = None  # where it is written
+        self._failed = False  # the last save, and nobody has tried again
         self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._infos: dict[int, Info] = {}  # a committed step never changes
         self._checked: set[tuple[int, tuple[str, ...]]] = set()
@@ -206,53 +211,80 @@ class Checkpoints(AbstractContextManager):
             raise ValueError(f"{self._folder} was opened read-only")
         # A copy, and a TypeError now rather than in the background if something is no JSON.
         info = Info(**json.loads(json.dumps({"position": position, "metadata": metadata, "metrics": metrics or {}})))
-        try:
-            self.wait()
-        except Exception as error:
-            say(f"{self._folder}: the last save failed ({one_line(error)}); step {step} is saved now")
-            return self._save_patiently(step, state, info)
-        self._start(step, state, info)
-        if wait:
-            try:
-                self.wait()
-            except Exception as error:
-                say(f"{self._folder / str(step)}: saving: {one_line(error)}; tries again")
-                self._save_patiently(step, state, info)
-        return None
+        path, again = self._folder / str(step), not self.settled()
+        self._failed = False
+        if self._is_saved(path):
+            raise ValueError(f"{path}: step {step} is saved already")
+        if not (wait or again):
+            trouble = _trouble(lambda: self._start(step, state, info, path))
+            if trouble is None:
+                return
+            say(f"{path}: saving: {trouble}; is tried again at once")
+            again = True
+        self._save_patiently(step, state, info, again=again)
 
-    def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info) -> None:
-        """Tries until the step is saved in all processes. Each comes through the same lines as often as the others."""
+    def settled(self) -> bool:
+        """Waits for the save in progress, as `wait` does; whether none has failed. One that has makes the next save patient."""
+        path, _ = self._pending or (self._folder, None)
+        trouble = _trouble(self.wait)
+        if trouble is not None:
+            say(f"{path}: saving failed in the background ({trouble}); the next step's saving is waited for")
+            self._failed = True
+        return not self._failed
+
+    def _is_saved(self, path: Path) -> bool:
+        """What the first process sees."""
+        look = functools.partial(_committed, path) if distributed.is_first() else bool
+        return retrying(f"{path}: looking", lambda: together("looking", look, at=path)[0], on=Exception)
+
+    def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info, *, again: bool) -> None:
+        """Tries until the step is saved in all processes. Each comes through the same lines as often as the others.
+
+        Args:
+          again: whether a save has failed just before.
+        """
         path = self._folder / str(step)
-        tries = itertools.count(2)
+        tries = itertools.count(1)
 
         def attempt() -> None:
-            committed, *_ = together(f"{path}: saving", functools.partial(self._clear, path))
-            if committed:  # and then sealing or pruning failed
-                self._pending = self._background.submit(self._finish, step, path, None, info)
+            nonlocal again
+            self._alive()
+            number, clear, again = next(tries), again, True
+            if not clear:
+                self._start(step, state, info, path)
+            elif self._clear(path):
+                self._pending = path, self._background.submit(self._tidy, step, info)
             else:
-                self._start(step, state, info, name=f"{step}{TRY}{next(tries)}")
+                self._start(step, state, info, path.with_name(f"{step}{TRY}{number}"))
             self.wait()
 
         retrying(f"{path}: saving", attempt, on=Exception)
 
     def _clear(self, path: Path) -> bool:
-        """The first process removes what a failed try left, unless the step is committed after all; says whether it is."""
-        if distributed.is_first() and not (committed := _committed(path)):
-            self._remove_leftovers()
-        return distributed.is_first() and committed
+        """Removes what a failed try left; says whether all of it is there after all, and only sealing or pruning failed."""
+        gc.collect()  # tasks of Orbax's that failed refer to each other, and to a copy of the state
 
-    def _start(self, step: int, state: dict[str, PyTree], info: Info, *, name: str | None = None) -> None:
-        """Starts the saving of a step, in a folder of its name or of another. `wait` raises what goes wrong."""
-        if _committed(self._folder / str(step)):
-            raise ValueError(f"{self._folder / str(step)}: step {step} is saved already")
-        path = self._folder / (name or str(step))
-        try:
+        def clear() -> bool:
+            self._remove_leftovers()
+            return _committed(path)
+
+        return together("clearing away", clear if distributed.is_first() else bool, at=path)[0]
+
+    def _start(self, step: int, state: dict[str, PyTree], info: Info, path: Path) -> None:
+        """Starts the saving of a step, in all processes or in none, in a folder that later gets its name."""
+
+        def start() -> None:
             end = orbax_save.start(self._save_context, path, _items(state), vars(info))
-        except Exception as error:  # of many classes; kept for `wait`, where several processes hear of each other's
-            self._pending = Future()
-            self._pending.set_exception(error)
-        else:
-            self._pending = self._background.submit(self._finish, step, path, end, info)
+            self._pending = path, self._background.submit(self._finish, step, info, path, end)
+
+        try:
+            together("starting to save", start, at=path)
+        except Exception:
+            _, started = self._pending or (path, None)
+            self._pending = None
+            if started is not None:
+                started.exception()  # waits: it ends soon, as the others left it
+            raise
 
     def restore(self, step: int, like: dict[str, PyTree]) -> Restored:
         """Reads a whole checkpoint, onto whatever mesh `like` describes.
@@ -290,7 +322,8 @@ class Checkpoints(AbstractContextManager):
         """
         pending, self._pending = self._pending, None
         if pending is not None:
-            together(f"{self._folder}: saving", pending.result)
+            path, ended = pending
+            together("saving", ended.result, at=path)
 
     def close(self) -> None:
         """Waits, then frees the background thread."""
@@ -350,21 +383,22 @@ class Checkpoints(AbstractContextManager):
             if not (path / seal.SEAL).is_file():
                 retrying(f"{path}: writing checksums", functools.partial(seal.write, path))
 
-    def _finish(self, step: int, written: Path, end: Callable[[], None] | None, info: Info) -> None:
-        """Background: waits for the commit, then removes the steps that are neither among the latest nor the best.
+    def _finish(self, step: int, info: Info, written: Path, end: Callable[[], None]) -> None:
+        """Background: waits for the commit of the folder that was written, which then gets the step's name."""
+        end()
+        path = self._folder / str(step)
+        if jax.process_index() == 0 and written != path:
+            written.rename(path)
+        self._tidy(step, info)
+        if jax.process_index() == 0 and written != path:  # threads of a failed try may have written on
+            with contextlib.suppress(OSError):
+                self._remove_leftovers()
 
-        Args:
-          written: the folder that is committed; it gets the step's name.
-          end: waits for the commit. None: it is known.
-        """
-        if end is not None:
-            end()
+    def _tidy(self, step: int, info: Info) -> None:
+        """Background: seals a committed step, then removes those that are neither among the latest nor the best."""
         self._infos[step] = info
         if jax.process_index() == 0:
-            path = self._folder / str(step)
-            if written != path:
-                written.rename(path)
-            seal.write(path)
+            seal.write(self._folder / str(step))
         steps = self.steps() if jax.process_index() == 0 else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
         for old in sorted(set(steps) - keep - holds.held(self._folder)):
@@ -405,6 +439,15 @@ class Checkpoints(AbstractContextManager):
             uncommitted = path.is_dir() and path.name.isdecimal() and not _committed(path)
             if uncommitted or UNFINISHED in path.name or TRY in path.name:
                 shutil.rmtree(path)
+
+
+def _trouble(function: Callable[[], None]) -> str | None:
+    """Why a function failed, in words: what the error's frames hold, a copy of the state, need not live longer."""
+    try:
+        function()
+    except Exception as error:
+        return one_line(error)
+    return None
 
 
 def _committed(path: Path) -> bool:

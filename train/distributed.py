@@ -39,7 +39,9 @@ _SHARED_FOLDER_S = 15.0  # network file systems show a new file to other hosts a
 # after the same step, but a wait between steps would not be cut short.
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"
 
-_calls = 0  # every process makes the same calls in the same order, so the count names a call
+_calls = (
+    0  # every process makes the same calls in the same order, so the count names a call; that it is so is looked at
+)
 
 
 def initialize() -> None:
@@ -137,18 +139,18 @@ def from_first(what: str, function: Callable[[], Any]) -> Any:
     """
     if not several():
         return function()
-    key = _next_key(what)
+    key = _next_key()
     if not is_first():
-        answer = json.loads(_wait_for(key))
+        answer = _read(key, 0, what)
         if "error" in answer:
             raise UserError(answer["error"])
         return answer["value"]
     try:
         answer = {"value": function()}
     except UserError as error:
-        client().key_value_set(key, json.dumps({"error": str(error)}))
+        _write(key, what, {"error": str(error)})
         raise
-    client().key_value_set(key, json.dumps(answer))
+    _write(key, what, answer)
     return answer["value"]
 
 
@@ -156,9 +158,9 @@ def gather(what: str, value: Any) -> list[Any]:
     """Each process gives a value, JSON; all return those of all, in the order of the processes."""
     if not several():
         return [value]
-    key = _next_key(what)
-    client().key_value_set(f"{key}/{jax.process_index()}", json.dumps(value))
-    return [json.loads(_wait_for(f"{key}/{process}")) for process in range(jax.process_count())]
+    key = _next_key()
+    _write(key, what, value)
+    return [_read(key, process, what) for process in range(jax.process_count())]
 
 
 def check_equal(what: str, value: Any) -> None:
@@ -275,18 +277,28 @@ def stop_signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _next_key(what: str) -> str:
+def _next_key() -> str:
     global _calls
     _calls += 1
-    return f"agreed/{_calls}/{what}"
+    return f"agreed/{_calls}"
 
 
-def _wait_for(key: str) -> str:
+def _write(key: str, what: str, value: Any) -> None:
+    client().key_value_set(f"{key}/{jax.process_index()}", json.dumps([what, value]))
+
+
+def _read(key: str, process: int, what: str) -> Any:
+    """What a process wrote. RuntimeError where it is at another call than this one: it would be taken for an answer."""
     while True:
         with contextlib.suppress(
             jax.errors.JaxRuntimeError
         ):  # not there yet; if it never comes, the watchdog knows why
-            return client().blocking_key_value_get(key, _WAIT_MS)
+            text = client().blocking_key_value_get(f"{key}/{process}", _WAIT_MS)
+            break
+    its, value = json.loads(text)
+    if its != what:
+        raise RuntimeError(f"out of step: {name()} is at `{what}`, {name(process)} at `{its}`")
+    return value
 
 
 def _raise(error: BaseException | None) -> None:

@@ -1,5 +1,6 @@
 """What a run says to the person who watches: lines, and one of progress. Its figures: train/metrics_log.py."""
 
+import contextlib
 import math
 import sys
 import time
@@ -82,4 +83,5 @@ def say(message: str, *, of_one: bool = False) -> None:
       of_one: about what one of several processes may meet alone, so that each says it.
     """
     if _speaks or of_one:
-        print(message, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log on a full disk is no reason to end
+            print(message, file=sys.stderr, flush=True)

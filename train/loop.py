@@ -88,6 +88,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 keep_best=config.checkpoint.keep_best,
                 best_metric="validation_loss",
                 ranking=selection.ranking,
+                alive=watchdog.progress,
             )
         )
         batches = iter(inputs.batches)
@@ -167,21 +168,24 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
-                skipped.report(saved=lambda: _committed(checkpoints))
+                skipped.report(saved=lambda: _last_saved(checkpoints))
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation:
                     with clock.calling("validate", "validation"):
                         row |= _validate(validate, current["params"], frozen, validation, mesh)
                 row |= clock.row()
-                _check_finite(row, lambda: _committed(checkpoints))
+                _check_finite(row, lambda: _last_saved(checkpoints))
                 if log and progress:
                     log.write(row)
                     progress.report(row)
                     if saving:
                         log.sync()
                 if saving:
-                    with clock.on("validation"):
-                        selection.wait(saved, go_on=lambda: not stop.asked and watchdog.progress() is None)
+                    with clock.on("checkpoint"):
+                        settled = checkpoints.settled()
+                    with clock.on("validation"):  # for the score of the last checkpoint, if there is one
+                        if settled:
+                            selection.wait(saved, go_on=lambda: not stop.asked and watchdog.progress() is None)
                     if step < total_steps and (ended := selection.enough(step)):
                         say(f"ends at step {step} of {total_steps}: {ended}")
                         total_steps, last = step, True
@@ -207,11 +211,10 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         return 0
 
 
-def _committed(checkpoints: Checkpoints) -> int | None:
+def _last_saved(checkpoints: Checkpoints) -> int | None:
     """The last step that is committed, once the save in progress has ended, however."""
-    with contextlib.suppress(Exception):
-        checkpoints.wait()
-    return checkpoints.latest_step()
+    checkpoints.settled()
+    return distributed.from_first("last checkpoint", checkpoints.latest_step)
 
 
 def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:

@@ -36,5 +36,6 @@ def retrying(what: str, function: Callable[[], T], *, on: type[Exception] = OSEr
 
 
 def one_line(error: Exception) -> str:
-    """The error's words, in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """The error's words, in one line of at most 300 characters; with its class, where they alone would say little."""
+    words = str(error).split()
+    return " ".join(words)[:300] if len(words) > 1 else f"{type(error).__name__} {''.join(words)}".strip()[:300]

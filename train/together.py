@@ -9,6 +9,7 @@ breaks them (`break_barrier`): the others' waits end at once, with an error, rat
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -25,13 +26,14 @@ class PeerFailed(Exception):
     """This process's part ended because another's failed, which knows the reason."""
 
 
-def together(what: str, function: Callable[[], T]) -> list[T]:
+def together(what: str, function: Callable[[], T], *, at: Path) -> list[T]:
     """Calls a function in each process; all return what it returned in each, JSON, in the order of the processes.
 
     All processes must call it, from their main thread; one whose part has failed already gives a function that raises.
 
     Args:
-      what: names the file and what is done to it, for messages.
+      what: is done, the same words in all processes.
+      at: the file or folder that it is done to, for messages.
 
     Raises:
       Failure: in all processes, with the same words, when the function raised an Exception in one of them: which and why.
@@ -46,7 +48,7 @@ def together(what: str, function: Callable[[], T]) -> list[T]:
         own = not isinstance(error, PeerFailed)
         answer = {"error": one_line(error), "own": own}
         if own and not distributed.is_first():  # whose log shows what all agree on
-            say(f"{distributed.name()}: {what}: {answer['error']}", of_one=True)
+            say(f"{distributed.name()}: {at}: {what}: {answer['error']}", of_one=True)
     answers = distributed.gather(what, answer)
     failed = [process for process, given in enumerate(answers) if "error" in given]
     if failed:

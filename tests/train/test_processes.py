@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.processes import MESH, finish, launch, rows, train, wait_for_rows
+from helpers.processes import MESH, finish, finish_both, launch, rows, train, wait_for_rows
 
 REFERENCE_STEPS = 40
 ENDLESS = "train.steps=1000000"
@@ -76,6 +76,24 @@ def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_even_w
     assert f"stopped by SIGTERM at step {step}, which is saved" in errors[0]
     assert (workplace / "moved" / "checkpoints" / str(step) / "commit_success.txt").exists()
     assert_same_course(rows(workplace, "moved"), reference, beyond=9)
+
+
+OUT_OF_STEP = """
+from train import distributed
+distributed.initialize()
+try:
+    distributed.gather("breakfast" if distributed.is_first() else "dinner", None)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_processes_that_are_not_at_the_same_place_say_so_and_do_not_wait_for_ever(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(OUT_OF_STEP)
+    (first, _), (second, _) = finish_both(launch([str(program)], processes=2, devices=2))
+    assert "out of step: process 0 on " in first and "at `breakfast`, process 1 on " in first
+    assert "out of step: process 1 on " in second and "at `dinner`, process 0 on " in second
 
 
 def test_an_evaluation_by_two_processes_writes_the_same_bytes_as_by_one(workplace, alone):

@@ -1,10 +1,12 @@
 """Whole runs: those that keep to the model before training, with adapters, regulariser, replay and KL together; early ends."""
 
+import errno
 import json
 import shutil
 
 import numpy as np
 
+from train import seal
 from train.checkpoints import Checkpoints
 from train.data import open_training
 from train.loop import train
@@ -59,6 +61,29 @@ def test_a_run_that_no_longer_gets_better_ends_and_says_so_to_who_follows(make_c
     assert "is trained to step 3 already" in said
     with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
         assert checkpoints.steps()[-1] == checkpoints.info(3).metadata["total_steps"] == 3
+
+
+def test_a_run_does_not_wait_for_the_score_of_a_checkpoint_that_could_not_be_saved(
+    make_config, tmp_path, capsys, monkeypatch
+):
+    config = make_config(
+        tmp_path / "run",
+        {"type": "lora", "rank": 4},
+        train={"steps": 4},
+        checkpoint={"every_steps": 2, "best": "support_chats/rougeL"},  # which nobody computes
+    )
+    write, written = seal.write, []
+
+    def write_or_not(path):
+        written.append(path.name)
+        if len(written) == 1:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        write(path)
+
+    monkeypatch.setattr(seal, "write", write_or_not)
+    assert train(config) == 0
+    assert written == ["2", "4"]
+    assert "checkpoints/2: saving failed in the background ([Errno 5] Input/output error" in capsys.readouterr().err
 
 
 def _learned(path):
