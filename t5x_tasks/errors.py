@@ -17,6 +17,12 @@ class Failure(Exception):
     """What failed by itself and is understood, so that one line says more than a traceback: commands exit with code 1."""
 
 
+def one_line(error: BaseException, *, most: int = 300) -> str:
+    """Another's error in one line of at most so many characters; with its class, where its words alone would say little."""
+    words = str(error).split()
+    return " ".join(words)[:most] if len(words) > 1 else f"{type(error).__name__} {''.join(words)}".strip()[:most]
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, one_line
 from t5x_tasks.hub import reason, skip_retries_if_unreachable
 
 EXTRA_IDS = 100
@@ -79,7 +79,7 @@ class Vocabulary:
                 model.pieces.add(piece=f"▁<extra_id_{i}>", score=0.0, type=user_defined)
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
         except Exception as error:  # protobuf's DecodeError, or SentencePiece's RuntimeError for an empty model
-            raise UserError(f"{path}: not a SentencePiece model ({' '.join(str(error).split())[:80]})") from error
+            raise UserError(f"{path}: not a SentencePiece model ({one_line(error, most=80)})") from error
         ids = (self._processor.pad_id(), self._processor.eos_id(), self._processor.unk_id())
         if ids != (self.pad_id, self.eos_id, self.unk_id):
             raise UserError(

@@ -38,10 +38,10 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, one_line
 from train import distributed, holds, orbax_save, seal
 from train.log import say
-from train.retry import one_line, retrying
+from train.retry import retrying
 from train.together import together
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
@@ -118,7 +118,7 @@ class Checkpoints(AbstractContextManager):
         self._infos: dict[int, Info] = {}  # a committed step never changes
         self._checked: set[tuple[int, tuple[str, ...]]] = set()
         self._save_context = orbax_save.make_context()
-        if not read_only and jax.process_index() == 0:
+        if not read_only and distributed.is_first():
             self._remove_leftovers()
             self._seal_the_unsealed()
 
@@ -233,7 +233,7 @@ class Checkpoints(AbstractContextManager):
         return not self._failed
 
     def _is_saved(self, path: Path) -> bool:
-        """What the first process sees."""
+        """What the first process sees: an error there, or in what each sees for itself, would leave the others waiting."""
         look = functools.partial(_committed, path) if distributed.is_first() else bool
         return retrying(f"{path}: looking", lambda: together("looking", look, at=path)[0], on=Exception)
 
@@ -387,19 +387,19 @@ class Checkpoints(AbstractContextManager):
         """Background: waits for the commit of the folder that was written, which then gets the step's name."""
         end()
         path = self._folder / str(step)
-        if jax.process_index() == 0 and written != path:
+        if distributed.is_first() and written != path:
             written.rename(path)
         self._tidy(step, info)
-        if jax.process_index() == 0 and written != path:  # threads of a failed try may have written on
+        if distributed.is_first() and written != path:  # threads of a failed try may have written on
             with contextlib.suppress(OSError):
                 self._remove_leftovers()
 
     def _tidy(self, step: int, info: Info) -> None:
         """Background: seals a committed step, then removes those that are neither among the latest nor the best."""
         self._infos[step] = info
-        if jax.process_index() == 0:
+        if distributed.is_first():
             seal.write(self._folder / str(step))
-        steps = self.steps() if jax.process_index() == 0 else []
+        steps = self.steps() if distributed.is_first() else []
         keep = {step, *steps[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
         for old in sorted(set(steps) - keep - holds.held(self._folder)):
             marker = self._folder / str(old) / MARKER

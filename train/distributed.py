@@ -39,9 +39,11 @@ _SHARED_FOLDER_S = 15.0  # network file systems show a new file to other hosts a
 # after the same step, but a wait between steps would not be cut short.
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"
 
-_calls = (
-    0  # every process makes the same calls in the same order, so the count names a call; that it is so is looked at
-)
+_calls = 0  # every process makes the same calls in the same order, so the count names a call (else: OutOfStep)
+
+
+class OutOfStep(BaseException):
+    """Processes are at different places of the program, a mistake in it. No Exception: nobody who tries again shall catch it."""
 
 
 def initialize() -> None:
@@ -288,7 +290,7 @@ def _write(key: str, what: str, value: Any) -> None:
 
 
 def _read(key: str, process: int, what: str) -> Any:
-    """What a process wrote. RuntimeError where it is at another call than this one: it would be taken for an answer."""
+    """What a process wrote. OutOfStep where it is at another call than this one, which is no answer."""
     while True:
         with contextlib.suppress(
             jax.errors.JaxRuntimeError
@@ -297,7 +299,7 @@ def _read(key: str, process: int, what: str) -> Any:
             break
     its, value = json.loads(text)
     if its != what:
-        raise RuntimeError(f"out of step: {name()} is at `{what}`, {name(process)} at `{its}`")
+        raise OutOfStep(f"out of step: {name()} is at `{what}`, {name(process)} at `{its}`")
     return value
 
 

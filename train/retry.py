@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from t5x_tasks.errors import Failure
+from t5x_tasks.errors import Failure, one_line
 from train.log import say
 
 T = TypeVar("T")
@@ -33,9 +33,3 @@ def retrying(what: str, function: Callable[[], T], *, on: type[Exception] = OSEr
             f"{what}: {one_line(error)}; tried {len(PAUSES_S) + 1} times over {sum(PAUSES_S)} s. Make room, or mend the file "
             "system, and start the run again: it goes on after its last checkpoint"
         ) from error
-
-
-def one_line(error: Exception) -> str:
-    """The error's words, in one line of at most 300 characters; with its class, where they alone would say little."""
-    words = str(error).split()
-    return " ".join(words)[:300] if len(words) > 1 else f"{type(error).__name__} {''.join(words)}".strip()[:300]

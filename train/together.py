@@ -14,10 +14,9 @@ from typing import TypeVar
 
 import jax
 
-from t5x_tasks.errors import Failure
+from t5x_tasks.errors import Failure, one_line
 from train import distributed
 from train.log import say
-from train.retry import one_line
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 
+from t5x_tasks.errors import one_line
 from train import distributed
 from train.log import duration
 
@@ -73,7 +74,7 @@ class Watchdog:
         if self._seen:
             self._talker.join(2 * _EVERY_S)  # its word must not come behind the last
             with contextlib.suppress(jax.errors.JaxRuntimeError):
-                self._tell(end="" if error is None else " ".join(str(error).split())[:300] or type(error).__name__)
+                self._tell(end="" if error is None else one_line(error))
 
     def _watch(self) -> None:
         while not self._closed.wait(_EVERY_S):

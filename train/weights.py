@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, one_line
 from train.config import MeshConfig
 from train.model import Params, T5Config
 from train.peft import base_of, is_peft
@@ -48,7 +48,7 @@ def resolve(weights: str) -> Path:
         # Folders in a repository hold other formats of the same weights.
         folder = Path(snapshot_download(repository, allow_patterns=files, ignore_patterns=["*/*"]))
     except Exception as error:  # no network, no such repository, no access, no valid id
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = one_line(error, most=160)
         raise UserError(f"model.weights: {weights} cannot be fetched ({reason}); {get}") from error
     if not any(folder.glob("*.safetensors")):  # offline, a cache that has only the vocabulary counts as the repository
         raise UserError(f"model.weights: {weights}: no safetensors in {folder}; {get}")

@@ -83,7 +83,7 @@ from train import distributed
 distributed.initialize()
 try:
     distributed.gather("breakfast" if distributed.is_first() else "dinner", None)
-except RuntimeError as error:
+except distributed.OutOfStep as error:
     print(error)
 """
 

@@ -16,7 +16,7 @@ from flax import nnx
 from pydantic import BeforeValidator, Field, PositiveInt
 
 from t5x_tasks.configuration import Section
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.errors import UserError, one_line, suggest
 from t5x_tasks.vocabulary import Vocabulary
 from train import peft
 from train.methods.base import Method
@@ -198,7 +198,7 @@ def _read(name: str, shape: tuple[int, int]) -> np.ndarray:
         else:
             values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, most=120)
         raise UserError(
             f"method.init.path: {name}: neither a .npy nor a PEFT directory with a prompt ({reason})"
         ) from None
