@@ -13,7 +13,6 @@ from eval.cached import EOS
 from eval.decode import Decoder
 from eval.examples import Questions
 from eval.plan import Plan
-from eval.restrictions import forbidden_sequences
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import distributed, sharding, state
@@ -49,7 +48,7 @@ class Answerer:
         self.model = state.Model.on(self.mesh, model_config, config.method)
         self.decoder = Decoder(
             self.model.graphdef, config.eval.decode, mesh=self.mesh, batch_size=config.eval.batch_size,
-            forbidden=forbidden_sequences(config.eval.decode, self.vocabulary),
+            forbidden=self.vocabulary.spell(config.eval.decode.forbidden, "eval.decode.forbidden"),
         )  # fmt: skip
 
     def prompted(self, questions: Questions) -> Questions:

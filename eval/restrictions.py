@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from eval.cached import EOS, PAD
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
 from train.config import DecodeConfig
 
 Forbidden = Sequence[tuple[int, ...]]
@@ -44,23 +42,6 @@ def restrict(
     for _ in range(logits.ndim - 1):
         of_row = jax.vmap(of_row)
     return of_row(logits, tokens)
-
-
-def forbidden_sequences(settings: DecodeConfig, vocabulary: Vocabulary) -> list[tuple[int, ...]]:
-    """Token ids of `settings.forbidden`.
-
-    Raises:
-      UserError: an id or a text that the vocabulary does not have.
-    """
-    sequences = []
-    for entry in settings.forbidden:
-        ids = (entry,) if isinstance(entry, int) else tuple(vocabulary.encode_batch([entry])[0].tolist())
-        if not ids or any(not 0 <= i < vocabulary.size or i in (PAD, EOS, vocabulary.unk_id) for i in ids):
-            raise UserError(
-                f"eval.decode.forbidden: {entry!r} is no text that {vocabulary.path} can spell, nor the id of one of its tokens"
-            )
-        sequences.append(ids)
-    return sequences
 
 
 def _penalise(scores: jax.Array, history: jax.Array, position: jax.Array, penalty: float) -> jax.Array:

@@ -101,6 +101,22 @@ class Vocabulary:
         """Returns the ids of each text, 1-D int32 without end of sequence."""
         return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or num_cores())
 
+    def spell(self, entries: Iterable[str | int], where: str) -> list[tuple[int, ...]]:
+        """Returns the ids of each entry, a text as it is split at the start of a word, or the id of a token.
+
+        Raises:
+          UserError: an id or a text that the vocabulary does not have; it begins with `where`.
+        """
+        sequences = []
+        for entry in entries:
+            ids = (entry,) if isinstance(entry, int) else tuple(self.encode_batch([entry])[0].tolist())
+            if not ids or any(not 0 <= i < self.size or i in (self.pad_id, self.eos_id, self.unk_id) for i in ids):
+                raise UserError(
+                    f"{where}: {entry!r} is no text that {self.path} can spell, nor the id of one of its tokens"
+                )
+            sequences.append(ids)
+        return sequences
+
     def agrees_with(self, processor: Any) -> bool:
         """Tells whether another SentencePiece processor has the same pieces and scores, and with them the same tokens."""
         own, n = self._processor, self.size

@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5x_tasks.errors import UserError, run_cli
 
 if TYPE_CHECKING:
-    from train.config import Config
+    from train.config import Config, DecodeConfig
     from train.model import Params, T5Config
     from train.state import Model
 
@@ -56,7 +56,7 @@ class Weights:
     step: int | None
     model: "T5Config"
     vocabulary: Path | None
-    decode: dict[str, Any]
+    decode: "DecodeConfig"
     card: str
     read: "Callable[[], Params]"
 
@@ -79,7 +79,8 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
 
     jax.config.update("jax_platforms", "cpu")  # XXL in float32 fits a host, hardly an accelerator
 
-    from train.export_hf import check_free, save_hf
+    from t5x_tasks.vocabulary import Vocabulary
+    from train.export_hf import check_free, generation_config, save_hf
     from train.export_t5x import save_t5x
 
     check_free(out)
@@ -93,12 +94,13 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
         chosen = _of_run(Path(source), which or "latest", vocabulary)
     else:
         chosen = _of_others(source, vocabulary, needs_vocabulary=to == "hf")
+    generation = generation_config(chosen.decode, Vocabulary(chosen.vocabulary)) if chosen.vocabulary else {}
     params = chosen.read()
     if to == "t5x":
         save_t5x(params, out, chosen.step or 0)
     else:
         assert chosen.vocabulary is not None
-        save_hf(params, chosen.model, out, chosen.vocabulary, generation_config(chosen.decode), card=chosen.card)
+        save_hf(params, chosen.model, out, chosen.vocabulary, generation, card=chosen.card)
     return chosen.step
 
 
@@ -153,8 +155,8 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
         with Checkpoints(run.folder / "checkpoints", read_only=True) as checkpoints:
             return merged_params(run.model, checkpoint_params(run.config, run.model, checkpoints, run.step))
 
-    decode, card = run.config.eval.decode.model_dump(), run_card(run.config, run.folder, run.step)
-    return Weights(run.step, run.model.config, run.vocabulary, decode, card, read)
+    card = run_card(run.config, run.folder, run.step)
+    return Weights(run.step, run.model.config, run.vocabulary, run.config.eval.decode, card, read)
 
 
 def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> int:
@@ -193,16 +195,8 @@ def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -
             raise UserError(f"{source}: no spiece.model there; say --vocabulary, as hf://google/flan-t5-base")
         pieces = locate_vocabulary(vocabulary or folder)
     shapes = abstract_model(model)[1]
-    decode = EvalConfig().decode.model_dump()
-    return Weights(
-        None, model, pieces, decode, converted_card(source), lambda: weights.load(folder, shapes, None, model)
-    )
-
-
-def generation_config(decode: dict[str, Any]) -> dict[str, Any]:
-    """A way of decoding, `eval.decode`, under the names of transformers' GenerationConfig."""
-    names = {"beams": "num_beams", "max_tokens": "max_new_tokens"}
-    return {names.get(key, key): value for key, value in decode.items() if key != "type"}
+    decode, card = EvalConfig().decode, converted_card(source)
+    return Weights(None, model, pieces, decode, card, lambda: weights.load(folder, shapes, None, model))
 
 
 if __name__ == "__main__":

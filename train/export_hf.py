@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.vocabulary import Vocabulary
+from train.config import DecodeConfig
 from train.model import Params, T5Config
 from train.weights_hf import TABLE, hf_sizes
 from train.weights_stream import foreign_tensors, layout
 
 SHARD_BYTES = 5 * 10**9
 EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
+_SAME = ("repetition_penalty", "length_penalty", "early_stopping", "temperature", "top_k", "top_p")
+_GENERATION = {  # a key of eval.decode -> transformers' name
+    "beams": "num_beams",
+    "max_tokens": "max_new_tokens",
+    "min_tokens": "min_new_tokens",
+    "no_repeat_ngram": "no_repeat_ngram_size",
+    **{key: key for key in _SAME},
+}
 
 
 def check_free(folder: Path) -> None:
@@ -55,6 +65,22 @@ def save_hf(
         _write_tokenizer(partial, vocabulary)
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+def generation_config(decode: DecodeConfig, vocabulary: Vocabulary) -> dict[str, Any]:
+    """A way of decoding, `eval.decode`, under transformers' names (GenerationConfig), without restrictions that are off.
+
+    `samples` and `seed` are left out, too: how many answers, and which, is asked of `generate` itself.
+
+    Raises:
+      UserError: the vocabulary cannot spell what `forbidden` names.
+    """
+    settings = decode.in_words()
+    generation = {"num_beams": 1, "do_sample": settings.pop("type") == "sample"}
+    generation |= {_GENERATION[key]: value for key, value in settings.items() if key in _GENERATION}
+    if decode.forbidden:
+        generation["bad_words_ids"] = [list(ids) for ids in vocabulary.spell(decode.forbidden, "eval.decode.forbidden")]
+    return generation
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eval.restrictions import forbidden_sequences, restrict
+from eval.restrictions import restrict
 from eval.sample import candidates, draw, id_words, row_keys
 from t5x_tasks.errors import UserError
 from train.config import GreedyConfig, SampleConfig
@@ -120,8 +120,7 @@ def test_random_numbers_hang_on_seed_id_and_number_of_the_sample():
 
 def test_forbidden_texts_are_split_by_the_vocabulary_and_what_it_cannot_spell_is_named(vocabulary):
     spelled = vocabulary.encode_batch(["Monday"])[0].tolist()
-    settings = GreedyConfig(forbidden=("Monday", 17))
-    assert forbidden_sequences(settings, vocabulary) == [tuple(spelled), (17,)]
+    assert vocabulary.spell(("Monday", 17), "eval.decode.forbidden") == [tuple(spelled), (17,)]
     for wrong in ("漢", "", 10**6):
         with pytest.raises(UserError, match=r"eval\.decode\.forbidden: "):
-            forbidden_sequences(GreedyConfig(forbidden=(wrong,)), vocabulary)
+            vocabulary.spell((wrong,), "eval.decode.forbidden")

@@ -15,8 +15,8 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import export, weights
 from train.checkpoints import Checkpoints
-from train.config import Config, dump
-from train.export_hf import save_hf
+from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
+from train.export_hf import generation_config, save_hf
 from train.model import T5Config, abstract_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,9 +51,10 @@ def test_transformers_opens_tokenizer_and_settings(tmp_path):
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     (tmp_path / "hf").mkdir()  # an empty folder may be there
-    generation = {"max_new_tokens": 77, "num_beams": 4, "length_penalty": 1.0, "early_stopping": False}
+    vocabulary = Vocabulary.load(VOCABULARY)
+    generation = generation_config(BeamConfig(max_tokens=77), vocabulary)
     save_hf(random_params(), CONFIG, tmp_path / "hf", VOCABULARY, generation)
-    vocabulary, tokenizer = Vocabulary.load(VOCABULARY), AutoTokenizer.from_pretrained(tmp_path / "hf")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
     texts = ["Anna: Hi,  where is my order #4711?\nSupport: It left\ttoday. ", "naïve café: 10 € <extra_id_0>", "", " "]
     assert tokenizer(texts).input_ids == [[*ids, 1] for ids in vocabulary.encode_batch(texts)]
     assert len(tokenizer) == vocabulary.size
@@ -64,8 +65,46 @@ def test_transformers_opens_tokenizer_and_settings(tmp_path):
     assert (config.architectures, config.scale_decoder_outputs) == (["T5ForConditionalGeneration"], False)
     assert (config.d_model, config.num_layers, config.num_decoder_layers, config.is_gated_act) == (16, 2, 3, True)
     loaded = GenerationConfig.from_pretrained(tmp_path / "hf")
-    assert {key: getattr(loaded, key) for key in generation} == generation
+    assert (loaded.max_new_tokens, loaded.num_beams, loaded.length_penalty, loaded.do_sample) == (77, 4, 1.0, False)
     assert (loaded.decoder_start_token_id, loaded.eos_token_id, loaded.pad_token_id) == (0, 1, 0)
+
+
+def test_every_way_of_decoding_has_the_names_that_transformers_reads():
+    from transformers import GenerationConfig
+
+    vocabulary = Vocabulary.load(VOCABULARY)
+    restricted: dict[str, Any] = {
+        "max_tokens": 9, "min_tokens": 2, "repetition_penalty": 1.3, "no_repeat_ngram": 3, "forbidden": ("Monday", 17),
+    }  # fmt: skip
+    renamed: dict[str, Any] = {
+        "max_new_tokens": 9,
+        "min_new_tokens": 2,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 3,
+    }
+    renamed["bad_words_ids"] = [vocabulary.encode_batch(["Monday"])[0].tolist(), [17]]
+    sampled: dict[str, Any] = {"temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    beam = {"num_beams": 3, "length_penalty": 0.6, "early_stopping": True}
+    expected = [
+        (GreedyConfig(**restricted), renamed | {"num_beams": 1, "do_sample": False}),
+        (
+            BeamConfig(**restricted, beams=3, length_penalty=0.6, early_stopping=True),
+            renamed | beam | {"do_sample": False},
+        ),
+        (
+            SampleConfig(**restricted, **sampled, samples=4, seed=1),
+            renamed | sampled | {"num_beams": 1, "do_sample": True},
+        ),
+        (GreedyConfig(max_tokens=9), {"max_new_tokens": 9, "num_beams": 1, "do_sample": False}),
+    ]
+    for decode, generation in expected:
+        assert generation_config(decode, vocabulary) == generation
+        settings = GenerationConfig(**generation)
+        settings.validate(strict=True)
+        assert generation.items() <= settings.to_dict().items()
+        assert (
+            generation.keys() <= GenerationConfig().to_dict().keys()
+        )  # keys of one's own are kept, and read by nothing
 
 
 @pytest.fixture
