@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+_FEW_ROWS = 30  # percentile intervals of so few cover less often than they say
 _MOST_SYSTEMS = 6  # of which all are shown; of more, the first and the last checkpoint of each run
 
 
@@ -68,6 +69,7 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int = 2
     from eval.report.page import Contents
     from eval.report.phrasings import choices, families, sensitivities
     from eval.report.systems import read_systems
+    from eval.scoring import remarks
 
     found, runs = read_systems(folders)
     systems = _chosen(found)
@@ -83,6 +85,14 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int = 2
         missing = [system.name for system in systems if system.name not in [s.name for s in comparison.systems]]
         if missing and len(systems) > 1:
             notes.append(f"{comparison.task}, {comparison.split}: not answered by {', '.join(missing)}.")
+        if comparison.n < _FEW_ROWS:
+            notes.append(
+                f"{comparison.task}, {comparison.split}: {comparison.n} rows are too few for intervals to be relied on; they "
+                "come out too narrow."
+            )
+        counts = comparison.columns[0].summary.get("counts", {})
+        for remark in remarks(counts, comparison.columns[0].summary["n"]):
+            notes.append(f"{comparison.task}, {comparison.split}: {remark}.")
     limits = {str(a.head.get("decode")) for system in systems for a in system.answers.values() if a.head.get("decode")}
     if len(limits) > 1:
         notes.append(

@@ -24,8 +24,10 @@ from eval.plan import Plan
 from eval.scoring import (
     TaskScores,
     bootstrap,
+    count_references,
     interval_settings,
     prediction_rows,
+    remarks,
     score_task,
     write_metrics,
     write_predictions,
@@ -202,7 +204,10 @@ def _check_references(questions: Questions) -> None:
 
 
 def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
-    """Counts what is cut, and says so before the time is spent."""
+    """Counts what is cut and what cannot be scored, and says so before the time is spent."""
+    of_references = count_references(questions)
+    for remark in remarks(of_references, len(questions.examples)):
+        say(f"{questions.task}: {remark}")
     cut_inputs = answerer.count_cut(questions, label=questions.task)
     max_tokens = answerer.config.eval.decode.max_tokens
     targets = questions.targets()
@@ -218,6 +223,7 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
         "truncated_inputs": cut_inputs,
         "truncated_references": len(np.unique(rows[longer])),
         "unknown_tokens": questions.unknown_tokens,
+        **of_references,
     }
 
 

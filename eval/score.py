@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     from eval.examples import read_questions
-    from eval.scoring import score_task, write_metrics, write_predictions
+    from eval.scoring import remarks, score_task, write_metrics, write_predictions
     from eval.summary import print_scores
     from t5x_tasks.metrics import load_metric
 
@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> int:
     head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})
     print_scores(options.task, {"predictions": scores.summary}, split=options.split, predictions=rows)
+    for remark in remarks(scores.summary["counts"], scores.summary["n"]):
+        print(f"note: {remark}")
     print(f"written to {written}")
     return 0
 

@@ -4,7 +4,7 @@ Imports neither JAX nor TensorFlow.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from eval.files import write_json, write_jsonl
 from t5x_tasks.metrics import compute, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.pooled import Pooled, Scores
+from t5x_tasks.rendering import is_blank
 
 BASELINES = {"lead_3": lead, "longest_3": longest}
 
@@ -69,7 +70,7 @@ def score_task(
         "phrasings": phrasings,
         "metrics": summarized(scores),
         "baselines": baselines,
-        "counts": {**counts, **_empty(examples, predictions)},
+        "counts": {**counts, **count_references(questions), **_empty(examples, predictions)},
     }
     of_rows = {
         name: values
@@ -92,6 +93,35 @@ def score_task(
         for row, diagnostics in zip(rows, diagnosis.rows, strict=True):
             row["diagnostics"] = diagnostics
     return TaskScores(summary, rows)
+
+
+def count_references(questions: Questions) -> dict[str, int]:
+    """Rows whose every reference is blank, and those whose every reference is in letters that ROUGE does not see."""
+    if not {"rouge", "py_rouge"} & set(questions.metrics):
+        return {}
+    from t5x_tasks.metrics.rouge import can_read
+
+    texts = [example.references for example in questions.examples]
+    return {
+        "blank_references": sum(all(map(is_blank, references)) for references in texts),
+        "unread_references": sum(not any(map(can_read, references)) for references in texts),
+    }
+
+
+def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
+    """What someone must know of n rows' ROUGE, from `count_references`: it is lower than the summaries deserve."""
+    said = []
+    if blank := counts.get("blank_references"):
+        said.append(
+            f"{blank} of {n} rows have no reference: ROUGE is 0 there and its mean too low; leave these rows out of the "
+            "split, or write their references"
+        )
+    if unread := counts.get("unread_references"):
+        said.append(
+            f"{unread} of {n} rows have references in other letters than a to z, which ROUGE does not see: it is 0 there "
+            "whatever is predicted; set the card's metrics to bleu or exact_match"
+        )
+    return said
 
 
 def _empty(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, int]:

@@ -24,6 +24,12 @@ def settings() -> str:
     return f"rouge_score {version}, F1, Porter stemmer, rougeLsum over sentences split at [.!?] and white space"
 
 
+def can_read(text: str) -> bool:
+    """Whether ROUGE sees most of a text's letters and digits: a to z and 0 to 9 are words to it, all else parts them."""
+    seen = sum(char.isascii() and char.isalnum() for char in text)
+    return 2 * seen >= sum(map(str.isalnum, text))
+
+
 def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
     """Scores predictions.
 

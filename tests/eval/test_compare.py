@@ -77,6 +77,20 @@ def test_equal_systems_do_not_differ_and_noise_is_rarely_significant():
     assert 0.01 < np.mean(np.array(tests) < 0.05) < 0.12
 
 
+@pytest.mark.parametrize(("rows", "least"), [(1, 1.0), (6, 2 / 64), (9, 2 / 512), (40, 2 / 1001)])
+def test_p_is_no_smaller_than_an_exact_test_of_so_few_rows_could_give(rows, least):
+    before, after = np.zeros(50), np.zeros(50)
+    before[:rows], after[:rows] = -100.0, 100.0  # the other rows are the same
+    if rows < 10:  # alone: no resample without a gain
+        before, after = before[:rows], after[:rows]
+    assert paired_differences({"s": before}, {"s": after}, samples=1000)["s"].p == pytest.approx(least)
+    counts = [
+        Pooled(np.stack([side, np.full(len(side), 100.0)], axis=1), lambda s: s[..., 0]) for side in (before, after)
+    ]
+    found = paired_differences({"s": counts[0]}, {"s": counts[1]}, samples=1000)["s"]
+    assert found.p == pytest.approx(least)
+
+
 def test_scores_of_counts_are_paired_too():
     rng = np.random.default_rng(2)
     before, after = (
@@ -85,6 +99,18 @@ def test_scores_of_counts_are_paired_too():
     found = paired_differences({"f1": before}, {"f1": after}, samples=100)["f1"]
     draws = [resample({"f1": scores}, samples=100)["f1"] for scores in (before, after)]
     assert (found.ci_low, found.ci_high) == pytest.approx(tuple(np.percentile(draws[1] - draws[0], [2.5, 97.5])))
+
+
+def test_few_rows_and_references_that_cannot_be_scored_are_noted(make_card, tmp_path):
+    rows = [*ROWS, {**ROWS[0], "id": "blank", "summary": " "}, {**ROWS[0], "id": "greek", "summary": "Η Άννα φεύγει."}]
+    card = make_card(test_rows=rows)
+    scored = evaluated.evaluate(tmp_path / "scored", {"tiny": right}, cards=[card])
+    few, blank, unread = gather(scored).notes
+    assert few.startswith("tiny, test: 14 rows are too few for intervals")
+    assert blank.startswith("tiny, test: 1 of 14 rows have no reference: ROUGE is 0 there")
+    assert unread.startswith("tiny, test: 1 of 14 rows have references in other letters than a to z")
+    many = make_card(test_rows=[{**ROWS[0], "id": f"r{i}"} for i in range(30)])
+    assert gather(evaluated.evaluate(tmp_path / "many", {"tiny": right}, cards=[many])).notes == []
 
 
 def test_only_rows_that_all_answered_are_compared_and_the_report_says_so(card, tmp_path):

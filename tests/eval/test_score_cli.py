@@ -70,6 +70,27 @@ def test_what_is_wrong_with_predictions_is_said_in_one_line(score, tmp_path, row
     assert not (tmp_path / "out").exists()
 
 
+def test_references_that_rouge_cannot_score_are_counted_and_said(make_card, tmp_path):
+    rows = [
+        {"id": "a", "dialogue": "Ann: Hi.", "summary": ""},
+        {"id": "b", "dialogue": "Bo: Привет!", "summary": "Бо здоровается."},
+        {"id": "c", "dialogue": "Cy: Grüße!", "summary": "Cy grüßt."},
+    ]
+    card = make_card(test_rows=rows)
+    (tmp_path / "said.jsonl").write_text(
+        "".join(json.dumps({"id": r["id"], "prediction": r["summary"]}) + "\n" for r in rows)
+    )
+    arguments = ("score", "--task", "tiny", "--predictions", str(tmp_path / "said.jsonl"), "--cards", str(card))
+    result = cli(*arguments)
+    task = json.loads((tmp_path / "said" / "metrics.json").read_text())["tasks"]["tiny"]
+    assert (task["counts"]["blank_references"], task["counts"]["unread_references"]) == (1, 1)
+    assert task["metrics"]["rouge1"]["value"] == pytest.approx(100 / 3)
+    assert "note: 1 of 3 rows have no reference" in result.stdout
+    assert "note: 1 of 3 rows have references in other letters" in result.stdout
+    by_others = cli(*arguments, "--metrics", "exact_match")
+    assert by_others.returncode == 0 and "note:" not in by_others.stdout
+
+
 def test_metrics_may_be_others_than_the_cards_and_empty_predictions_are_counted(score, tmp_path):
     result = score([*GOOD[:2], {"id": "c", "prediction": " "}], "--metrics", "exact_match")
     assert result.returncode == 0, result.stderr

@@ -9,7 +9,7 @@ from rouge_score import rouge_scorer
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import METRICS, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
-from t5x_tasks.metrics.rouge import MEASURES, rouge, settings
+from t5x_tasks.metrics.rouge import MEASURES, can_read, rouge, settings
 from t5x_tasks.sentences import split_sentences
 
 WORDS = [
@@ -53,6 +53,24 @@ def test_scores_are_those_of_rouge_score_itself():
             assert ours[measure][row] == pytest.approx(100 * best[measure].fmeasure, abs=1e-9)
             assert ours[f"{measure}_mean"][row] == pytest.approx(np.mean(f1s), abs=1e-9)
             assert ours[f"{measure}_first"][row] == pytest.approx(f1s[0], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("Ann, 12:30", True),
+        ("Für Jürgen", True),
+        ("", True),
+        ("?!", True),
+        ("Привет", False),
+        ("安娜 OK", True),
+        ("你好吗 OK", False),
+    ],
+)
+def test_what_rouge_cannot_read_is_told_by_its_letters(text, readable):
+    assert can_read(text) == readable
+    if not readable and text.isalpha():
+        assert not any(rouge([text], [[text]])[measure][0] for measure in MEASURES)
 
 
 def test_one_reference_a_row_gives_four_measures():
