@@ -1,5 +1,6 @@
 """Cards: one YAML file says everything about a data set. See docs in `Card`; card_file.py loads them."""
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,16 @@ from t5x_tasks.rendering import OPTIONS, placeholders
 from t5x_tasks.sources.models import SPLITS, Source
 
 RESERVED = ("heldout", "inverted")  # dialogsum.heldout is a mixture
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+
+
+def check_data_set_name(name: str) -> str:
+    """Returns the name. Raises ValueError if it has other characters than a task's name may have."""
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise ValueError(f"{name!r:.80} may hold letters, digits and _, and nothing else")
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_data_set_name)]
 Columns = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1)], ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),

@@ -9,6 +9,7 @@ validates the result. This module knows how to load; what may stand in a file is
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,8 +17,10 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.problems import in_words
 
 Schema = TypeVar("Schema", bound=BaseModel)
+_PLAIN = ("int", "float", "str", "bool")  # members of unions, as pydantic names them
 
 
 class Section(BaseModel):
@@ -192,15 +195,7 @@ def _describe(error: ValidationError, file: str, origin: dict[str, str], schema:
     """Turns the first problem that pydantic found into one line. Problems of unions name the member that came nearest."""
     problems = error.errors(include_url=False)
     problem = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
-    model: Any = schema
-    parent: Any = schema
-    keys: list[str] = []
-    for part in problem["loc"]:
-        if isinstance(part, str) and (member := _member(model, part)) is not None:
-            model = member  # the tag of a union's member, which the user did not write as a key
-            continue
-        keys.append(str(part))
-        parent, model = model, _fields(model).get(part) if isinstance(part, str) else model
+    keys, parent = _keys(problem["loc"], schema)
     key = ".".join(keys) or "(top)"
     where = next((o for k, o in origin.items() if key == k or key.startswith(k + ".") or k.startswith(key + ".")), file)
     if problem["type"] == "extra_forbidden":
@@ -209,11 +204,23 @@ def _describe(error: ValidationError, file: str, origin: dict[str, str], schema:
         hint = suggest(keys[-1], siblings).replace("did you mean ", f"did you mean {prefix}")
         known = "" if hint or not siblings else f"; known are {', '.join(sorted(siblings))}"
         return f"{where}: {key}: unknown key{hint}{known}"
-    message = problem["msg"]
-    message = message.removeprefix("Value error, ")
-    value = problem.get("input")
-    shown = f" (got {value!r:.80})" if problem["type"] not in ("missing", "value_error") else ""
-    return f"{where}: {key}: {message[0].lower() + message[1:]}{shown}"
+    shown = f" (got {problem.get('input')!r:.80})" if problem["type"] not in ("missing", "value_error") else ""
+    alike = [p for p in problems if _keys(p["loc"], schema)[0] == keys and p["type"] not in ("missing", "value_error")]
+    return f"{where}: {key}: {in_words(alike if shown else [problem])}{shown}"
+
+
+def _keys(place: Sequence[str | int], schema: type[BaseModel]) -> tuple[list[str], Any]:
+    """The keys that the user wrote to a place of pydantic's, which also names members of unions; and what the last one is in."""
+    model: Any = schema
+    parent: Any = schema
+    keys: list[str] = []
+    for part in place:
+        if isinstance(part, str) and (member := _member(model, part)) is not None:
+            model = member
+        elif isinstance(model, type) or not (part in _PLAIN or str(part).startswith("literal[")):
+            keys.append(str(part))
+            parent, model = model, _fields(model).get(part) if isinstance(part, str) else model
+    return keys, parent
 
 
 def _fields(annotation: Any) -> dict[str, Any]:

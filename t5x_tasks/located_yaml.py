@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.problems import in_words
 
 
 class Lines:
@@ -83,11 +84,9 @@ def validate(
         loc: tuple[Any, ...] = (*prefix, *problem["loc"])
         tag = 1 if loc[0:1] == ("source",) and len(loc) > 2 else None  # of the union's member
         key = ".".join(str(part) for number, part in enumerate(loc) if number != tag) or "(top)"
-        message = problem["msg"].removeprefix("Value error, ")
+        message = in_words([problem])
         if problem["type"] == "extra_forbidden":
             message = f"unknown key{suggest(str([*loc][-1]), known_keys(loc))}"
-        elif problem["type"] == "missing":
-            message = "is missing"
         if problem["type"] == "value_error" and not loc:
             loc = tuple(int(part) if part.isdecimal() else part for part in message.partition(":")[0].split("."))
         says_key = problem["type"] == "value_error" and bool(loc) and message.startswith(str(next(iter(loc))))

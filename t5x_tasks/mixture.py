@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from t5x_tasks.card import Name
 from t5x_tasks.configuration import Section
 from t5x_tasks.located_yaml import Lines, validate
 
@@ -46,7 +47,7 @@ class Mixture(Section):
       members: see above.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+    name: Name
     description: str = ""
     rate: Rule = "examples"
     cap: int | None = Field(None, ge=1)

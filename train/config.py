@@ -1,5 +1,6 @@
 """The configuration of a run: every key, its type, its default and what it means. Plain pydantic, imports no JAX."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -189,13 +190,18 @@ class MeshConfig(Section):
         return self
 
 
+def _task_score(text: str) -> str:
+    if not re.fullmatch(r"[^/]+/[^/]+", text):
+        raise ValueError(f"must be TASK/SCORE, as support_chats/rougeL, not {text!r:.80}")
+    return text
+
+
 class CheckpointConfig(Section):
     every_steps: PositiveInt = 500
     keep_latest: PositiveInt = 2
     keep_best: int = Field(default=1, ge=0, description="kept besides, by `best`")
-    best: str | None = Field(
+    best: Annotated[str, AfterValidator(_task_score)] | None = Field(
         default=None,
-        pattern=r"^[^/]+/[^/]+$",
         description="what ranks checkpoints: TASK/SCORE, as support_chats/rougeL, of `python -m eval RUN_DIR --follow`, which "
         "must run beside the training; null: the validation loss",
     )

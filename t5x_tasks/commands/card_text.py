@@ -1,6 +1,7 @@
 """The text of a new card: every key with a comment that says what it means, what was guessed, and from what."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def card_text(
         lines.append(
             f"  # There is no {' or '.join(missing)} split yet, and scores on train rows say only what was learned by"
         )
-        lines.append(f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks.split {file}")
+        lines.append(
+            f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks.split {shlex.quote(file)}"
+        )
     lines += ["# Name in the templates: column of the file.", "fields:"]
     lines += [f"  {_scalar(f)}: {_scalar(column.name)}   # {column.describe()}" for f, column in roles.asked.items()]
     lines.append(

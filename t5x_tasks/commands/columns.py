@@ -16,6 +16,8 @@ from t5x_tasks.sources.files import open_plain
 _LIMIT = 100_000  # rows looked at
 _MOST_CHOICES = 20  # more different answers than that are no closed set
 _MOST_LABEL_WORDS = 4
+_LONGEST_NAME = 40  # characters of a field; a name that is a sentence is cut
+_HEADER_WORDS = 8  # a column's name of more, or one that is a number, is rather a row's value
 _KEPT_TEXT = 200  # characters of a text: enough to tell texts apart
 _KEPT_VALUES = 100  # different ones of a column that are told apart
 _META = {
@@ -125,6 +127,11 @@ def find_delimiter(path: Path, kind: str) -> tuple[str, bool]:
     return max(others, key=header.count), False
 
 
+def first_row_name(columns: Iterable[str]) -> str | None:
+    """A column's name that looks like a value, as in a file whose first line is a row already; None if all look like names."""
+    return next((name for name in columns if _is_number(name) or len(name.split()) > _HEADER_WORDS), None)
+
+
 def look_at(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Column], int]:
     """Reads the first 100,000 rows; returns the columns that all of them have, and their number."""
     columns: dict[str, Column] = {}
@@ -218,7 +225,7 @@ def _field_names(columns: list[Column]) -> dict[str, str]:
     names: dict[str, str] = {}
     for column in columns:
         plain = unicodedata.normalize("NFKD", column.name).encode("ascii", "ignore").decode()
-        name = "_".join(_words(plain)) or ("answer" if column is columns[-1] else "text")
+        name = "_".join(_words(plain))[:_LONGEST_NAME].strip("_") or ("answer" if column is columns[-1] else "text")
         if (better := _RENAMED.get(name, name)) not in names.values():
             name = better
         name = f"field_{name}" if name[0].isdigit() or name == "options" else name

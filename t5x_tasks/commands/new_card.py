@@ -8,9 +8,10 @@ import re
 import shlex
 from pathlib import Path
 
+from t5x_tasks.card import check_data_set_name
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
-from t5x_tasks.commands.columns import Roles, assign, find_delimiter, look_at
+from t5x_tasks.commands.columns import Roles, assign, find_delimiter, first_row_name, look_at
 from t5x_tasks.commands.describe import check
 from t5x_tasks.errors import UserError
 from t5x_tasks.sources.files import read_file
@@ -71,6 +72,9 @@ def new_card(
     guess = _guess(roles, category)
     text = card_text(name, files, output, source, roles, guess, rows)
     print(f"{train}: {rows:,} rows")
+    if isinstance(source, CsvSource) and (value := first_row_name(columns)) is not None:
+        print(f"  warning     the first line names the columns, and {value[:60]!r} looks like no name: where that line")
+        print("              is a row already, put a line of names above it and start again")
     for field, column in roles.asked.items():
         print(f"  asked       {field} <- {column.name} ({column.describe()})")
     field, column = roles.answer
@@ -108,8 +112,10 @@ def parse_fields(text: str) -> dict[str, str]:
 
 
 def _check_name(name: str, output: Path) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-        raise UserError(f"{name}: a data set's name is made of letters, digits and _")
+    try:
+        check_data_set_name(name)
+    except ValueError as error:
+        raise UserError(f"NAME: {error}") from None
     catalog = load_catalog()
     if other := catalog.cards.get(name) or catalog.mixtures.get(name):
         raise UserError(f"{name}: is the name of {other.path}; choose another")

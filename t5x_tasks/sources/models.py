@@ -1,10 +1,11 @@
 """What a card may say under `source:`; one model for each `type`."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from t5x_tasks.configuration import Section
 
@@ -154,6 +155,12 @@ class TfdsSource(SplitsSource):
     null_is_empty: ClassVar[bool] = True
 
 
+def _function(text: str) -> str:
+    if not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", text):
+        raise ValueError(f"must be package.module:function or file.py:function, not {text!r:.80}")
+    return text
+
+
 class PythonSource(BaseSource):
     """A function of the user's that is called with `split=` and gives dicts.
 
@@ -163,7 +170,7 @@ class PythonSource(BaseSource):
     """
 
     type: Literal["python"]
-    function: Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_]\w*$")]
+    function: Annotated[str, AfterValidator(_function)]
     splits: SplitNames
 
     @property

@@ -169,12 +169,44 @@ def test_other_formats(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "column", ["Größe des Texts", "要約 する", "yes", "null", "a: b # c", "x\ny", "{curly}", "1st", "options"]
+    "column",
+    [
+        "w" * 2000,
+        "How did it go, and " * 90 + "why?",
+        "Größe des Texts",
+        "要約 する",
+        "yes",
+        "null",
+        "a: b # c",
+        "x\ny",
+        "{curly}",
+        "1st",
+        "options",
+    ],
 )
 def test_columns_may_have_any_name(tmp_path, write_jsonl, column):
     rows = [{column: f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(5)]
     new("odd", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
-    assert [spec.column for spec in load_card(tmp_path / "odd.yaml").fields.values()] == [column, "answer"]
+    fields = load_card(tmp_path / "odd.yaml").fields
+    assert [spec.column for spec in fields.values()] == [column, "answer"]
+    assert max(map(len, fields)) <= 40
+
+
+def test_a_file_whose_first_line_is_a_row_is_suspected(tmp_path, capsys):
+    rows = "".join(f"Ann: It is {i} and there is a lot more to say of it.\tAnn says {i}\n" for i in range(5))
+    (tmp_path / "bare.tsv").write_text(rows)
+    new("bare", "--from", tmp_path / "bare.tsv")
+    assert "warning     the first line names the columns, and 'Ann: It is 0 and" in capsys.readouterr().out
+    (tmp_path / "named.tsv").write_text("text\tanswer\n" + rows)
+    new("named", "--from", tmp_path / "named.tsv")
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_the_command_that_a_card_names_can_be_pasted(tmp_path, write_jsonl):
+    rows = [{"text": f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(5)]
+    new("odd", "--from", write_jsonl(tmp_path / "my rows; $HOME.jsonl", rows))
+    (command,) = [line for line in (tmp_path / "odd.yaml").read_text().splitlines() if "t5x_tasks.split" in line]
+    assert shlex.split(command.partition("python -m ")[2]) == ["t5x_tasks.split", "my rows; $HOME.jsonl"]
 
 
 def test_answers_of_any_characters_are_choices_as_they_are(tmp_path, write_jsonl):

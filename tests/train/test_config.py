@@ -56,15 +56,37 @@ def test_the_written_configuration_loads_as_the_same(write):
     [
         ("train.stpes=3", "command line: train.stpes: unknown key, did you mean train.steps?"),
         ("trian.steps=3", "command line: trian: unknown key, did you mean train?"),
-        ("train.steps=many", "command line: train.steps: input should be a valid integer"),
+        ("train.steps=many", "command line: train.steps: must be a whole number"),
         ("eval.decode.beems=3", "command line: eval.decode.beems: unknown key, did you mean eval.decode.beams?"),
-        ("data.lengths.inputs=9000", "command line: data.lengths.inputs: input should be less than or equal to 4096"),
-        ("model.preset=flan-t5-hug", "command line: model.preset: input should be 't5-tiny'"),
+        ("data.lengths.inputs=9000", "command line: data.lengths.inputs: must be 4096 or less (got 9000)"),
+        ("model.preset=flan-t5-hug", "command line: model.preset: must be 't5-tiny', 'flan-t5-small'"),
+        (
+            "data.lengths=aut",
+            "data.lengths: must hold keys and values, as {key: value} or 'auto', did you mean auto? (got 'aut')",
+        ),
+        ("eval.tasks=samsum", "command line: eval.tasks: must be a list, as [samsum] (got 'samsum')"),
+        (
+            "eval.steps=[bst]",
+            "command line: eval.steps.0: must be a whole number or 'latest' or 'best', did you mean best?",
+        ),
+        (
+            "eval.decode.type=bean",
+            "command line: eval.decode: must be of the type 'greedy', 'beam', 'sample', did you mean beam?",
+        ),
+        ("optimizer=3", "command line: optimizer: must hold keys and values, as {key: value} (got 3)"),
+        ("data.pack=maybe", "command line: data.pack: must be true or false (got 'maybe')"),
+        ("run_dir=[a]", "command line: run_dir: must be a text (got ['a'])"),
+        (
+            "checkpoint.best=rougeL",
+            "command line: checkpoint.best: must be TASK/SCORE, as support_chats/rougeL, not 'rougeL'",
+        ),
+        ("int=5", "command line: int: unknown key; known are checkpoint, data"),
+        ("data.literal[x]=5", "command line: data.literal[x]: unknown key; known are cache"),
         ("train.epochs=2", "give exactly one of steps and epochs"),
         ("mesh.tensor=0", "each axis is a number of devices"),
         ("train.grad_accumulation=7", "train.batch_size=64 is no multiple of train.grad_accumulation=7"),
         ("train.steps", "write key=value"),
-        ("train.steps.more=1", "command line: train.steps: input should be a valid integer"),
+        ("train.steps.more=1", "command line: train.steps: must be a whole number"),
         (
             "run_dir=gs://b/r/x",
             "command line: run_dir: gs://b/r/x is a URL, and here a folder is needed: launch with --bucket "
@@ -136,7 +158,7 @@ def test_a_method_of_the_users_own_is_named_by_its_path(tmp_path, monkeypatch):
     [
         ({"type": "lra"}, "method: type: unknown method lra, did you mean lora"),
         ({"type": "lora", "ranc": 4}, r"method\.ranc: unknown key, did you mean method\.rank"),
-        ({"type": "lora", "rank": 0}, r"method\.rank: input should be greater than 0 \(got 0\)"),
+        ({"type": "lora", "rank": 0}, r"method\.rank: must be above 0 \(got 0\)"),
         ({"type": "train.config:Config"}, "is no train.methods.Method"),
         ({"type": "no_such_module:X"}, "cannot be imported"),
     ],
