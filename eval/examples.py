@@ -6,7 +6,7 @@ Imports no JAX and no TensorFlow.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -206,12 +206,15 @@ def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequ
     return list(dict.fromkeys(tasks))
 
 
-def own_questions(task: str, path: Path, *, cards: Sequence[str], vocabulary: Vocabulary) -> Questions:
+def own_questions(
+    task: str, path: Path, *, cards: Sequence[str], vocabulary: Vocabulary, id_column: str | None = None
+) -> Questions:
     """Reads a file of the user's whose columns are those of a task's inputs; there are no answers in it.
 
     Args:
       task: a data set, which stands for its first wording without exemplars, or one of its phrasings: dialogsum.t03.
       path: JSON Lines, CSV, TSV or Parquet, by its name.
+      id_column: that names a row, in place of the card's.
 
     Raises:
       UserError: no such task, it needs exemplars or mixes data sets, or a row lacks what the wording asks for.
@@ -224,9 +227,12 @@ def own_questions(task: str, path: Path, *, cards: Sequence[str], vocabulary: Vo
     # The same card, asking for no more than this wording reads.
     template = Template(id=phrasing.template, inputs=phrasing.inputs, targets="-")
     keep = ("name", "fields", "options", "category")
-    source: Any = source_of({"train": path}, path.parent)
     asking = Card(
-        **{key: getattr(card, key) for key in keep}, source=source, templates=(template,), path=path.with_name("-")
+        **{key: getattr(card, key) for key in keep},
+        id=id_column or card.id,
+        source=cast(Any, source_of({"train": path}, path.parent)),
+        templates=(template,),
+        path=path.with_name("-"),
     )
     worded = next(p for p in asking.phrasings if p.style == phrasing.style)
     examples, texts = [], []

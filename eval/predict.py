@@ -34,6 +34,11 @@ def main(arguments: list[str]) -> int:
         default="latest",
         help="latest, best, a number, or 0: the model before training (default: %(default)s)",
     )
+    parser.add_argument(
+        "--id",
+        metavar="COLUMN",
+        help="whose values name the rows in the output (default: the card's, or id, or numbers)",
+    )
     options = parser.parse_args(arguments)
     if options.output.exists():
         raise UserError(f"--output: {options.output} is there already; choose another, or take it away")
@@ -51,10 +56,11 @@ def main(arguments: list[str]) -> int:
         Plan(config, run_dir, [step], [options.task or config.data.mixture], options.output.parent),
         options.input,
         options.output,
+        id_column=options.id,
     )
 
 
-def predict(plan: "Plan", path: Path, output: Path) -> int:
+def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = None) -> int:
     """Answers the rows of a file with the plan's only step; returns the exit code."""
     import jax
 
@@ -69,7 +75,7 @@ def predict(plan: "Plan", path: Path, output: Path) -> int:
     runtime.set_up(config.data.cache_folder())
     with watching():
         answerer = Answerer(plan)
-        own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary)
+        own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary, id_column=id_column)
         questions = answerer.prompted(own)
         inputs = answerer.inputs(questions)
         answerer.count_cut(questions, label=str(path))

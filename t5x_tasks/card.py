@@ -103,6 +103,8 @@ class Card(Section):
       mirror: the folder in a mirror where that is another one: flan_cot/gsm8k.
       source: where the rows are if no mirror has them.
       fields: name used in templates -> column of the source, or how to get a text from columns: see fields.py.
+      id: column that names a row in predictions, unique in its split. Where it is left out, `id` in rows that have one, and
+        else the number.
       options: the closed set of answers, for `{options}` in templates.
       templates: wordings, the name of a file of them (t5x_tasks/templates/NAME.yaml, or one beside the card), or
         `heuristic`: built from the names of the fields and the category, see heuristics.py.
@@ -131,6 +133,7 @@ class Card(Section):
     mirror: str = ""
     source: Annotated[Source, Field(discriminator="type")]
     fields: Annotated[dict[Name, FieldSpec], Field(min_length=1)]  # pyright: ignore[reportIncompatibleMethodOverride]
+    id: Text | None = None
     options: Options | None = None
     templates: tuple[Template, ...]
     references: FieldSpec | None = None

@@ -63,6 +63,8 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     distributed.check_equal("path of attention", model_config.attention)
     sharding.check_model_fits(mesh, model_config)
     sharding.check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
+    if not (run_dir / "config.yaml").is_file():  # a run that goes on may do without
+        state.find_base(config)  # before the data take their time
     peak, peak_source = peak_flops()
 
     # Data ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -112,6 +113,15 @@ def load_params(config: Config, model: Model) -> Params:
     return model.method.start(load_base(config, model), seed=config.train.seed, vocabulary=vocabulary)
 
 
+def find_base(config: Config) -> Path | None:
+    """The folder of `model.weights`, fetched if need be; None of random ones. UserError: see `weights.resolve`."""
+    if config.model.weights == "random":
+        return None
+    from train import weights
+
+    return weights.resolve(config.model.weights)
+
+
 def load_base(config: Config, model: Model) -> Params:
     """All parameters, those that the method freezes as they always are; what it adds may still lack its start.
 
@@ -119,13 +129,12 @@ def load_base(config: Config, model: Model) -> Params:
       UserError: the weights are not there or do not fit the model; the message names the tensors.
     """
     base = Model.on(model.mesh, model.config)
-    if config.model.weights == "random":
+    if (folder := find_base(config)) is None:
         init = functools.partial(init_params, model.config, config.train.seed)
         params = jax.jit(init, out_shardings=base.shardings)()
     else:
         from train import weights
 
-        folder = weights.resolve(config.model.weights)
         params = weights.load(folder, base.shapes, base.shardings, model.config)
     return extended_params(model, params, seed=config.train.seed)
 

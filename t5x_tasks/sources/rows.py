@@ -98,9 +98,9 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
     answer = card.answer_field
     references = as_spec(card.references) if card.references else None
     for number, (place, raw) in enumerate(raw_rows(card, location)):
-        own_id = raw.get("id")
+        own_id = column_value(raw, card.id, place, f", the id of {card.name}") if card.id else raw.get("id")
         has_id = own_id is not None and own_id != ""
-        row_id = clean_text(own_id, place, "id") if has_id else f"{split}-{number}"
+        row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{split}-{number}"
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()
         fields = {

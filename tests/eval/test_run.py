@@ -270,7 +270,7 @@ def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_o
     config, folder = load_config(str(run_dir), ["eval.tasks=[tiny.t01]", "eval.steps=[3]"])
     evaluate(make_plan(config, folder))
     expected = answers_in(run_dir / "eval" / "3" / "tiny.t01" / "predictions.jsonl")
-    rows = ["dialogue,who", *(f'"Ann: Is it {i}?\nBob: Yes, it is {i}.",me' for i in range(6))]
+    rows = ["dialogue,case", *(f'"Ann: Is it {i}?\nBob: Yes, it is {i}.",c{i}' for i in range(6))]
     (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
     output = tmp_path / "answers.jsonl"
     asked = [
@@ -282,8 +282,11 @@ def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_o
         str(output),
         "--task",
         "tiny.t01",
+        "--id",
+        "case",
     ]
     assert main(asked) == 0
+    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == [f"c{i}" for i in range(6)]
     assert answers_in(output) == expected
     assert len(set(expected)) > 1
     assert not list(tmp_path.glob("*.partial"))

@@ -34,6 +34,16 @@ def test_rows_without_an_id_are_numbered(make_card, tiny_rows):
     assert [row.id for row in read_rows(load_card(make_card(rows=rows)), "train")] == ["train-0", "7", "train-2"]
 
 
+def test_a_card_may_name_the_column_of_the_ids(make_card):
+    rows = [{"case": {"nr": n}, "dialogue": "Ann: Hi.", "summary": "Ann says hi."} for n in (7, 8)]
+    card = load_card(make_card(rows, [*rows, rows[0]], id="case.nr"))
+    assert [row.id for row in read_rows(card, "train")] == ["7", "8"]
+    with pytest.raises(UserError, match="id '7' stands for two rows"):
+        read_rows(card, "test")
+    with pytest.raises(UserError, match=r"train\.jsonl:1: .*ticket"):
+        read_rows(load_card(make_card(rows, id="ticket")), "train")
+
+
 def test_a_mirror_comes_before_the_cards_own_files(make_card, tmp_path, tiny_rows):
     card = load_card(make_card())
     mirror = tmp_path / "mirror"

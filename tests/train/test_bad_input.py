@@ -70,6 +70,13 @@ def test_a_missing_data_file_is_named(configure):
     assert "train.jsonl" in refusal(config, nothing_prepared)
 
 
+def test_weights_that_are_not_there_are_refused_before_anything_is_prepared(configure, tmp_path):
+    cache = tmp_path / "cache"
+    line = refusal(configure(), "model.weights=no/where", f"data.cache={cache}")
+    assert "model.weights: no/where: no such folder" in line
+    assert not list(cache.glob("*/tiny*")) and not list(cache.glob("tiny*"))
+
+
 def test_an_unknown_mixture_gets_a_suggestion(configure):
     assert "tinny" in (line := refusal(configure(), "data.mixture=tinny"))
     assert "did you mean tiny?" in line
