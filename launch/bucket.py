@@ -62,6 +62,14 @@ CSI_ANNOTATIONS = {
 }
 
 
+def mounted_script(folder: str) -> str:
+    """What a TPU VM is told: to say, in a line that `Tools` shows as an error, when nothing is mounted at a folder."""
+    said = shlex.quote(
+        f": --mounted: nothing is mounted at {folder}, so what is written there goes with the slice; mount it on all workers"
+    )
+    return f'mountpoint --quiet {shlex.quote(folder)} || {{ echo "{SAID}$(hostname)"{said} >&2; exit 1; }}\n'
+
+
 def mount_script(name: str) -> str:
     """What a TPU VM is told: installs gcsfuse if it is missing or too old, mounts the bucket, tries what a checkpoint does there.
 

@@ -7,6 +7,7 @@ starting again would not put right. Tokens come from a Kubernetes secret that yo
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -62,13 +63,13 @@ def run(options: argparse.Namespace) -> int:
     job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
     if options.tpu and not options.topology:
         raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
-    if not (options.claim or options.bucket):
-        tools.say(
-            f"run_dir {job.run_dir} is in the pods and goes with them; keep it in a --bucket or on a --claim, "
-            f"under {bucket.FOLDER}"
-        )
     if options.xpk:
         return _with_xpk(job, options, tools)
+    jobs.check_kept(
+        job,
+        [bucket.FOLDER] if options.claim or options.bucket else [],
+        todo=f"use --bucket gs://NAME, or --claim PVC, with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
+    )
     kubectl = ["kubectl", f"--namespace={options.namespace}"]
     tools.run([*kubectl, "apply", "--filename=-"], given=yaml.safe_dump(manifest(job, options), sort_keys=False))
     tools.say(
@@ -188,10 +189,11 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
 def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
     if not options.tpu:
         raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
-    if options.bucket or options.service_account:
+    if options.bucket or options.claim or options.service_account:
         raise UserError(
-            "--xpk: takes no --bucket and no --service-account; attach the bucket to the cluster with `xpk storage attach`"
+            "--xpk: takes no --bucket, --claim or --service-account; attach storage to the cluster with `xpk storage attach`"
         )
+    jobs.check_kept(job, ["/"], todo="use an absolute run_dir where the cluster mounts storage (`xpk storage attach`)")
     listed = tools.ask(["xpk", "workload", "list", f"--cluster={options.xpk}"], assumed="")
     if any(job.name in line.split() for line in (listed or "").splitlines()):
         tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")

@@ -1,8 +1,10 @@
 """What is to run, the same for every launcher: a configuration, its overrides, a name, and what its exit codes mean."""
 
 import argparse
+import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,18 @@ def load(options: argparse.Namespace) -> Job:
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
         raise UserError(f"--name: {name!r}: a letter, then up to 39 small letters, digits and '-', the last no '-'")
     return Job(config, options.config, tuple(options.overrides), name)
+
+
+def check_kept(job: Job, mounted: Sequence[str], *, todo: str) -> None:
+    """Raises UserError, before anything is created, if the run directory would go with the machines.
+
+    Args:
+      mounted: folders of theirs whose storage outlives them.
+      todo: ends the message: where it would be kept.
+    """
+    run_dir = Path(os.path.normpath(job.run_dir))
+    if not any(run_dir.is_relative_to(folder) for folder in mounted):
+        raise UserError(f"run_dir: {job.run_dir} is on the machines' own disks, which are deleted with them; {todo}")
 
 
 def relative_to_code(job: Job) -> Job:
