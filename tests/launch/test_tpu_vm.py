@@ -161,6 +161,22 @@ def test_a_bucket_that_cannot_be_written_is_one_line_and_the_run_is_not_started(
     assert "make install" not in fakes.transcript and "nohup" not in fakes.transcript
 
 
+@pytest.mark.parametrize(
+    "name", ["b", "ab", "My-bucket", "my bucket", "-bucket", "bucket_", "b" * 64, "b" * 64 + ".com"]
+)
+def test_a_name_that_no_bucket_can_have_is_said_with_the_rule_for_names(fakes, name):
+    with pytest.raises(
+        UserError, match=f"^--bucket: gs://{name}: no bucket is named {name}: a name has 3 to 63 characters"
+    ):
+        main([*RUN, "--bucket", f"gs://{name}"])
+    assert fakes.transcript == ""
+
+
+@pytest.mark.parametrize("name", ["abc", "b" * 63, "a_b-c.example.com"])
+def test_names_that_buckets_have(name):
+    assert bucket.parse(f"gs://{name}") == bucket.parse(f"gs://{name}/") == name
+
+
 @pytest.mark.parametrize("url", ["s3://bucket", "gs://bucket/folder", "gs://", "bucket"])
 def test_a_bucket_that_is_none_is_said_before_anything_is_started(fakes, url):
     with pytest.raises(UserError, match=f"^--bucket: {url}: write gs://NAME"):
