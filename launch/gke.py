@@ -6,7 +6,6 @@ starting again would not put right. Tokens come from a Kubernetes secret that yo
 """
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 
 from launch import bucket
 from launch import job as jobs
+from launch.accelerators import CORES_A_CHIP, topology_chips
 from launch.job import MISTAKE, Job
 from launch.tools import Tools
 from t5x_tasks.errors import UserError
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
     if options.tpu and not options.topology:
         raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
+    if options.tpu:
+        topology_chips(options.tpu, options.topology)  # says now if there is no such slice
     if options.xpk:
         return _with_xpk(job, options, tools)
     jobs.check_kept(
@@ -78,25 +80,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _chips(topology: str) -> int:
-    try:
-        sizes = [int(size) for size in topology.split("x")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (2, 3) or min(sizes) < 1:
-        raise UserError(f"--topology: {topology!r}: write 4x4 or 2x2x2")
-    return math.prod(sizes)
-
-
 def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """The JobSet: one replicated job with a pod for each host; of TPUs, one such job for each slice.
 
     Raises:
-      UserError: the topology, or the bucket, is none.
+      UserError: the TPU has no such topology, or the bucket is none.
     """
     if options.tpu:
         accelerator, a_host = _TPUS[options.tpu]
-        chips = _chips(options.topology)
+        chips = topology_chips(options.tpu, options.topology)
         hosts, replicas = max(1, chips // a_host), options.slices
         resource = {"google.com/tpu": str(min(chips, a_host))}
         selector = {
@@ -198,9 +190,9 @@ def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
     if any(job.name in line.split() for line in (listed or "").splitlines()):
         tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")
         return 0
-    cores = 2 if options.tpu in ("v4", "v5p") else 1  # these are named by their cores
+    size = topology_chips(options.tpu, options.topology) * CORES_A_CHIP.get(options.tpu, 1)
     create = ["xpk", "workload", "create", f"--cluster={options.xpk}", f"--workload={job.name}"]
-    create += [f"--tpu-type={options.tpu}-{_chips(options.topology) * cores}", f"--num-slices={options.slices}"]
+    create += [f"--tpu-type={options.tpu}-{size}", f"--num-slices={options.slices}"]
     create += [f"--docker-image={options.image}", f"--max-restarts={options.max_restarts}", f"--command={job.shell()}"]
     tools.run(create)
     return 0

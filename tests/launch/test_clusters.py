@@ -90,7 +90,8 @@ def test_sky_launches_once_and_gives_tokens_by_name(fakes, golden, monkeypatch, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*TPU, "--topology", "4by4"], "--topology: '4by4': write 4x4"),
+        ([*TPU, "--topology", "4by4"], "--topology: 4by4: v5e has no such slice; its topologies are 1x1, 2x2"),
+        ([*XPK, "--topology", "5x5"], "--topology: 5x5: v5e has no such slice"),
         ([*GPU, "--xpk", "cluster"], "--xpk: is for TPU slices"),
         ([*SKY, "--accelerators", "8 of them"], "--accelerators: .*H100:8"),
         ([*BUCKET, "--bucket", "s3://my-bucket"], "--bucket: s3://my-bucket: write gs://NAME"),
