@@ -10,8 +10,10 @@ import pytest
 
 from launch.__main__ import main
 from launch.accelerators import gpu_topology, parse_devices, topology_chips, tpu_topology
+from launch.cost import candidates
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
+from train import config as configuration
 from train.topologies import needed_memory
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -73,6 +75,28 @@ def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(pla
     hours = best["step_s"] * 3600 / 3600 * 8
     assert f"{hours:,.2f} device-hours, {hours * 2.5:,.2f} at 2.5 a device-hour" in text
     assert "as configured: data 2 x fsdp 2 x tensor 2 remat layer, 4 row(s) a device at once: fits" in text
+
+
+def test_among_meshes_as_fast_the_simplest_comes_first(config):
+    """Nearly FLAN-T5 base, on rows so short that computing alone limits each mesh."""
+    parameters, axes = 247_577_856, [(d, f, 8 // (d * f)) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) if d * f <= 8]
+    sizes = {"emb_dim": 768, "mlp_dim": 2048, "num_heads": 12, "head_dim": 64, "vocab_size": 32128}
+    facts = {
+        "parameters": parameters, "trained": parameters, "compute_dtype": "bfloat16", "lengths": (64, 16),
+        "sizes": sizes | {"num_encoder_layers": 12, "num_decoder_layers": 12},
+        "flops": 14e12, "forward_flops": 5e12, "peak_flops": {"NVIDIA H100": 989e12},
+        "kept": {"selected": {"per_row": 26e6, "per_row_cut": 134e6, "weights": 0.0, "widest_row": 12.6e6}},
+        "meshes": [
+            {"data": d, "fsdp": f, "tensor": t, "params": 4 * parameters // (f * t), "frozen": 0, "opt_state": 2 * 10**6}
+            for d, f, t in axes
+        ],
+    }  # fmt: skip
+    found = candidates(configuration.load(config(), ["train.batch_size=64"]), facts, parse_devices("8xh100"), 0.4)
+    assert [(o.data, o.fsdp, o.tensor) for o in found if o.parts == 1 and o.step_s == found[0].step_s] == [
+        (8, 1, 1), (1, 8, 1), (1, 1, 8),
+        (4, 2, 1), (2, 4, 1), (4, 1, 2), (1, 4, 2), (2, 1, 4), (1, 2, 4),
+        (2, 2, 2),
+    ]  # fmt: skip
 
 
 def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):
