@@ -6,6 +6,7 @@ starting again would not put right. Tokens come from a Kubernetes secret that yo
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    mounted = ["/"] if options.xpk else [bucket.FOLDER] if options.claim or options.bucket else []
+    job, tools = jobs.relative_to_code(jobs.load(options), mounted=mounted), Tools(options.dry_run)
     if options.tpu and not options.topology:
         raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
     if options.tpu:
         topology_chips(options.tpu, options.topology)  # says now if there is no such slice
     if options.xpk:
-        return _with_xpk(job, options, tools)
+        return _with_xpk(job, options, tools, mounted)
     jobs.check_kept(
         job,
-        [bucket.FOLDER] if options.claim or options.bucket else [],
+        mounted,
         todo=f"use --bucket gs://NAME, or --claim PVC, with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
     )
     kubectl = ["kubectl", f"--namespace={options.namespace}"]
@@ -178,14 +180,16 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
+def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools, mounted: Sequence[str]) -> int:
     if not options.tpu:
         raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
     if options.bucket or options.claim or options.service_account:
         raise UserError(
             "--xpk: takes no --bucket, --claim or --service-account; attach storage to the cluster with `xpk storage attach`"
         )
-    jobs.check_kept(job, ["/"], todo="use an absolute run_dir where the cluster mounts storage (`xpk storage attach`)")
+    jobs.check_kept(
+        job, mounted, todo="use an absolute run_dir where the cluster mounts storage (`xpk storage attach`)"
+    )
     listed = tools.ask(["xpk", "workload", "list", f"--cluster={options.xpk}"], assumed="")
     if any(job.name in line.split() for line in (listed or "").splitlines()):
         tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")

@@ -64,16 +64,18 @@ def check_kept(job: Job, mounted: Sequence[str], *, todo: str) -> None:
         raise UserError(f"run_dir: {job.run_dir} is on the machines' own disks, which are deleted with them; {todo}")
 
 
-def relative_to_code(job: Job) -> Job:
+def relative_to_code(job: Job, *, mounted: Sequence[str], committed: bool = False) -> Job:
     """The same job with its configuration's path as it is in a copy of the code.
 
+    Args:
+      mounted: folders that the machines have.
+      committed: the code goes as its commit.
+
     Raises:
-      UserError: the file is not in the code, so that it would not be there.
+      UserError: that file, or another that the run names, would not be there.
     """
-    code = Path(__file__).resolve().parent.parent
-    path = Path(job.path).resolve()
-    if not path.is_relative_to(code):
-        raise UserError(
-            f"{job.path}: is not part of the code that is sent; put it into {code.name}/configs and commit it"
-        )
-    return Job(job.config, str(path.relative_to(code)), job.overrides, job.name)
+    from launch.sent import Sent  # after --help
+
+    sent = Sent(committed=committed, mounted=mounted)
+    sent.check(Path(job.path), job.config)
+    return Job(job.config, str(Path(job.path).resolve().relative_to(sent.code)), job.overrides, job.name)

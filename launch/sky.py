@@ -41,12 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    mounted = [bucket.FOLDER] if options.bucket else []
+    job, tools = jobs.relative_to_code(jobs.load(options), mounted=mounted), Tools(options.dry_run)
     if not re.fullmatch(r"[A-Za-z0-9-]+(:\d+)?", options.accelerators):
         raise UserError(f"--accelerators: {options.accelerators!r}: write NAME:NUMBER, as in H100:8")
     jobs.check_kept(
         job,
-        [bucket.FOLDER] if options.bucket else [],
+        mounted,
         todo=f"use --bucket URL with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
     )
     text = yaml.dump(task(job, options, workdir=Path(__file__).parent.parent), sort_keys=False, Dumper=_Readable)

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    job, tools = jobs.load(options), Tools(options.dry_run)
     generation = options.accelerator.partition("-")[0]
     if generation not in _RUNTIMES and not options.runtime_version:
         raise UserError(
@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
             f"run_dir {job.run_dir} is on the slice's own disks: a preemption loses it, and several hosts must share one; keep "
             f"it in a --bucket, under {bucket.FOLDER}"
         )
+    job = jobs.relative_to_code(job, mounted=mounted, committed=True)
     slice_ = _Slice(job, options, tools, options.runtime_version or _RUNTIMES[generation], revision(), name)
     return slice_.run_to_the_end()
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from helpers import programs
 
-from launch import bucket, tpu_vm
+from launch import bucket, sent, tpu_vm
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
 
@@ -41,9 +41,10 @@ DELETE = "queued-resources delete"
 
 @pytest.fixture(autouse=True)
 def committed(monkeypatch, tmp_path):
-    """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py."""
+    """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py and test_sent.py."""
     monkeypatch.chdir(tmp_path)  # runs are fetched to here
     monkeypatch.setattr(tpu_vm, "revision", lambda: REVISION)
+    monkeypatch.setattr(sent, "left_out", lambda files, code, committed: None)
     monkeypatch.setattr(tpu_vm, "archive", lambda revision, path: path.touch())
 
 
