@@ -1,5 +1,6 @@
 """Accelerators that a plan knows, from their makers' data sheets, and how people name a number of them."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ TPUS = {
 }
 CORES_A_CHIP = {"v4": 2, "v5p": 2}  # their names count TensorCores: v5p-16 has eight chips, which JAX calls devices
 
+# cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus: the topologies of a slice. Larger ones of three dimensions have
+# sides that are multiples of 4, the smallest first, up to so many chips (12x16x16 of v4, 16x16x24 of v5p).
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_CUBIC = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
+_MOST_CHIPS = {"v4": 3072, "v5p": 6144}
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -56,6 +63,26 @@ class Devices:
     @property
     def is_cpu(self) -> bool:
         return self.accelerator.kind == "cpu"
+
+
+def topology_chips(tpu: str, topology: str) -> int:
+    """Chips of a slice of a topology, `4x4` or `2x2x2`.
+
+    Raises:
+      UserError: this TPU has no such slice.
+    """
+    sides = [int(side) for side in topology.split("x")] if re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", topology) else []
+    chips = math.prod(sides)
+    most = _MOST_CHIPS.get(tpu)
+    if most is None:
+        known, there = topology in _FLAT, f"are {', '.join(_FLAT)}"
+    else:
+        cubic = len(sides) == 3 and not any(side % 4 for side in sides) and sides == sorted(sides) and chips <= most
+        known = topology in _CUBIC or cubic
+        there = f"are {', '.join(_CUBIC)} and AxBxC of multiples of 4, A <= B <= C, up to {most} chips"
+    if not known:
+        raise UserError(f"--topology: {topology}: {tpu} has no such slice; its topologies {there}")
+    return chips
 
 
 def tpu_topology(devices: Devices) -> str:
@@ -92,11 +119,24 @@ def gpu_topology(devices: Devices) -> str:
     return f"{name}:{devices.count}"
 
 
+def _check_slice(text: str, tpu: str, chips: float) -> None:
+    """Raises UserError if a TPU has no slice of so many chips; sizes are said as its slices are named."""
+    most = _MOST_CHIPS.get(tpu)
+    sizes = sorted({topology_chips(tpu, topology) for topology in (_FLAT if most is None else _CUBIC)})
+    if chips in sizes or (most and chips % 64 == 0 and 0 < chips <= most):
+        return
+    cores = CORES_A_CHIP.get(tpu, 1)
+    there = ", ".join(f"{tpu}-{size * cores}" for size in sizes)
+    if most:
+        there += f" and multiples of {64 * cores} up to {tpu}-{most * cores} ({cores} TensorCores a chip)"
+    raise UserError(f"--devices: {text}: there is no such slice; there are {there}")
+
+
 def parse_devices(text: str) -> Devices:
     """Parses `8xh100`, `v5e-64` or `cpu-8` (this machine's memory, divided).
 
     Raises:
-      UserError: it is none of these.
+      UserError: it is none of these, or there are no so many.
     """
     if match := re.fullmatch(r"(\d+)x(\w+)", text):
         count, name = int(match[1]), match[2].lower()
@@ -107,18 +147,18 @@ def parse_devices(text: str) -> Devices:
         known = TPUS
     else:
         raise UserError(f"--devices: {text!r} is none; write 8xh100, v5e-64 or cpu-8")
-    if name == "cpu" and count:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / count
-        return Devices(text, count, Accelerator("cpu", memory, None, None, None, None, "this machine"))
-    if name not in known or not count:
+    if name not in known and name != "cpu":
         choices = sorted(known) + (["cpu"] if known is TPUS else [])
         raise UserError(
             f"--devices: {text}: unknown{suggest(name, choices)}; known are {', '.join([*GPUS, *TPUS, 'cpu'])}"
         )
-    if known is TPUS and (cores := CORES_A_CHIP.get(name)):
-        if count % cores:
-            raise UserError(
-                f"--devices: {text}: {name} counts TensorCores, {cores} a chip; choose a multiple of {cores}"
-            )
-        count //= cores
-    return Devices(text, count, known[name])
+    if name in TPUS:
+        cores = CORES_A_CHIP.get(name, 1) if known is TPUS else 1
+        _check_slice(text, name, count / cores)
+        return Devices(text, count // cores, TPUS[name])
+    if count < 1:
+        raise UserError(f"--devices: {text}: there must be 1 or more, as in 1x{name}, 8x{name}")
+    if name == "cpu":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / count
+        return Devices(text, count, Accelerator("cpu", memory, None, None, None, None, "this machine"))
+    return Devices(text, count, GPUS[name])

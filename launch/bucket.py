@@ -31,15 +31,21 @@ def parse(url: str) -> str:
     """The name of a bucket.
 
     Raises:
-      UserError: it is no gs://NAME.
+      UserError: it is no gs://NAME, or no bucket can have that name (cloud.google.com/storage/docs/buckets#naming).
     """
-    match = re.fullmatch(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/?", url)
-    if match is None:
+    scheme, _, name = url.removesuffix("/").rpartition("//")
+    if scheme != "gs:" or not name or "/" in name:
         raise UserError(
             f"--bucket: {url}: write gs://NAME, without a folder: that goes into run_dir={FOLDER}/..., for the bucket is "
             f"mounted at {FOLDER}"
         )
-    return match[1]
+    longest = max(map(len, name.split(".")))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name) or longest > 63:
+        raise UserError(
+            f"--bucket: {url}: no bucket is named {name}: a name has 3 to 63 characters (with dots 222, each part at most 63), "
+            "small letters, digits, '-', '_' and '.', and begins and ends with a letter or digit"
+        )
+    return name
 
 
 def csi_volume(name: str) -> dict[str, object]:
@@ -60,6 +66,14 @@ CSI_ANNOTATIONS = {
     "gke-gcsfuse/volumes": "true",
     **{f"gke-gcsfuse/{what}-limit": "0" for what in ("cpu", "memory", "ephemeral-storage")},
 }
+
+
+def mounted_script(folder: str) -> str:
+    """What a TPU VM is told: to say, in a line that `Tools` shows as an error, when nothing is mounted at a folder."""
+    said = shlex.quote(
+        f": --mounted: nothing is mounted at {folder}, so what is written there goes with the slice; mount it on all workers"
+    )
+    return f'mountpoint --quiet {shlex.quote(folder)} || {{ echo "{SAID}$(hostname)"{said} >&2; exit 1; }}\n'
 
 
 def mount_script(name: str) -> str:

@@ -48,6 +48,11 @@ class Option:
         return max(self.compute_s, self.memory_s, self.link_s)
 
     @property
+    def complexity(self) -> tuple[int, int, int]:
+        """Of the mesh: less is simpler."""
+        return sum(axis > 1 for axis in (self.data, self.fsdp, self.tensor)), self.tensor, self.fsdp
+
+    @property
     def overrides(self) -> list[str]:
         return [
             f"mesh.data={self.data}",
@@ -62,8 +67,8 @@ def candidates(config: Config, facts: dict[str, Any], devices: Devices, mfu: flo
     """Every way that the batch can be divided, the best first.
 
     What lies within a tenth of the fastest counts as fast: the model of time is no better than that. Among those: few parts of
-    the batch, no recomputation, little to send, little memory. Many more parts than configured come last: so few rows at once
-    do not reach the share of the peak that was stated.
+    the batch, no recomputation, the simplest mesh (few axes over 1; data before fsdp before tensor), little memory. Many more
+    parts than configured come last: so few rows at once do not reach the share of the peak that was stated.
     """
     options = []
     parts = config.train.grad_accumulation
@@ -77,7 +82,7 @@ def candidates(config: Config, facts: dict[str, Any], devices: Devices, mfu: flo
     many = _MANY_PARTS * config.train.grad_accumulation
     return sorted(
         options,
-        key=lambda o: (o.parts > many, max(o.step_s, fast), o.parts, FORWARD_PASSES[o.remat], o.link_s, o.total),
+        key=lambda o: (o.parts > many, max(o.step_s, fast), o.parts, FORWARD_PASSES[o.remat], *o.complexity, o.total),
     )
 
 

@@ -6,13 +6,15 @@ starting again would not put right. Tokens come from a Kubernetes secret that yo
 """
 
 import argparse
-import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from launch import bucket
 from launch import job as jobs
+from launch.accelerators import CORES_A_CHIP, topology_chips
 from launch.job import MISTAKE, Job
 from launch.tools import Tools
 from t5x_tasks.errors import UserError
@@ -59,16 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    mounted = ["/"] if options.xpk else [bucket.FOLDER] if options.claim or options.bucket else []
+    job, tools = jobs.relative_to_code(jobs.load(options), mounted=mounted), Tools(options.dry_run)
     if options.tpu and not options.topology:
         raise UserError("--topology: is needed for a TPU slice, as in --tpu v5e --topology 4x4")
-    if not (options.claim or options.bucket):
-        tools.say(
-            f"run_dir {job.run_dir} is in the pods and goes with them; keep it in a --bucket or on a --claim, "
-            f"under {bucket.FOLDER}"
-        )
+    if options.tpu:
+        topology_chips(options.tpu, options.topology)  # says now if there is no such slice
     if options.xpk:
-        return _with_xpk(job, options, tools)
+        return _with_xpk(job, options, tools, mounted)
+    jobs.check_kept(
+        job,
+        mounted,
+        todo=f"use --bucket gs://NAME, or --claim PVC, with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
+    )
     kubectl = ["kubectl", f"--namespace={options.namespace}"]
     tools.run([*kubectl, "apply", "--filename=-"], given=yaml.safe_dump(manifest(job, options), sort_keys=False))
     tools.say(
@@ -77,25 +82,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _chips(topology: str) -> int:
-    try:
-        sizes = [int(size) for size in topology.split("x")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (2, 3) or min(sizes) < 1:
-        raise UserError(f"--topology: {topology!r}: write 4x4 or 2x2x2")
-    return math.prod(sizes)
-
-
 def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """The JobSet: one replicated job with a pod for each host; of TPUs, one such job for each slice.
 
     Raises:
-      UserError: the topology, or the bucket, is none.
+      UserError: the TPU has no such topology, or the bucket is none.
     """
     if options.tpu:
         accelerator, a_host = _TPUS[options.tpu]
-        chips = _chips(options.topology)
+        chips = topology_chips(options.tpu, options.topology)
         hosts, replicas = max(1, chips // a_host), options.slices
         resource = {"google.com/tpu": str(min(chips, a_host))}
         selector = {
@@ -185,20 +180,23 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools) -> int:
+def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools, mounted: Sequence[str]) -> int:
     if not options.tpu:
         raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
-    if options.bucket or options.service_account:
+    if options.bucket or options.claim or options.service_account:
         raise UserError(
-            "--xpk: takes no --bucket and no --service-account; attach the bucket to the cluster with `xpk storage attach`"
+            "--xpk: takes no --bucket, --claim or --service-account; attach storage to the cluster with `xpk storage attach`"
         )
+    jobs.check_kept(
+        job, mounted, todo="use an absolute run_dir where the cluster mounts storage (`xpk storage attach`)"
+    )
     listed = tools.ask(["xpk", "workload", "list", f"--cluster={options.xpk}"], assumed="")
     if any(job.name in line.split() for line in (listed or "").splitlines()):
         tools.say(f"{job.name}: is there already; `xpk workload delete` ends it")
         return 0
-    cores = 2 if options.tpu in ("v4", "v5p") else 1  # these are named by their cores
+    size = topology_chips(options.tpu, options.topology) * CORES_A_CHIP.get(options.tpu, 1)
     create = ["xpk", "workload", "create", f"--cluster={options.xpk}", f"--workload={job.name}"]
-    create += [f"--tpu-type={options.tpu}-{_chips(options.topology) * cores}", f"--num-slices={options.slices}"]
+    create += [f"--tpu-type={options.tpu}-{size}", f"--num-slices={options.slices}"]
     create += [f"--docker-image={options.image}", f"--max-restarts={options.max_restarts}", f"--command={job.shell()}"]
     tools.run(create)
     return 0

@@ -1,8 +1,10 @@
 """What is to run, the same for every launcher: a configuration, its overrides, a name, and what its exit codes mean."""
 
 import argparse
+import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +52,30 @@ def load(options: argparse.Namespace) -> Job:
     return Job(config, options.config, tuple(options.overrides), name)
 
 
-def relative_to_code(job: Job) -> Job:
+def check_kept(job: Job, mounted: Sequence[str], *, todo: str) -> None:
+    """Raises UserError, before anything is created, if the run directory would go with the machines.
+
+    Args:
+      mounted: folders of theirs whose storage outlives them.
+      todo: ends the message: where it would be kept.
+    """
+    run_dir = Path(os.path.normpath(job.run_dir))
+    if not any(run_dir.is_relative_to(folder) for folder in mounted):
+        raise UserError(f"run_dir: {job.run_dir} is on the machines' own disks, which are deleted with them; {todo}")
+
+
+def relative_to_code(job: Job, *, mounted: Sequence[str], committed: bool = False) -> Job:
     """The same job with its configuration's path as it is in a copy of the code.
 
+    Args:
+      mounted: folders that the machines have.
+      committed: the code goes as its commit.
+
     Raises:
-      UserError: the file is not in the code, so that it would not be there.
+      UserError: that file, or another that the run names, would not be there.
     """
-    code = Path(__file__).resolve().parent.parent
-    path = Path(job.path).resolve()
-    if not path.is_relative_to(code):
-        raise UserError(
-            f"{job.path}: is not part of the code that is sent; put it into {code.name}/configs and commit it"
-        )
-    return Job(job.config, str(path.relative_to(code)), job.overrides, job.name)
+    from launch.sent import Sent  # after --help
+
+    sent = Sent(committed=committed, mounted=mounted)
+    sent.check(Path(job.path), job.config)
+    return Job(job.config, str(Path(job.path).resolve().relative_to(sent.code)), job.overrides, job.name)

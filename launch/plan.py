@@ -7,6 +7,7 @@ choice of mesh (launch/cost.py), a time and a price.
 import argparse
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -50,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if not 0 < options.mfu <= 1:
         raise UserError(f"--mfu: {options.mfu} is no share of the peak; give a number above 0, up to 1")
+    price = options.price_per_device_hour
+    if price is not None and not 0 <= price < math.inf:
+        raise UserError(f"--price-per-device-hour: {price} is no price; give a number, 0 or more")
     config = configuration.load(options.config, options.overrides)
     plan = make_plan(config, options, parse_devices(options.devices))
     from launch import plan_text

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from launch import bucket
 from launch import job as jobs
 from launch.job import RESUME, Job
 from launch.tools import Tools
@@ -31,18 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="default: %(default)s")
     parser.add_argument("--infra", metavar="I", help="where, as SkyPilot says it: gcp, aws/us-east-1, kubernetes")
     parser.add_argument("--spot", action="store_true")
-    parser.add_argument("--bucket", metavar="URL", help="s3://... or gs://..., mounted at /data; keep run_dir there")
+    parser.add_argument(
+        "--bucket", metavar="URL", help=f"s3://... or gs://..., mounted at {bucket.FOLDER}; keep run_dir there"
+    )
     parser.add_argument(
         "--max-restarts", type=int, default=10, metavar="N", help="after failures (default: %(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    mounted = [bucket.FOLDER] if options.bucket else []
+    job, tools = jobs.relative_to_code(jobs.load(options), mounted=mounted), Tools(options.dry_run)
     if not re.fullmatch(r"[A-Za-z0-9-]+(:\d+)?", options.accelerators):
         raise UserError(f"--accelerators: {options.accelerators!r}: write NAME:NUMBER, as in H100:8")
-    if not options.bucket:
-        tools.say(f"run_dir {job.run_dir} is on machines that go when the job ends; keep it in a --bucket, under /data")
+    jobs.check_kept(
+        job,
+        mounted,
+        todo=f"use --bucket URL with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
+    )
     text = yaml.dump(task(job, options, workdir=Path(__file__).parent.parent), sort_keys=False, Dumper=_Readable)
     listed = tools.ask(["sky", "jobs", "queue", "--skip-finished", "--output=json"], assumed="[]")
     if any(row.get("job_name", row.get("name")) == job.name for row in json.loads(listed or "[]")):
@@ -88,5 +95,5 @@ def task(job: Job, options: argparse.Namespace, *, workdir: Path) -> dict[str, A
         "run": (several if options.nodes > 1 else "") + f"exec {job.shell('.venv/bin/python')}\n",
     }
     if options.bucket:
-        described["file_mounts"] = {"/data": {"source": options.bucket, "mode": "MOUNT"}}
+        described["file_mounts"] = {bucket.FOLDER: {"source": options.bucket, "mode": "MOUNT"}}
     return described

@@ -3,7 +3,8 @@
 A queued resource is created (or found by its name), waited for, given the bucket as a folder, the code at its git revision and
 the locked packages; the run starts on all workers, detached, and its log is followed. Started again, this command finds what is
 there and goes on. After a preemption it asks for the slice again, up to a limit; when the run has ended it fetches the run
-directory, unless that is in the bucket or another shared folder, and deletes the slice.
+directory, unless that is in the bucket or another folder that outlives the slice, and deletes the slice. A run directory that
+would be neither fetched nor outlive it is refused before anything is created.
 """
 
 import argparse
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bucket", metavar="URL", help=f"gs://..., mounted at {bucket.FOLDER} on all workers; keep run_dir there"
     )
+    parser.add_argument(
+        "--mounted",
+        metavar="FOLDER",
+        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched",
+    )
     parser.add_argument("--runtime-version", metavar="V", help="default: that of the accelerator")
     parser.add_argument(
         "--max-restarts", type=int, default=10, metavar="N", help="after preemptions (default: %(default)s)"
@@ -55,18 +61,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    job, tools = jobs.relative_to_code(jobs.load(options)), Tools(options.dry_run)
+    job, tools = jobs.load(options), Tools(options.dry_run)
     generation = options.accelerator.partition("-")[0]
     if generation not in _RUNTIMES and not options.runtime_version:
         raise UserError(
             f"--accelerator: {options.accelerator}: say its --runtime-version; known are {', '.join(_RUNTIMES)}"
         )
     name = bucket.parse(options.bucket) if options.bucket else None
-    if not Path(job.run_dir).is_absolute():
+    if options.mounted and (not Path(options.mounted).is_absolute() or Path(options.mounted) == Path("/")):
+        raise UserError(f"--mounted: {options.mounted}: write the folder where storage is mounted, as in /mnt/runs")
+    mounted = [*([bucket.FOLDER] if name else []), *([options.mounted] if options.mounted else [])]
+    if Path(job.run_dir).is_absolute():
+        keep = f"use --bucket gs://NAME with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}, a relative one, which is fetched,"
+        jobs.check_kept(job, mounted, todo=f"{keep} or --mounted FOLDER, if all workers mount shared storage there")
+    else:
         tools.say(
             f"run_dir {job.run_dir} is on the slice's own disks: a preemption loses it, and several hosts must share one; keep "
             f"it in a --bucket, under {bucket.FOLDER}"
         )
+    job = jobs.relative_to_code(job, mounted=mounted, committed=True)
     slice_ = _Slice(job, options, tools, options.runtime_version or _RUNTIMES[generation], revision(), name)
     return slice_.run_to_the_end()
 
@@ -138,8 +151,11 @@ class _Slice:
         """The bucket, on all workers, before minutes go into installing; again after a preemption or a reboot.
 
         Raises:
-          UserError: it cannot be mounted or written; the message names a host and says what to do.
+          UserError: it cannot be mounted or written, or nothing is mounted at --mounted; the message names a host and says
+            what to do.
         """
+        if folder := self._options.mounted:
+            self._on_all(bucket.mounted_script(folder))
         if self._bucket:
             self._tools.say(f"gs://{self._bucket}: mounted at {bucket.FOLDER} on all workers")
             self._on_all(bucket.mount_script(self._bucket))
@@ -191,27 +207,15 @@ class _Slice:
         return max([c for c in codes if c not in (0, RESUME)] or codes)
 
     def _finish(self, code: int) -> int:
-        run_dir = self._job.run_dir
-        if not Path(run_dir).is_absolute():
-            if not self._options.dry_run:
-                Path(run_dir).parent.mkdir(parents=True, exist_ok=True)
-            source = f"{self._job.name}:{self._home}/{run_dir}"
-            fetched = [
-                "gcloud",
-                "compute",
-                "tpus",
-                "queued-resources",
-                "scp",
-                "--recurse",
-                source,
-                str(Path(run_dir).parent),
-            ]
+        if not Path(self._job.run_dir).is_absolute():
             try:
-                self._tools.run([*fetched, *self._where, "--worker=0", "--node=0"])
-            except ToolError as error:
-                if code == 0:
-                    raise
-                self._tools.say(f"nothing fetched: {error}")
+                self._fetch(failed=code != 0)
+            except (ToolError, UserError, OSError) as error:
+                self._tools.say(
+                    f"run_dir {self._job.run_dir} could not be fetched, so the slice is kept: {error}. Start this again, or get "
+                    f"{self._home}/{self._job.run_dir} yourself and run: {shlex.join(self._deletion())}"
+                )
+                return code or 1
         if not self._options.keep:
             self._delete()
         if code:
@@ -219,13 +223,36 @@ class _Slice:
             self._tools.say(f"{self._job.name}: ended with exit code {code}{hint}")
         return code
 
+    def _fetch(self, *, failed: bool) -> None:
+        """Copies the run directory to the same place here.
+
+        Raises:
+          ToolError, UserError, OSError: it could not be; that a failed run has none is no error.
+        """
+        run_dir = Path(self._job.run_dir)
+        if not self._options.dry_run:
+            run_dir.parent.mkdir(parents=True, exist_ok=True)
+        source = f"{self._home}/{self._job.run_dir}"
+        command = ["gcloud", "compute", "tpus", "queued-resources", "scp", "--recurse", f"{self._job.name}:{source}"]
+        command += [str(run_dir.parent), *self._where, "--worker=0", "--node=0"]
+        try:
+            self._tools.run(command)
+        except ToolError:
+            looked = f"[ -e {shlex.quote(source)} ] && echo there || echo absent"
+            if not failed or self._tools.ask(self._ssh(looked, worker="0", node="0")) != "absent":
+                raise
+            self._tools.say(f"run_dir {run_dir}: the run has written nothing")
+
     def _state(self, assumed: str | None = None) -> str | None:
         return self._tools.ask(
             [*self._resource("describe"), "--format=value(state.state)"], assumed=assumed, absent=_ABSENT
         )
 
     def _delete(self) -> None:
-        self._tools.run([*self._resource("delete"), "--force", "--quiet"])
+        self._tools.run(self._deletion())
+
+    def _deletion(self) -> list[str]:
+        return [*self._resource("delete"), "--force", "--quiet"]
 
     def _resource(self, verb: str) -> list[str]:
         return ["gcloud", "compute", "tpus", "queued-resources", verb, self._job.name, *self._where]

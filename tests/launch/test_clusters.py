@@ -18,6 +18,8 @@ TPU = [
 GPU = [*TPU, "--gpu", "h100", "--nodes", "2", "--secret", "tokens", "--spot"]
 BUCKET = [*(word for word in TPU if word not in ("--claim", "runs")), "--bucket", "gs://my-bucket"]
 BUCKET += ["--service-account", "trainer", "--gpu", "h100"]
+XPK = [*(word for word in TPU if word not in ("--claim", "runs")), "--tpu", "v5e", "--topology", "4x4", "--slices", "2"]
+XPK += ["--xpk", "cluster"]
 TPU = [*TPU, "--tpu", "v5e", "--topology", "4x4", "--slices", "2"]
 SKY = ["sky", "configs/quickstart.yaml", "run_dir=/data/quickstart", "--accelerators", "H100:8", "--nodes", "2"]
 SKY += ["--bucket", "s3://bucket", "--spot"]
@@ -68,11 +70,10 @@ def test_gke_refusals_are_one_line(fakes):
 
 
 def test_xpk_creates_the_workload_once(fakes, golden):
-    xpk = [*TPU, "--xpk", "cluster"]
     fakes.answer(
         ("workload list", 0, "Jobset Name\nother\n", ""), ("workload list", 0, "Jobset Name\nquickstart 1\n", "")
     )
-    assert main(xpk) == main(xpk) == 0
+    assert main(XPK) == main(XPK) == 0
     golden(fakes.transcript)
 
 
@@ -89,12 +90,19 @@ def test_sky_launches_once_and_gives_tokens_by_name(fakes, golden, monkeypatch, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*TPU, "--topology", "4by4"], "--topology: '4by4': write 4x4"),
+        ([*TPU, "--topology", "4by4"], "--topology: 4by4: v5e has no such slice; its topologies are 1x1, 2x2"),
+        ([*XPK, "--topology", "5x5"], "--topology: 5x5: v5e has no such slice"),
         ([*GPU, "--xpk", "cluster"], "--xpk: is for TPU slices"),
         ([*SKY, "--accelerators", "8 of them"], "--accelerators: .*H100:8"),
         ([*BUCKET, "--bucket", "s3://my-bucket"], "--bucket: s3://my-bucket: write gs://NAME"),
         ([*BUCKET, "--bucket", "gs://b/x"], "--bucket: gs://b/x: .* goes into run_dir=/data/"),
-        ([*TPU, "--service-account", "trainer", "--xpk", "cluster"], "--xpk: takes no --bucket"),
+        ([*XPK, "--service-account", "trainer"], "--xpk: takes no --bucket"),
+        ([*XPK, "--claim", "runs"], "--xpk: takes no --bucket, --claim"),
+        ([*XPK, "run_dir=runs/q"], "run_dir: runs/q is on the machines' own disks.*xpk storage attach"),
+        ([*TPU, "run_dir=runs/q"], "run_dir: runs/q is on the machines' own disks.*--claim PVC, with run_dir=/data/q"),
+        ([*XPK[:-2]], "run_dir: /data/quickstart is on the machines' own disks.*--bucket gs://NAME"),
+        ([*SKY, "run_dir=/mnt/q"], "run_dir: /mnt/q is on the machines' own disks.*--bucket URL with run_dir=/data/q"),
+        ([*SKY[:-3]], "run_dir: /data/quickstart is on the machines' own disks.*--bucket URL"),
         ([*TPU, "run_dir=gs://bucket/x"], "command line: run_dir: gs://bucket/x is a URL"),
         ([*SKY, "run_dir=s3://bucket/x"], "launch sky with --bucket s3://bucket.* write /data/x"),
         ([*SKY, "--name", "Q_1"], "--name: 'Q_1': a letter"),

@@ -3,7 +3,6 @@ import tarfile
 
 import pytest
 
-from launch import job as jobs
 from launch.tools import ToolError, Tools, archive, revision
 from t5x_tasks.errors import UserError
 
@@ -42,13 +41,3 @@ def test_a_failure_that_is_not_the_users_keeps_its_words(fakes):
     fakes.answer(("", 1, "", "internal error, try again\n"))
     with pytest.raises(ToolError, match="gcloud: internal error, try again"):
         Tools(dry_run=False).run(["gcloud", "x"])
-
-
-def test_a_configuration_outside_of_the_code_cannot_be_sent(tmp_path):
-    import argparse
-
-    path = tmp_path / "mine.yaml"
-    path.write_text("run_dir: runs/x\n")
-    job = jobs.load(argparse.Namespace(config=str(path), overrides=[], name=None))
-    with pytest.raises(UserError, match=r"mine\.yaml: is not part of the code that is sent"):
-        jobs.relative_to_code(job)

@@ -2,12 +2,13 @@ import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from helpers import programs
 
-from launch import bucket, tpu_vm
+from launch import bucket, sent, tpu_vm
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
 
@@ -24,8 +25,8 @@ ACTIVE = (STATE, 0, "ACTIVE\n", "")
 FOLLOW = r"--follow=name"
 RUN = [
     "tpu-vm",
-    "configs/quickstart.yaml",
-    "run_dir=/mnt/runs/quickstart",
+    str(Path(__file__).parent.parent.parent / "configs" / "quickstart.yaml"),
+    "run_dir=runs/quickstart",
     "--accelerator",
     "v5litepod-16",
     "--zone",
@@ -34,12 +35,16 @@ RUN = [
 RUN += ["--poll", "0", "--spot"]
 BUCKET = [*RUN, "run_dir=/data/quickstart", "--bucket", "gs://my-bucket"]
 MOUNT = r"gcsfuse --implicit-dirs"
+MOUNTED = [*RUN, "run_dir=/mnt/runs/quickstart", "--mounted", "/mnt/runs"]
+DELETE = "queued-resources delete"
 
 
 @pytest.fixture(autouse=True)
-def committed(monkeypatch):
-    """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py."""
+def committed(monkeypatch, tmp_path):
+    """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py and test_sent.py."""
+    monkeypatch.chdir(tmp_path)  # runs are fetched to here
     monkeypatch.setattr(tpu_vm, "revision", lambda: REVISION)
+    monkeypatch.setattr(sent, "left_out", lambda files, code, committed: None)
     monkeypatch.setattr(tpu_vm, "archive", lambda revision, path: path.touch())
 
 
@@ -157,11 +162,87 @@ def test_a_bucket_that_cannot_be_written_is_one_line_and_the_run_is_not_started(
     assert "make install" not in fakes.transcript and "nohup" not in fakes.transcript
 
 
+@pytest.mark.parametrize(
+    "name", ["b", "ab", "My-bucket", "my bucket", "-bucket", "bucket_", "b" * 64, "b" * 64 + ".com"]
+)
+def test_a_name_that_no_bucket_can_have_is_said_with_the_rule_for_names(fakes, name):
+    with pytest.raises(
+        UserError, match=f"^--bucket: gs://{name}: no bucket is named {name}: a name has 3 to 63 characters"
+    ):
+        main([*RUN, "--bucket", f"gs://{name}"])
+    assert fakes.transcript == ""
+
+
+@pytest.mark.parametrize("name", ["abc", "b" * 63, "a_b-c.example.com"])
+def test_names_that_buckets_have(name):
+    assert bucket.parse(f"gs://{name}") == bucket.parse(f"gs://{name}/") == name
+
+
 @pytest.mark.parametrize("url", ["s3://bucket", "gs://bucket/folder", "gs://", "bucket"])
 def test_a_bucket_that_is_none_is_said_before_anything_is_started(fakes, url):
     with pytest.raises(UserError, match=f"^--bucket: {url}: write gs://NAME"):
         main([*RUN, "--bucket", url])
     assert fakes.transcript == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run_dir=/mnt/runs/q"], ["run_dir=/mnt/runs/q", "--bucket", "gs://my-bucket"], ["run_dir=/data/../q"],
+                  ["run_dir=/mnt/other/q", "--mounted", "/mnt/runs"]],
+)  # fmt: skip
+def test_a_run_that_would_go_with_the_slice_is_refused_before_one_is_created(fakes, arguments):
+    with pytest.raises(
+        UserError, match=r"^run_dir: /\S+/q is on the machines' own disks.* --bucket gs://NAME with run_dir=/data/q"
+    ):
+        main([*RUN, *arguments])
+    assert fakes.transcript == ""
+
+
+@pytest.mark.parametrize("folder", ["/", "runs"])
+def test_the_slices_own_disk_is_no_mounted_folder(fakes, folder):
+    with pytest.raises(UserError, match=f"^--mounted: {folder}: write the folder where storage is mounted"):
+        main([*RUN, "--mounted", folder])
+    assert fakes.transcript == ""
+
+
+def test_a_run_on_mounted_storage_is_kept_there_and_not_fetched(fakes):
+    fakes.answer(ACTIVE, (ENDED, 0, "0\n", ""))
+    assert main(MOUNTED) == 0
+    assert "mountpoint --quiet /mnt/runs" in fakes.transcript
+    assert "scp --recurse" not in fakes.transcript and DELETE in fakes.transcript
+
+
+def test_a_worker_without_the_mounted_storage_ends_the_command_before_the_run_starts(fakes):
+    told = bucket.mounted_script("/proc/nowhere")
+    done = subprocess.run(["bash", "-c", told], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert subprocess.run(["bash", "-c", bucket.mounted_script("/proc")]).returncode == 0
+    fakes.answer(ACTIVE, ("mountpoint", 1, "", done.stderr))
+    with pytest.raises(UserError, match="--mounted: nothing is mounted at /proc/nowhere"):
+        main(MOUNTED)
+    assert "nohup" not in fakes.transcript and DELETE not in fakes.transcript
+
+
+@pytest.mark.parametrize(("ended", "code"), [(0, 1), (1, 1), (2, 2)])
+def test_a_slice_whose_run_could_not_be_fetched_is_kept(fakes, capsys, ended, code):
+    fakes.answer(
+        ACTIVE,
+        (ENDED, 0, f"{ended}\n", ""),
+        ("scp --recurse", 1, "", "Connection reset\n"),
+        ("echo absent", 0, "there\n", ""),
+    )
+    assert main(RUN) == code
+    assert DELETE not in fakes.transcript
+    said = capsys.readouterr().err
+    assert "run_dir runs/quickstart could not be fetched, so the slice is kept: gcloud: Connection reset" in said
+    assert f"run: gcloud compute tpus {DELETE} quickstart --zone=us-west4-a" in said
+
+
+def test_a_slice_whose_run_failed_before_it_wrote_anything_is_deleted(fakes):
+    fakes.answer(
+        ACTIVE, (ENDED, 0, "2\n", ""), ("scp --recurse", 1, "", "No such file\n"), ("echo absent", 0, "absent\n", "")
+    )
+    assert main(RUN) == 2
+    assert DELETE in fakes.transcript
 
 
 class Worker:
