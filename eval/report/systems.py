@@ -117,13 +117,17 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
       folders: `DIR` or `NAME=DIR`; the name is for the report.
 
     Raises:
-      UserError: a folder holds no evaluation, or a file in it cannot be read.
+      UserError: a folder holds no evaluation, or one that was given already, or a file in it cannot be read.
     """
     found: list[System] = []
     runs: dict[Path, Run] = {}
+    read: dict[Path, str] = {}
     for given in folders:
         name, folder = name_and_folder(given)
         for evaluation in _evaluations(folder):
+            if (before := read.get(evaluation.resolve())) is not None:
+                raise UserError(f"{given}: {evaluation} was given as {before} already; give each evaluation once")
+            read[evaluation.resolve()] = given
             head, tasks = _read_metrics(evaluation)
             run_folder = _run_of(evaluation)
             run = None

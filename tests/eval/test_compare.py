@@ -124,6 +124,14 @@ def test_only_rows_that_all_answered_are_compared_and_the_report_says_so(card, t
     assert comparison.differences[1]["speaker_recall"].value == -50
 
 
+def test_an_evaluation_is_given_once(card, tmp_path):
+    run = evaluated.make_run(tmp_path / "run", mixture="tiny", cards=[card])
+    step = evaluated.evaluate(run / "eval" / "4", {"tiny": right}, cards=[card], step=4)
+    for again in (str(run), f"mine={run}", str(step)):
+        with pytest.raises(UserError, match="eval/4 was given as .*run already; give each evaluation once"):
+            gather(run, again)
+
+
 def test_other_references_under_the_same_ids_are_refused(card, make_card, tmp_path):
     first = evaluated.evaluate(tmp_path / "first", {"tiny": right}, cards=[card])
     other = make_card(test_rows=[{**row, "summary": f"{row['summary']} So."} for row in ROWS], templates=TEMPLATES)
