@@ -4,6 +4,7 @@ are for output that is there already, several systems side by side, one's own ro
 import argparse
 import importlib
 
+from t5x_tasks.configuration import parse_arguments
 from t5x_tasks.errors import run_cli
 
 COMMANDS = ("score", "compare", "predict", "suggest")
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--follow", action="store_true", help="go on with each checkpoint that the run saves, until its last"
     )
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
 
     from eval.plan import load_config, make_plan
     from train import config as configuration

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t5x_tasks.configuration import parse_arguments
 from t5x_tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
         metavar="COLUMN",
         help="whose values name the rows in the output (default: the card's, or id, or numbers)",
     )
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     if options.output.exists():
         raise UserError(f"--output: {options.output} is there already; choose another, or take it away")
     if options.output.resolve() == options.input.resolve():

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 
+from t5x_tasks.configuration import parse_arguments
 from t5x_tasks.errors import run_cli
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
@@ -36,10 +37,7 @@ def main(arguments: list[str]) -> int:
         command.add_argument("config", metavar=metavar, help=what)
         command.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
         launcher.add_arguments(command)
-    options, rest = parser.parse_known_args(arguments)
-    if unknown := [word for word in rest if word.startswith("-") or "=" not in word]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    options.overrides = [*options.overrides, *rest]  # those behind an option
+    options = parse_arguments(parser, arguments)
     return importlib.import_module(COMMANDS[options.command][0]).run(options)
 
 

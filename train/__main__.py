@@ -2,6 +2,7 @@
 
 import argparse
 
+from t5x_tasks.configuration import parse_arguments
 from t5x_tasks.errors import run_cli
 from train import config as configuration
 
@@ -16,7 +17,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     config = configuration.load(options.config, options.overrides)
     if options.dry_run:
         print(configuration.dump(config), end="")

@@ -128,7 +128,7 @@ def test_an_evaluation_is_given_once(card, tmp_path):
     run = evaluated.make_run(tmp_path / "run", mixture="tiny", cards=[card])
     step = evaluated.evaluate(run / "eval" / "4", {"tiny": right}, cards=[card], step=4)
     for again in (str(run), f"mine={run}", str(step)):
-        with pytest.raises(UserError, match="eval/4 was given as .*run already; give each evaluation once"):
+        with pytest.raises(UserError, match=r"eval/4 was given as .*run already; give each evaluation once"):
             gather(run, again)
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from t5x_tasks.errors import UserError
 from train import config as configuration
+from train.__main__ import main
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MINIMAL = "run_dir: runs/x\ntrain: {steps: 10}\n"
@@ -167,3 +168,16 @@ def test_a_mistake_in_the_method_is_named(method, message, write):
     path = write(yaml.safe_dump({"run_dir": "r", "method": method}))
     with pytest.raises(UserError, match=message):
         configuration.load(path, [])
+
+
+def test_overrides_may_stand_behind_options_and_have_no_dashes(write, capsys):
+    path = str(write(MINIMAL))
+    assert main([path, "--dry-run", "train.seed=3"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["train"]["seed"] == 3
+    for wrong in (["--train.seed=3"], ["--train.seed", "3"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([path, *wrong])
+        assert "values of the configuration have no dashes: train.seed=..." in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([path, "--dryrun"])
+    assert capsys.readouterr().err.endswith("unrecognized arguments: --dryrun\n")
