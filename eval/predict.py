@@ -62,12 +62,14 @@ def predict(plan: "Plan", path: Path, output: Path) -> int:
     from eval.examples import own_questions
     from eval.files import write_jsonl
     from eval.run import all_samples
+    from t5x_tasks.output import check_writable
     from train import distributed, runtime
     from train.watchdog import watching
 
     config, (task,), (step,) = plan.config, plan.tasks, plan.steps
     runtime.set_up(config.data.cache_folder())
     with watching():
+        distributed.from_first("output", lambda: check_writable(output.parent, "--output"))
         answerer = Answerer(plan)
         own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary)
         questions = answerer.prompted(own)

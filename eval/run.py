@@ -31,7 +31,8 @@ from eval.scoring import (
     write_predictions,
 )
 from eval.summary import print_scores
-from t5x_tasks.errors import Failure, UserError, one_line
+from t5x_tasks.errors import Failure, UserError, explained, one_line
+from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import distributed, runtime
@@ -103,11 +104,12 @@ class Evaluation:
     """Model and questions, made once; `run` answers and scores with one checkpoint after the other.
 
     Raises:
-      UserError: the data, the vocabulary or the mesh do not fit.
+      UserError: the data, the vocabulary or the mesh do not fit, or nothing can be written into the output folder.
     """
 
     def __init__(self, plan: Plan):
         distributed.check_equal("configuration and checkpoints", [configuration.dump(plan.config), plan.steps])
+        distributed.from_first("output", lambda: check_writable(plan.output, "eval.output"))
         self.answerer = Answerer(plan)
         self.plan, self._config = plan, self.answerer.config
         with distributed.first_alone("evaluation data"):
@@ -156,7 +158,7 @@ class Evaluation:
         Raises:
           UserError: nothing at all was evaluated, because of something that the user can put right.
         """
-        failed = self._failed
+        failed = {what: explained(error) for what, error in self._failed.items()}
         if not any(self._results.values()) and isinstance(first := next(iter(failed.values()), None), UserError):
             raise first
         for what, error in failed.items():

@@ -1,5 +1,6 @@
 """Weights out: a folder that transformers' `AutoModelForSeq2SeqLM` and `AutoTokenizer` open, as they save it themselves."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.output import check_writable
 from train.model import Params, T5Config
 from train.weights_hf import TABLE, hf_sizes
 from train.weights_stream import foreign_tensors, layout
@@ -18,9 +20,10 @@ EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
 
 
 def check_free(folder: Path) -> None:
-    """Raises UserError when there is something at `folder` other than an empty folder."""
+    """Raises UserError when there is something at `folder` other than an empty folder, or it cannot be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder; remove it or choose another name")
+    check_writable(folder.absolute().parent, "OUT")
 
 
 def save_hf(
@@ -66,8 +69,10 @@ def appearing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.rename(folder)  # takes the place of an empty folder, too
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial)
+        if (full := os.strerror(errno.ENOSPC)) in str(error):  # safetensors and TensorStore raise no OSError
+            raise OSError(errno.ENOSPC, full, str(folder)) from error
         raise
 
 

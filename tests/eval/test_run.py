@@ -292,6 +292,28 @@ def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_o
         main(asked)
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_the_weights_are_loaded(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.answerer.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
+    below = tmp_path / "file" / "new"
+    below.parent.touch()
+    with pytest.raises(UserError, match=f"eval.output: {below}: cannot be written"):
+        run(run_dir, f"eval.output={below}", "eval.steps=[0]")
+    with pytest.raises(UserError, match=f"--output: {below}: cannot be written"):
+        main(["predict", str(run_dir), "--step=0", "--input", str(tmp_path / "x.csv"), "--output", f"{below}/x.jsonl"])
+
+
+def test_a_disk_that_is_full_is_named_without_a_traceback(run_dir, capsys, monkeypatch):
+    write_text = Path.write_text
+
+    def fill_up(path, text, **options):
+        return write_text(Path("/dev/full") if path.name == "predictions.jsonl.tmp" else path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", fill_up)
+    assert run(run_dir, "eval.steps=[0]") == 1
+    said = capsys.readouterr().err
+    assert f"{run_dir}/eval/0/tiny/predictions.jsonl: No space left on device" in said and "Traceback" not in said
+
+
 def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
     save_checkpoint(run_dir, 3, seed=3)
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"text": "Bob: No."}])
