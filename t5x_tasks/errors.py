@@ -3,8 +3,11 @@
 import contextlib
 import difflib
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import NoReturn
 
 
@@ -47,8 +50,21 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     return f", did you mean {close[0]}?" if close else ""
 
 
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Ctrl-C: KeyboardInterrupt, but within an import the end at once: libraries catch it there and go on."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
     """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback."""
+    # Not where Ctrl-C is ignored, as it is for what a script starts in the background.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main(sys.argv[1:]) or 0
     except BrokenPipeError:  # the reader of our output has gone: `... | head`
@@ -63,6 +79,9 @@ def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
         print(f"error: {' '.join(str(known).split())}", file=sys.stderr)
         code = 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
+        print("interrupted", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        # Not sys.exit: the interpreter's end waits for what XLA's threads still compute, or crashes meanwhile.
+        os._exit(130)
     sys.exit(code)
