@@ -4,7 +4,7 @@ are for output that is there already, several systems side by side, one's own ro
 import argparse
 import importlib
 
-from t5x_tasks.configuration import parse_arguments
+from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import run_cli
 
 COMMANDS = ("score", "compare", "predict", "suggest")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t5x_tasks.output import naming
 from t5x_tasks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class AnswerFile:
         whole = self._read()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("r+b" if whole else "wb") as file:
+            with naming(path), path.open("r+b" if whole else "wb") as file:
                 file.truncate(whole)
                 if not whole:
                     file.write(self._head)
@@ -59,7 +60,7 @@ class AnswerFile:
         self.answers |= answers
         if self._writes:
             line = json.dumps({i: [a.texts, a.ended] for i, a in answers.items()}, ensure_ascii=False)
-            with self.path.open("ab") as file:
+            with naming(self.path), self.path.open("ab") as file:
                 file.write(line.encode() + b"\n")
 
     def _read(self) -> int:

@@ -33,7 +33,10 @@ def main(arguments: list[str]) -> int:
     from eval.report.page import render
     from eval.report.plain import csv_text, forgetting_table, markdown_text
     from eval.report.systems import name_and_folder
+    from t5x_tasks.output import check_writable
 
+    if options.output:
+        check_writable(options.output if options.output.is_dir() else options.output.parent, "--output")
     contents = gather(options.folders, title=options.title, samples=options.bootstrap_samples)
     output = options.output or name_and_folder(options.folders[0])[1] / "report.html"
     if output.is_dir():

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from t5x_tasks.output import naming
+
 
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON in one step; a NaN, which JSON does not know, is a ValueError."""
@@ -17,8 +19,13 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text in one step."""
+    """Writes a text in one step. OSError: it cannot be written, and nothing of it is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with naming(path):
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

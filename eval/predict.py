@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t5x_tasks.configuration import parse_arguments
+from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
     from eval.examples import own_questions
     from eval.files import write_jsonl
     from eval.run import all_samples
+    from t5x_tasks.output import check_writable
     from train import distributed, runtime
     from train.watchdog import watching
 
     config, (task,), (step,) = plan.config, plan.tasks, plan.steps
     runtime.set_up(config.data.cache_folder())
     with watching():
+        distributed.from_first("output", lambda: check_writable(output.parent, "--output"))
         answerer = Answerer(plan)
         own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary, id_column=id_column)
         questions = answerer.prompted(own)

@@ -1,7 +1,7 @@
 """Decodes and scores checkpoints, task by task. Imports JAX, and no TensorFlow.
 
 What the user got wrong is found before the first weights are loaded. From then on no failure stops the rest: it is
-reported, and the exit code is 1 at the end.
+reported, and the exit code at the end is 1, or 2 where the user can put right all that failed (a damaged checkpoint).
 """
 
 import functools
@@ -33,7 +33,8 @@ from eval.scoring import (
     write_predictions,
 )
 from eval.summary import print_scores
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import Failure, UserError, explained, one_line
+from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import distributed, runtime
@@ -45,7 +46,7 @@ from train.watchdog import watching
 
 
 def evaluate(plan: Plan) -> int:
-    """Runs a plan. Returns the exit code: 0, or 1 if a task or a checkpoint failed.
+    """Runs a plan. Returns the exit code: 0, or if a task or a checkpoint failed 1, or 2 (see above).
 
     Raises:
       UserError: the data, the vocabulary, the mesh or (all) the weights do not fit; nothing has been written then.
@@ -105,11 +106,12 @@ class Evaluation:
     """Model and questions, made once; `run` answers and scores with one checkpoint after the other.
 
     Raises:
-      UserError: the data, the vocabulary or the mesh do not fit.
+      UserError: the data, the vocabulary or the mesh do not fit, or nothing can be written into the output folder.
     """
 
     def __init__(self, plan: Plan):
         distributed.check_equal("configuration and checkpoints", [configuration.dump(plan.config), plan.steps])
+        distributed.from_first("output", lambda: check_writable(plan.output, "eval.output"))
         self.answerer = Answerer(plan)
         self.plan, self._config = plan, self.answerer.config
         with distributed.first_alone("evaluation data"):
@@ -158,14 +160,16 @@ class Evaluation:
         Raises:
           UserError: nothing at all was evaluated, because of something that the user can put right.
         """
-        failed = self._failed
+        failed = {what: explained(error) for what, error in self._failed.items()}
         if not any(self._results.values()) and isinstance(first := next(iter(failed.values()), None), UserError):
             raise first
         for what, error in failed.items():
-            if not isinstance(error, UserError):
+            if not isinstance(error, UserError | Failure):
                 traceback.print_exception(error)
-            say(f"failed: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
-        return 1 if failed else 0
+            say(f"failed: {what}: {one_line(error, most=500)}")
+        if not failed:
+            return 0
+        return 2 if all(isinstance(error, UserError) for error in failed.values()) else 1
 
     def is_done(self, step: int) -> bool:
         """Whether all tasks were scored with this checkpoint before, in the same way."""

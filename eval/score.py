@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.output import check_writable
 
 _SHOWN = 3  # ids named in a message
 
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
     output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
     if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():
         raise UserError(f"{output}: the results would take the place of {options.predictions}; choose another --output")
+    check_writable(output, "--output")
     # of a model and a vocabulary that we did not see
     unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
     scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)

@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-from t5x_tasks.configuration import parse_arguments
+from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import run_cli
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.

@@ -7,7 +7,6 @@
 validates the result. This module knows how to load; what may stand in a file is said by the schema (train/config.py).
 """
 
-import argparse
 import os
 import re
 from collections.abc import Sequence
@@ -168,17 +167,6 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
-
-
-def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parses a command line with `overrides`, which may also stand behind options. One written as an option gets a hint."""
-    options, rest = parser.parse_known_args(arguments)
-    if unknown := [word for word in rest if word.startswith("-") or "=" not in word]:
-        dotted = next((word.lstrip("-") for word in unknown if re.match(r"-+\w+\.\w", word)), None)
-        hint = f"; values of the configuration have no dashes: {dotted.partition('=')[0]}=..." if dotted else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    options.overrides = [*options.overrides, *rest]
-    return options
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -1,8 +1,13 @@
 """What the user got wrong, said in one line; and the exit codes of every command."""
 
+import contextlib
 import difflib
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import NoReturn
 
 
@@ -23,24 +28,60 @@ def one_line(error: BaseException, *, most: int = 300) -> str:
     return " ".join(words)[:most] if len(words) > 1 else f"{type(error).__name__} {''.join(words)}".strip()[:most]
 
 
+# What stands in the way of a path is the user's to change. Not ENOENT: a file that nobody looked for first may be one we forgot.
+_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+# A disk or a mount may come back, and then the same command works: 1, after which launchers start a run again.
+_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
+
+
+def explained(error: Exception) -> Exception:
+    """Returns the UserError or Failure of an operating system's error that says all in a line; any other error as it is."""
+    if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
+        return UserError(f"{error.filename}: {error.strerror}; choose another, or change what stands there")
+    if isinstance(error, OSError) and error.errno in _DISKS:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return Failure(f"{where}{error.strerror}; make room, or mend the file system, and start the command again")
+    return error
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f", did you mean {close[0]}?" if close else ""
 
 
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Ctrl-C: KeyboardInterrupt, but within an import the end at once: libraries catch it there and go on."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
     """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback."""
+    # Not where Ctrl-C is ignored, as it is for what a script starts in the background.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main(sys.argv[1:]) or 0
-    except (UserError, Failure) as error:
-        sys.stdout.flush()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
     except BrokenPipeError:  # the reader of our output has gone: `... | head`
         sys.stderr.close()
         code = 0
+    except (UserError, Failure, OSError) as error:
+        known = explained(error)
+        if not isinstance(known, UserError | Failure):
+            raise
+        with contextlib.suppress(OSError):  # standard output may be what is full
+            sys.stdout.flush()
+        print(f"error: {' '.join(str(known).split())}", file=sys.stderr)
+        code = 2 if isinstance(known, UserError) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        # Not sys.exit: the interpreter's end waits for what XLA's threads still compute, or crashes meanwhile.
+        os._exit(130)
     sys.exit(code)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.commands.columns import find_delimiter
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.sources.files import open_plain
+from t5x_tasks.errors import UserError, one_line, run_cli
+from t5x_tasks.output import check_writable, naming
+from t5x_tasks.sources.files import DAMAGED, open_plain
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _Records = Callable[[], Iterator[bytes]]
@@ -40,7 +41,8 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
     """Writes the splits; returns each one's file and number of rows, train first.
 
     Raises:
-      UserError: no such file, not a format that is known, too few different rows, or a split's file is there already.
+      UserError: no such file, not a format that is known, it is damaged, too few different rows, or a split's file is there
+        already or cannot be written.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -49,10 +51,22 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
     for file in files.values():
         if file.exists():
             raise UserError(f"{file}: exists already and is never overwritten; remove it or rename {path.name}")
-    header, records = _open(path, kind)
-    hashes = [_hash(record) for record in records()]
+    check_writable(path.parent, path.name)
+    try:
+        header, records = _open(path, kind)
+        hashes = [_hash(record) for record in records()]
+    except (*DAMAGED, ValueError) as error:  # ValueError: pyarrow's
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); is it whole?") from error
     split_of = _deal(hashes, shares, path)
-    _write(path, kind, files, header, records, [split_of[number] for number in hashes])
+    try:
+        with naming(path.parent):
+            _write(path, kind, files, header, records, [split_of[number] for number in hashes])
+    except FileExistsError:  # since a moment ago: another's
+        raise
+    except BaseException:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        raise
     counts = dict.fromkeys(files, 0)
     for number in hashes:
         counts[split_of[number]] += 1

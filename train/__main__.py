@@ -2,9 +2,8 @@
 
 import argparse
 
-from t5x_tasks.configuration import parse_arguments
+from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import run_cli
-from train import config as configuration
 
 
 def main(arguments: list[str]) -> int:
@@ -18,10 +17,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
     options = parse_arguments(parser, arguments)
+
+    from train import config as configuration
+
     config = configuration.load(options.config, options.overrides)
     if options.dry_run:
         print(configuration.dump(config), end="")
         return 0
+
     from train.loop import train  # JAX is imported here: after --help, and after what is wrong with the configuration
 
     return train(config)

@@ -51,6 +51,7 @@ logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raise
 
 PyTree = Any
 MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
+DESCRIPTION = "_CHECKPOINT_METADATA"  # orbax.checkpoint._src.metadata.checkpoint._STEP_METADATA_FILENAME
 _SMALL = ("",)  # the part of a step that lies in no subfolder
 TRY = ".try"  # <step>.try<n> is where a save that failed before is written
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
@@ -172,11 +173,11 @@ class Checkpoints(AbstractContextManager):
         if step not in self._infos:
             path = self._existing(step)
             self._check(step, _SMALL)
+            # Not by ocp.metadata: it opens the arrays, too, whose checksums nobody has compared, and logs what it finds there.
             try:
-                small: Any = ocp.metadata(str(path), "params").custom_metadata
-                self._infos[step] = Info(**small)
-            except Exception as error:  # of many classes
-                raise Damaged(f"{path}: is damaged: its description cannot be read ({error})") from error
+                self._infos[step] = Info(**json.loads((path / DESCRIPTION).read_bytes())["custom_metadata"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise Damaged(f"{path}: is damaged: {DESCRIPTION}: cannot be read ({one_line(error)})") from error
         return self._infos[step]
 
     def save(

@@ -1,5 +1,6 @@
 """Weights out: a folder that transformers' `AutoModelForSeq2SeqLM` and `AutoTokenizer` open, as they save it themselves."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import save_file
+
 from t5x_tasks.errors import UserError
+from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary
 from train.config import DecodeConfig
 from train.model import Params, T5Config
@@ -28,9 +32,10 @@ _GENERATION = {  # a key of eval.decode -> transformers' name
 
 
 def check_free(folder: Path) -> None:
-    """Raises UserError when there is something at `folder` other than an empty folder."""
+    """Raises UserError when there is something at `folder` other than an empty folder, or it cannot be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder; remove it or choose another name")
+    check_writable(folder.absolute().parent, "OUT")
 
 
 def save_hf(
@@ -56,13 +61,16 @@ def save_hf(
     Raises:
       UserError: there is something at `folder`.
     """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # "PyTorch was not found": it is not needed here
+    from transformers import T5Tokenizer  # before there is a folder: Ctrl-C within an import clears nothing away
+
     check_free(folder)
     with appearing(folder) as partial:
         write_json(partial / "config.json", hf_config(config))
         _write_weights(params, partial, shard_bytes)
         ids = {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
         write_json(partial / "generation_config.json", ids | (generation or {}))
-        _write_tokenizer(partial, vocabulary)
+        _write_tokenizer(partial, vocabulary, T5Tokenizer)
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8")
 
@@ -92,15 +100,15 @@ def appearing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.rename(folder)  # takes the place of an empty folder, too
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial)
+        if (full := os.strerror(errno.ENOSPC)) in str(error):  # safetensors and TensorStore raise no OSError
+            raise OSError(errno.ENOSPC, full, str(folder)) from error
         raise
 
 
 def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
     """Writes tensors shard by shard; the host holds one shard besides the parameters."""
-    from safetensors.numpy import save_file
-
     tensors = foreign_tensors(params, layout(params, TABLE))
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     shards: list[list[str]] = [[]]
@@ -143,11 +151,8 @@ def hf_config(config: T5Config) -> dict[str, Any]:
     }
 
 
-def _write_tokenizer(folder: Path, vocabulary: Path) -> None:
+def _write_tokenizer(folder: Path, vocabulary: Path, tokenizer: Any) -> None:
     """Writes spiece.model and, for the tokenizers library, tokenizer.json converted from it by transformers."""
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # "PyTorch was not found": it is not needed here
-    from transformers import T5Tokenizer
-
     shutil.copyfile(vocabulary, folder / "spiece.model")
     settings = {
         "tokenizer_class": "T5Tokenizer",
@@ -159,7 +164,7 @@ def _write_tokenizer(folder: Path, vocabulary: Path) -> None:
         "additional_special_tokens": [f"<extra_id_{i}>" for i in range(EXTRA_IDS)],
     }
     write_json(folder / "tokenizer_config.json", settings)
-    T5Tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

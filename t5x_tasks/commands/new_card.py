@@ -3,6 +3,7 @@
 The card is written as text rather than dumped: its comments say what each key means, what was guessed and from what.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
 from t5x_tasks.commands.columns import Roles, assign, find_delimiter, first_row_name, look_at
 from t5x_tasks.commands.describe import check
 from t5x_tasks.errors import UserError
+from t5x_tasks.output import check_writable
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.models import CsvSource, FileSource, JsonlSource, ParquetSource
 
@@ -62,6 +64,7 @@ def new_card(
     train = files["train"]
     output = output or train.parent / f"{name}.yaml"
     _check_name(name, output)
+    check_writable(output.parent, "--output")
     source = source_of(files, output.parent)
     columns, rows = look_at(read_file(train, source))
     if not rows:
@@ -82,11 +85,14 @@ def new_card(
     print(f"  category    {guess.category}: {guess.why}; metrics: {', '.join(guess.metrics)}")
     for unused, why in roles.unused.items():
         print(f"  not used    {unused}: {why}")
-    output.parent.mkdir(parents=True, exist_ok=True)
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
+        if not isinstance(error, FileExistsError):
+            with contextlib.suppress(OSError):
+                output.unlink()
         raise UserError(f"{output}: cannot be written ({error})") from None
     print(f"wrote {output}\n")
     check(str(output), None, None, (512, 128))

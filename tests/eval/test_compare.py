@@ -288,6 +288,13 @@ def test_what_cannot_be_compared_is_said_in_one_line_and_nothing_is_written(card
     assert "\n" not in str(error.value) and not (folder / "report.html").exists()
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "gather", lambda *_, **__: pytest.fail("was compared"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--output: .*/file/new: cannot be written"):
+        compare.main([str(tmp_path), "--output", str(tmp_path / "file" / "new" / "report.html")])
+
+
 def test_rows_hold_offsets_that_javascript_counts(card, tmp_path):
     from eval.report.examples import embed
 

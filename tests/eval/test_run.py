@@ -119,10 +119,11 @@ def test_a_broken_checkpoint_does_not_stop_the_others(run_dir, capsys):
     for file in (run_dir / "checkpoints" / "3" / "params").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    assert run(run_dir, "eval.steps=[3, 0]") == 1
+    assert run(run_dir, "eval.steps=[3, 0]") == 2
     assert (run_dir / "eval" / "0" / "metrics.json").is_file()
     assert not (run_dir / "eval" / "3").exists()
-    assert "failed: step 3" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"failed: step 3: {run_dir / 'checkpoints' / '3'}: is damaged: params/" in said and "Traceback" not in said
 
 
 def test_weights_that_do_not_fit_are_the_users_mistake(run_dir):
@@ -292,6 +293,28 @@ def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_o
     assert not list(tmp_path.glob("*.partial"))
     with pytest.raises(UserError, match="is there already"):
         main(asked)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_weights_are_loaded(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.answerer.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
+    below = tmp_path / "file" / "new"
+    below.parent.touch()
+    with pytest.raises(UserError, match=f"eval.output: {below}: cannot be written"):
+        run(run_dir, f"eval.output={below}", "eval.steps=[0]")
+    with pytest.raises(UserError, match=f"--output: {below}: cannot be written"):
+        main(["predict", str(run_dir), "--step=0", "--input", str(tmp_path / "x.csv"), "--output", f"{below}/x.jsonl"])
+
+
+def test_a_disk_that_is_full_is_named_without_a_traceback(run_dir, capsys, monkeypatch):
+    write_text = Path.write_text
+
+    def fill_up(path, text, **options):
+        return write_text(Path("/dev/full") if path.name == "predictions.jsonl.tmp" else path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", fill_up)
+    assert run(run_dir, "eval.steps=[0]") == 1
+    said = capsys.readouterr().err
+    assert f"{run_dir}/eval/0/tiny/predictions.jsonl: No space left on device" in said and "Traceback" not in said
 
 
 def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):

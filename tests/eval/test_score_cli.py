@@ -91,6 +91,16 @@ def test_references_that_rouge_cannot_score_are_counted_and_said(make_card, tmp_
     assert by_others.returncode == 0 and "note:" not in by_others.stdout
 
 
+@pytest.mark.parametrize("below", ["", "new"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_scoring(score, tmp_path, below, monkeypatch):
+    monkeypatch.setattr("eval.scoring.score_task", lambda *_, **__: pytest.fail("was scored"))
+    (tmp_path / "file").touch()
+    result = score(GOOD, "--output", str(tmp_path / "file" / below))
+    assert result.returncode == 2
+    assert f"error: --output: {tmp_path / 'file' / below}: cannot be written" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_metrics_may_be_others_than_the_cards_and_empty_predictions_are_counted(score, tmp_path):
     result = score([*GOOD[:2], {"id": "c", "prediction": " "}], "--metrics", "exact_match")
     assert result.returncode == 0, result.stderr

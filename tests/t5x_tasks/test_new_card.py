@@ -323,3 +323,32 @@ def test_parquet_is_cut_with_its_types(tmp_path):
     assert [len(part) for part in parts] == [16, 2, 2]
     assert {part.schema for part in parts} == {table.schema}
     assert pyarrow.concat_tables(parts).sort_by("stars").equals(table)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.csv.gz", "rows.parquet"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"\x1f\x8b\x08junk")
+    with pytest.raises(UserError, match=f"{name}: cannot be read .*; is it whole\\?"):
+        split_file(path, {"validation": 0.1, "test": 0.1})
+    assert f"{name}: cannot be read" in refused("junk", "--from", path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_card_that_cannot_be_written_is_refused_before_a_row_is_read(tmp_path, notes, monkeypatch):
+    monkeypatch.setattr("t5x_tasks.commands.new_card.look_at", lambda _: pytest.fail("a row was read"))
+    (tmp_path / "file").touch()
+    said = refused("notes", "--from", notes, "--output", tmp_path / "file" / "notes.yaml")
+    assert said == f"--output: {tmp_path / 'file'}: cannot be written (File exists); choose another"
+
+
+def test_splits_that_a_disk_has_no_room_for_are_not_left_half_written(notes, monkeypatch):
+    def fill_up(path, kind, files, *_):
+        files["train"].write_text("half")
+        with Path("/dev/full").open("w") as file:
+            file.write("x")
+
+    monkeypatch.setattr("t5x_tasks.split._write", fill_up)
+    with pytest.raises(OSError, match=f"No space left on device: '{notes.parent}'"):
+        split_file(notes, {"validation": 0.1, "test": 0.1})
+    assert list(notes.parent.iterdir()) == [notes]

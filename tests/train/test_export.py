@@ -16,7 +16,7 @@ from t5x_tasks.vocabulary import Vocabulary
 from train import export, weights
 from train.checkpoints import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
-from train.export_hf import generation_config, save_hf
+from train.export_hf import appearing, generation_config, save_hf
 from train.model import T5Config, abstract_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,6 +44,12 @@ def test_what_lies_at_the_destination_is_left_alone(tmp_path):
 def test_failed_export_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         save_hf(random_params(), CONFIG, tmp_path / "out", tmp_path / "no.model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_is_named_whoever_noticed_it(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/out'"), appearing(tmp_path / "out"):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing local file: No space left on device")  # TensorStore's
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,6 +142,14 @@ def test_run_is_exported_at_the_step_asked_for(run, tmp_path, options, step, cap
     jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
     generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (generation["num_beams"], generation["max_new_tokens"]) == (2, 64)
+
+
+@pytest.mark.parametrize("to", ["hf", "t5x"])
+def test_folder_that_cannot_be_made_is_refused_before_the_weights_are_read(run, tmp_path, to, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "restore_params", lambda *_: pytest.fail("weights were read"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"OUT: .*/file: cannot be written"):
+        export.main([str(run), "--to", to, str(tmp_path / "file" / "out")])
 
 
 @pytest.mark.parametrize(("step", "other"), [(20, []), (10, ["--step", "10"])])

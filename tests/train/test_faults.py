@@ -56,7 +56,11 @@ def truncate(path: Path, at: int) -> None:
 
 @pytest.mark.parametrize("harm", [flip, truncate])
 def test_damage_at_any_of_twenty_places_is_named_and_the_step_before_is_used(
-    saved: Path, tmp_path: Path, harm: Callable[[Path, int], None], capsys: pytest.CaptureFixture[str]
+    saved: Path,
+    tmp_path: Path,
+    harm: Callable[[Path, int], None],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     files = sorted(path.relative_to(saved / "2") for path in (saved / "2").rglob("*") if path.is_file())
     sizes = [(saved / "2" / file).stat().st_size for file in files]
@@ -73,6 +77,7 @@ def test_damage_at_any_of_twenty_places_is_named_and_the_step_before_is_used(
         harm(folder / "2" / file, at)
         with Checkpoints(folder, read_only=True) as reader, pytest.raises(Damaged) as error:
             reader.restore(2, like(state(2)))
+        assert caplog.messages == [], "Orbax logs pages about damaged files that it is let see"
         assert f"{folder / '2'}: is damaged: {file}: " in str(error.value) and "\n" not in str(error.value)
         with Checkpoints(folder) as checkpoints:
             assert checkpoints.latest_whole() == 1

@@ -1,0 +1,113 @@
+"""What a command that fails says, and the code it ends with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.output import check_writable, naming
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def end(main, capsys, monkeypatch) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["command"])
+    with pytest.raises(SystemExit) as ended:
+        run_cli(main)
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def fill_a_disk(path: Path) -> None:
+    with naming(path), Path("/dev/full").open("w") as file:
+        file.write("x")
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "said"),
+    [
+        (lambda folder: (folder / "file" / "new").mkdir(), 2, "error: {}/file/new: Not a directory; choose another"),
+        (lambda folder: (folder / "folder").write_text(""), 2, "error: {}/folder: Is a directory; choose another"),
+        (lambda folder: (folder / ("x" * 300)).touch(), 2, "File name too long; choose another"),
+        (lambda folder: fill_a_disk(folder / "out"), 1, "error: {}/out: No space left on device; make room"),
+    ],
+    ids=["below a file", "a folder", "long name", "full disk"],
+)
+def test_what_stands_in_the_way_of_a_path_is_one_line(act, code, said, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    ended, line = end(lambda _: act(tmp_path), capsys, monkeypatch)
+    assert ended == code
+    assert said.format(tmp_path) in line and line.count("\n") == 1
+
+
+def test_a_file_that_nobody_looked_for_first_is_our_error_and_keeps_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["command"])
+    with pytest.raises(FileNotFoundError):
+        run_cli(lambda _: (tmp_path / "none").read_text() and None)
+
+
+def test_whether_a_folder_can_be_written_is_found_out_without_a_trace(tmp_path):
+    check_writable(tmp_path / "a" / "b", "--output")
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "a", tmp_path / "c" / ("x" * 300), Path("/proc/nope/a")):
+        with pytest.raises(UserError, match=f"--output: {folder}: cannot be written"):
+            check_writable(folder, "--output")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "configs/quickstart.yaml"),
+        ("eval", "configs/quickstart.yaml", "eval.steps=[0]"),
+        ("launch", "plan", "configs/quickstart.yaml", "--devices=1xh100"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_signal_while_jax_is_imported_ends_a_command_though_a_library_swallows_it(tmp_path, command, number, code):
+    (tmp_path / "jax.py").write_text(
+        "import pathlib, time\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'importing').touch()\n"
+        "try:\n    time.sleep(60)\nexcept BaseException:\n    pass\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while process.poll() is None and not (tmp_path / "importing").exists():
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (code, "interrupted\n" if code == 130 else "")
+
+
+def test_ctrl_c_outside_an_import_clears_away_and_is_one_line(tmp_path):
+    program = (
+        "import signal, sys, pathlib\nfrom t5x_tasks.errors import run_cli\n"
+        "def main(_):\n    try:\n        print('begun')\n        signal.raise_signal(signal.SIGINT)\n"
+        "    finally:\n        print('cleared away')\n"
+        "run_cli(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "begun\ncleared away\n", "interrupted\n")
+
+
+def test_ctrl_c_stays_ignored_where_a_shell_started_the_command_in_the_background():
+    program = (
+        "import signal\nfrom t5x_tasks.errors import run_cli\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "run_cli(lambda _: signal.raise_signal(signal.SIGINT))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 0
