@@ -3,9 +3,10 @@ are for output that is there already, several systems side by side, one's own ro
 
 import argparse
 import importlib
+import os
 
 from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import run_cli
+from t5x_tasks.errors import UserError, run_cli, suggest
 
 COMMANDS = ("score", "compare", "predict", "suggest")
 
@@ -13,6 +14,8 @@ COMMANDS = ("score", "compare", "predict", "suggest")
 def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         return importlib.import_module(f"eval.{arguments[0]}").main(arguments[1:])
+    if arguments and not os.path.lexists(arguments[0]) and (hint := suggest(arguments[0], COMMANDS)):
+        raise UserError(f"{arguments[0]}: no command, and no such file or run directory{hint}")
     parser = argparse.ArgumentParser(
         prog="python -m eval",
         description="Decodes a split with checkpoints of a run, or with bare weights, and scores the output. Other commands, "

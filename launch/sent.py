@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t5x_tasks.card import Card
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.catalog import card_files, load_catalog
 from t5x_tasks.configuration import read_yaml_mapping
 from t5x_tasks.errors import UserError
 from t5x_tasks.functions import file_of_module
@@ -71,7 +71,7 @@ class Sent:
         yield from self._modules("eval.metrics", [name for name in config.eval.metrics if ":" in name])
         yield from self._modules("data.modules", [name for name in data.modules if not name.endswith(".py")])
         yield from (("t5x_tasks", file) for file in (self.code / "t5x_tasks").glob("*/*.yaml"))
-        cards = [file for path in self._in_code("data.cards", data.cards) for file in _yaml_files(path)]
+        cards = [file for path in self._in_code("data.cards", data.cards) for file in card_files(path)]
         yield from (("data.cards", file) for file in cards)
         if cards and all(file.is_file() for file in cards):
             elsewhere = data.root is not None or self._is_mounted(data.cache or "")
@@ -139,7 +139,3 @@ def _configurations(path: Path) -> Iterator[tuple[str, Path]]:
     bases = read_yaml_mapping(path).get("base") or []
     for base in [bases] if isinstance(bases, str) else bases:
         yield from _configurations(path.parent / base)
-
-
-def _yaml_files(path: Path) -> list[Path]:
-    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]

@@ -161,12 +161,7 @@ def load_catalog(paths: Sequence[str | PathLike[str]] = ()) -> Catalog:
     Raises:
       UserError: a path is not there, a folder holds nothing, a file is wrong, or two have one name.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-        if not found:
-            raise UserError(f"{path}: no card (*.yaml) in this folder")
-        files += found
+    files = [file for path in map(Path, paths) for file in card_files(path)]
     shipped = [*sorted((_HERE / "cards").glob("*.yaml")), *sorted((_HERE / "mixtures").glob("*.yaml"))]
     cards: dict[str, Card] = {}
     mixtures: dict[str, Mixture] = {}
@@ -185,6 +180,14 @@ def load_catalog(paths: Sequence[str | PathLike[str]] = ()) -> Catalog:
         else:
             cards[entry.name] = entry
     return Catalog(cards, mixtures)
+
+
+def card_files(path: Path) -> list[Path]:
+    """Returns the YAML files of a folder; of any other path, the path itself. UserError: the folder has none."""
+    found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    if not found:
+        raise UserError(f"{path}: no card (*.yaml) in this folder")
+    return found
 
 
 def _dotted(name: str, kind: str) -> str:

@@ -363,6 +363,8 @@ def load(path: str | Path, overrides: list[str]) -> Config:
         path = path / "config.yaml"
         if not path.is_file():
             raise UserError(f"{path.parent}: is no run directory: it has no config.yaml")
+        if not configuration.read_yaml_mapping(path):  # all defaults would be another model
+            raise UserError(f"{path}: is empty; a run's says how it was trained: copy it back, or train the run again")
         overrides = [*overrides, f"run_dir={path.parent}"]  # it may have been moved
     return configuration.load(path, overrides, Config)
 

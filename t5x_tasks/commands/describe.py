@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.card_file import load_card
-from t5x_tasks.catalog import Catalog, load_catalog
+from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError
 from t5x_tasks.fewshot import Exemplars
@@ -69,7 +70,11 @@ def print_rows(lines: Sequence[Sequence[str]]) -> None:
 
 
 def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary | None, fits: Fits) -> None:
-    """Prints all that a card says, where its data are and, with a vocabulary, how long its examples are."""
+    """Prints all that a card says, where its data are and, with a vocabulary, how long its examples are.
+
+    Raises:
+      UserError: no such name; or, when all the rest is printed, data are missing.
+    """
     pairs = without_holding_out(catalog).resolve(name)
     card = pairs[0][0]
     phrasings = [phrasing for _, phrasing in pairs] if "." in name else list(card.phrasings)
@@ -84,17 +89,21 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
         ("held out", "yes: evaluated, never trained on" if catalog.cards[card.name].heldout else "no"),
     ):
         print(f"  {key:<10} {value}")
+    missing: list[str] = []
     for split in SPLITS:
+        location = None
         try:
             location = locate(card, split, root)
+            rows = [] if vocabulary is None else read_rows(card, split, root)
         except UserError as error:
-            if split in card.splits:
+            if location is not None or split in card.splits:
+                missing.append(str(error))
                 print(f"  {split:<10} missing: {error}")
             continue
         count = count_rows(location)
         print(f"  {split:<10} {location}" + (f", {count:,} rows" if count is not None else ""))
         if vocabulary is not None:
-            print_lengths(card, phrasings, read_rows(card, split, root), vocabulary, fits)
+            print_lengths(card, phrasings, rows, vocabulary, fits)
     print()
     for phrasing in phrasings:
         if phrasing.shots and any(p.template == phrasing.template and not p.shots for p in phrasings):
@@ -105,6 +114,8 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
         print(f"{card.task_name(phrasing)}{notes}{options}")
         print(_indent(phrasing.inputs, "  in  "))
         print(_indent(phrasing.targets, "  out "))
+    if missing:
+        raise UserError(f"{card.name}: data are missing or cannot be read: {'; '.join(dict.fromkeys(missing))}")
 
 
 def preview(
@@ -155,6 +166,9 @@ def _preview_row(
 
 def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits) -> None:
     """Loads a card, its metrics and every row of its splits, and says what it found."""
+    if Path(path).is_dir():
+        found = ", ".join(file.name for file in card_files(Path(path)))
+        raise UserError(f"{path}: is a folder; name one of its files: {found}")
     card = load_card(path)
     for metric in (*card.metrics, *(card.inverted_metrics if any(p.inverted for p in card.phrasings) else ())):
         load_metric(metric)

@@ -50,6 +50,9 @@ def show_mixture(
       fits: (inputs, targets) tokens of a packed row.
       steps: of training that the epochs are counted for.
       batch_size: packed rows a step.
+
+    Raises:
+      UserError: when all the rest is printed: data are missing or cannot be read, so the rates are not the whole mixture's.
     """
     mixture = catalog.mixtures[name]
     print(f"{name}: {mixture.description}")
@@ -92,6 +95,10 @@ def show_mixture(
             f"{steps * per_step / total:.2f} epochs (at {_FILL:.0%} fill)"
         )
     _print_warnings(parts, missing)
+    if missing:
+        raise UserError(
+            f"{name}: data are missing or cannot be read, so the rates are those of the others: {'; '.join(missing)}"
+        )
 
 
 def _read(

@@ -126,6 +126,13 @@ def test_a_broken_checkpoint_does_not_stop_the_others(run_dir, capsys):
     assert f"failed: step 3: {run_dir / 'checkpoints' / '3'}: is damaged: params/" in said and "Traceback" not in said
 
 
+def test_an_empty_configuration_of_a_run_does_not_stand_for_all_defaults(run_dir):
+    for text in ("", "# nothing\n"):
+        (run_dir / "config.yaml").write_text(text)
+        with pytest.raises(UserError, match=r"run/config\.yaml: is empty"):
+            run(run_dir)
+
+
 def test_weights_that_do_not_fit_are_the_users_mistake(run_dir):
     save_checkpoint(run_dir, 3, seed=7)
     with pytest.raises(UserError, match="checkpoints/3: params/"):

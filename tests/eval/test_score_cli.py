@@ -116,6 +116,10 @@ def test_metrics_may_be_others_than_the_cards_and_empty_predictions_are_counted(
     [
         (("score", "--task", "tinny", "--predictions", "x.jsonl"), "x.jsonl: no such file"),
         (("configs/nowhere.yaml",), "configs/nowhere.yaml"),
+        (
+            ("comapre", "runs/a", "runs/b", "--output", "x.html"),
+            "comapre: no command, and no such file or run directory, did you ",
+        ),
         (("configs/quickstart.yaml", "eval.lmit=3"), "did you mean eval.limit?"),
         (("configs/quickstart.yaml", "run_dir=runs/none", "eval.tasks=[suport_chats]"), "did you mean support_chats?"),
         (("configs/quickstart.yaml", "run_dir=runs/none", "eval.steps=[latest]"), "holds no checkpoint"),

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import yaml
+from helpers.command import command
 
 from t5x_tasks.__main__ import main
 from t5x_tasks.catalog import load_catalog
@@ -60,6 +61,32 @@ def test_show_prints_templates_and_lengths(capsys, make_card, vocabulary_path):
     assert "100.00% longer than 12" in out
     assert "0.00% longer than 200" in out
     assert "tiny.t00" not in run(capsys, "show", "tiny.t01", "--cards", make_card())
+
+
+@pytest.mark.parametrize("name", ["tiny", "mix"])
+@pytest.mark.parametrize("with_tokens", [False, True])
+def test_show_prints_what_it_can_and_ends_with_2_where_data_are_missing(
+    make_card, vocabulary_path, name, with_tokens, tmp_path
+):
+    card = make_card()
+    (card.parent / "train.jsonl").unlink()
+    (tmp_path / "mix.yaml").write_text("name: mix\ndescription: Two.\nmembers: [tiny, support_chats]\n")
+    cards = ("--cards", card, "--cards", tmp_path / "mix.yaml")
+    result = command(
+        "t5x_tasks", "show", name, *map(str, cards), *(["--vocabulary", str(vocabulary_path)] * with_tokens)
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {name}: data are missing or cannot be read")
+    assert f"{card.parent / 'train.jsonl'}: no such file" in result.stderr and result.stderr.count("\n") == 1
+    rest = ["test.jsonl, 3 rows", "tiny.t02 (held out)"] if name == "tiny" else ["support_chats", "an epoch holds"]
+    assert all(part in result.stdout for part in rest)
+
+
+def test_check_of_a_folder_names_the_cards_in_it(make_card, tmp_path):
+    (tmp_path / "none").mkdir()
+    for folder, said in ((tmp_path / "none", r"no card \(\*.yaml\) in this folder"), (make_card().parent, "card.yaml")):
+        with pytest.raises(UserError, match=f"{folder}: .*{said}"):
+            main(["check", str(folder)])
 
 
 def test_preview_prints_rows_in_one_phrasing_after_the_other(capsys, make_card, tiny_rows):

@@ -259,6 +259,12 @@ def test_run_without_checkpoint_is_refused(run, tmp_path):
         export.main([str(run), "--to", "hf", str(tmp_path / "out")])
 
 
+def test_run_whose_configuration_is_empty_is_refused(run, tmp_path):
+    (run / "config.yaml").write_text("")
+    with pytest.raises(UserError, match=r"config\.yaml: is empty"):
+        export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+
+
 def test_mistake_ends_the_command_with_code_2_and_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "train.export", str(tmp_path), "--to", "hf", "out"],
