@@ -15,6 +15,14 @@ from t5x_tasks.output import check_writable, naming
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def ctrl_c():
+    """Commands get SIGINT, even if the tests were started in the background, where a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def end(main, capsys, monkeypatch) -> tuple[int, str]:
     monkeypatch.setattr("sys.argv", ["command"])
     with pytest.raises(SystemExit) as ended:
@@ -60,6 +68,7 @@ def test_whether_a_folder_can_be_written_is_found_out_without_a_trace(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 @pytest.mark.parametrize(
     "command",
@@ -94,6 +103,7 @@ def test_a_signal_while_jax_is_imported_ends_a_command_though_a_library_swallows
     assert (process.returncode, errors) == (code, "interrupted\n" if code == 130 else "")
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_outside_an_import_clears_away_and_is_one_line(tmp_path):
     program = (
         "import signal, sys, pathlib\nfrom t5x_tasks.errors import run_cli\n"
