@@ -1,17 +1,21 @@
 """What a run names on this machine: is it with the code that is sent, or would the run miss it where it goes?
 
 Code goes as its commit (TPU VMs), or as this folder without what git ignores (an image, SkyPilot). There, what a run names is
-relative to the code. The data of cards are looked at only where the run has them from nowhere else.
+relative to the code. Of folders of cards those that the run trains on are looked at, and their data only where the run has them
+from nowhere else.
 """
 
 import contextlib
+import importlib.metadata
+import itertools
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from t5x_tasks.card import Card
-from t5x_tasks.catalog import card_files, load_catalog
+from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import read_yaml_mapping
 from t5x_tasks.errors import UserError
 from t5x_tasks.functions import file_of_module
@@ -20,6 +24,10 @@ from t5x_tasks.sources.models import PythonSource
 from train.config import Config
 
 CODE = Path(__file__).resolve().parent.parent
+_TODO = (
+    "commit it (`git add --force` where git ignores it), or keep it in storage that the machines mount (--bucket, --claim, "
+    "--mounted) and name it by its path there"
+)
 
 
 @dataclass(frozen=True)
@@ -42,19 +50,29 @@ class Sent:
         Raises:
           UserError: something would not be there; the line says what names it, and what to do.
         """
-        needed: dict[Path, str] = {}
-        for where, file in (*_configurations(path), *self._named(config)):
-            if not file.resolve().is_relative_to(self.code):
+        is_left_out = _committed(self.code) if self.committed else _ignored(self.code)
+        why = "the commit" if self.committed else "the code (git ignores it)"
+        for where, file in itertools.chain(self._configurations(path), self._named(config)):
+            place = file.parent.resolve() / file.name  # of a link, which must be there, too
+            if not place.is_relative_to(self.code) or not file.resolve().is_relative_to(self.code):
                 raise UserError(
                     f"{where}: {file} is not part of the code that is sent; put it into {self.code.name}/ and {_TODO}"
                 )
             if not file.exists():
                 raise UserError(f"{where}: {file} is not there (what is sent is {self.code}); put it there and {_TODO}")
-            needed[file.resolve()] = where
-        if missing := left_out(list(needed), self.code, committed=self.committed):
-            where = next(where for file, where in needed.items() if (self.code / missing).is_relative_to(file))
-            why = "the commit" if self.committed else "the code (git ignores it)"
-            raise UserError(f"{where}: {missing} is not in {why} that is sent; {_TODO}")
+            for needed in (place, *_files(file.resolve())):
+                if (needed.is_symlink() or not needed.is_dir()) and is_left_out(needed):
+                    raise UserError(f"{where}: {needed.relative_to(self.code)} is not in {why} that is sent; {_TODO}")
+
+    def _configurations(self, path: Path) -> Iterator[tuple[str, Path]]:
+        """The file of a run and those that it builds on."""
+        path = path / "config.yaml" if path.is_dir() else path
+        yield str(path), path
+        bases = read_yaml_mapping(path).get("base") or []
+        for base in [bases] if isinstance(bases, str) else bases:
+            if Path(base).is_absolute():
+                raise UserError(f"{path}: base: {base} is a path of this machine; name it as seen from this file")
+            yield from self._configurations(path.parent / base)
 
     def _named(self, config: Config) -> Iterator[tuple[str, Path]]:
         data, start = config.data, config.method.model_dump().get("init")  # of a prompt
@@ -71,15 +89,15 @@ class Sent:
         yield from self._modules("eval.metrics", [name for name in config.eval.metrics if ":" in name])
         yield from self._modules("data.modules", [name for name in data.modules if not name.endswith(".py")])
         yield from (("t5x_tasks", file) for file in (self.code / "t5x_tasks").glob("*/*.yaml"))
-        cards = [file for path in self._in_code("data.cards", data.cards) for file in card_files(path)]
-        yield from (("data.cards", file) for file in cards)
-        if cards and all(file.is_file() for file in cards):
-            elsewhere = data.root is not None or self._is_mounted(data.cache or "")
-            for card in load_catalog(cards).cards.values():
-                if card.path in [file.resolve() for file in cards]:
-                    yield from self._of_card(card, with_data=not elsewhere)
+        cards = list(self._in_code("data.cards", data.cards))
+        yield from (("data.cards", path) for path in cards if not path.is_dir())
+        elsewhere = data.root is not None or self._is_mounted(data.cache or "")
+        for card in _trained_on(config, cards):
+            if card.path.parent.parent != CODE / "t5x_tasks":  # what ships goes along
+                yield "data.cards", card.path
+                yield from self._of_card(card, with_data=not elsewhere, all_splits=data.dedupe or card.dedupe)
 
-    def _of_card(self, card: Card, *, with_data: bool) -> Iterator[tuple[str, Path]]:
+    def _of_card(self, card: Card, *, with_data: bool, all_splits: bool) -> Iterator[tuple[str, Path]]:
         where, folder = str(card.path.relative_to(self.code)), card.path.parent
         named = read_yaml_mapping(card.path).get("templates")
         if isinstance(named, str):  # a file beside the card, or one of ours
@@ -91,51 +109,89 @@ class Sent:
         if isinstance(card.source, PythonSource):
             yield from self._modules(f"{where}: source.function", [card.source.function], folder=folder)
         for split in card.splits if with_data else ():
-            with contextlib.suppress(UserError):  # nor is it here
-                location = locate(card, split)
-                found = [*location.files, *([location.folder] if location.folder else [])]
-                yield from ((f"{where}: source", file) for file in found if not self._is_mounted(str(file)))
+            if split != "test" or all_splits:  # training does not read it otherwise
+                with contextlib.suppress(UserError):  # nor is it here
+                    location = locate(card, split)
+                    found = [*location.files, *([location.folder] if location.folder else [])]
+                    yield from ((f"{where}: source", file) for file in found if not self._is_mounted(str(file)))
 
     def _in_code(self, where: str, names: Iterable[str]) -> Iterator[Path]:
         """Files and folders that must be with the code, without what the hub or the machines have."""
         for name in names:
+            path = Path(name)
             if name.startswith("hf://") or self._is_mounted(name):
                 continue
-            if name.startswith("~") or Path(name).is_absolute():
+            if path.is_absolute() and not self.committed and not path.exists():
+                continue  # an image may have it
+            if name.startswith("~") or path.is_absolute():
                 raise UserError(
                     f"{where}: {name} is a path of this machine; put it into {self.code.name}/, name it from there and {_TODO}"
                 )
             yield self.code / name
 
     def _modules(self, where: str, names: Iterable[str], folder: Path = CODE) -> Iterator[tuple[str, Path]]:
-        """The files of modules, without those of installed packages."""
+        """The files of modules, without those of installed packages.
+
+        Raises:
+          UserError: a module is nowhere, and what is sent is a commit; an image may have it.
+        """
         for name in names:
-            file = file_of_module(name.partition(":")[0], folder=folder)
-            if file is not None and not {"site-packages", "dist-packages"} & set(file.parts):
+            module = name.partition(":")[0]
+            file = file_of_module(module, folder=folder)
+            if file is None and self.committed and not _is_installed(module):
+                raise UserError(
+                    f"{where}: {name}: there is no module {module}; put it into {self.code.name}/ and {_TODO}"
+                )
+            if file is not None and (file.resolve().is_relative_to(self.code) or not _is_installed(module)):
                 yield f"{where}: {name}", file
 
     def _is_mounted(self, name: str) -> bool:
         return any(Path(name).is_relative_to(folder) for folder in self.mounted)
 
 
-_TODO = "commit it, or keep it in storage that the machines mount (/data of --bucket) and name it by its path there"
+def _trained_on(config: Config, paths: Sequence[Path]) -> list[Card]:
+    """The cards behind the tasks of a run. Of names that are no card's, such as plain SeqIO tasks, nothing is known."""
+    catalog = load_catalog(paths)
+    used: dict[str, Card] = {}
+    for name in filter(None, (config.data.mixture, config.replay.mixture)):
+        with contextlib.suppress(UserError):
+            for task in catalog.members(name):
+                used |= {card.name: card for card, _ in catalog.resolve(task)}
+    return list(used.values())
 
 
-def left_out(files: Sequence[Path], code: Path, *, committed: bool) -> str | None:
-    """The first file, at or below these, that does not go with the code; its path in there."""
-    kind = [] if committed else ["--ignored", "--exclude-standard"]
-    command = ["git", "ls-files", "--others", *kind, "-z", "--", *map(str, files)]
+def _is_installed(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in sys.stdlib_module_names or package in importlib.metadata.packages_distributions()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files below a folder that a run may read: not what tools hide there for themselves."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if file.is_dir() and file.name != "__pycache__" and not file.name.startswith("."):
+            yield from _files(file)
+        elif file.is_file() and (not file.name.startswith(".") or file.name.startswith(".z")):  # .zarray
+            yield file
+
+
+def _committed(code: Path) -> Callable[[Path], bool]:
+    """Whether a file is not in the commit."""
+    listed = _git(code, "ls-tree", "-r", "-z", "--name-only", "HEAD")
+    if listed is None:  # no checkout, which whoever sends the commit says
+        return lambda _: False
+    files = set(listed.split("\0"))
+    return lambda file: file.relative_to(code).as_posix() not in files
+
+
+def _ignored(code: Path) -> Callable[[Path], bool]:
+    """Whether git ignores a file."""
+    listed = _git(code, "ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
+    files = {name.rstrip("/") for name in (listed or "").split("\0")}
+    return lambda file: any(p.as_posix() in files for p in (file.relative_to(code), *file.relative_to(code).parents))
+
+
+def _git(code: Path, *arguments: str) -> str | None:
     try:
-        listed = subprocess.run(command, cwd=code, capture_output=True, text=True).stdout
-    except OSError:  # no git: nothing is ignored; who sends a commit has looked at it
+        return subprocess.run(["git", *arguments], cwd=code, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
         return None
-    return listed.split("\0")[0] or None
-
-
-def _configurations(path: Path) -> Iterator[tuple[str, Path]]:
-    """The file of a run and those that it builds on."""
-    path = path / "config.yaml" if path.is_dir() else path
-    yield str(path), path
-    bases = read_yaml_mapping(path).get("base") or []
-    for base in [bases] if isinstance(bases, str) else bases:
-        yield from _configurations(path.parent / base)

@@ -47,8 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mounted",
+        action="append",
+        default=[],
         metavar="FOLDER",
-        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched",
+        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched; may be "
+        "repeated",
     )
     parser.add_argument("--runtime-version", metavar="V", help="default: that of the accelerator")
     parser.add_argument(
@@ -68,9 +71,12 @@ def run(options: argparse.Namespace) -> int:
             f"--accelerator: {options.accelerator}: say its --runtime-version; known are {', '.join(_RUNTIMES)}"
         )
     name = bucket.parse(options.bucket) if options.bucket else None
-    if options.mounted and (not Path(options.mounted).is_absolute() or Path(options.mounted) == Path("/")):
-        raise UserError(f"--mounted: {options.mounted}: write the folder where storage is mounted, as in /mnt/runs")
-    mounted = [*([bucket.FOLDER] if name else []), *([options.mounted] if options.mounted else [])]
+    for folder in map(Path, options.mounted):
+        if not folder.is_absolute() or folder == Path("/"):
+            raise UserError(f"--mounted: {folder}: write the folder where storage is mounted, as in /mnt/runs")
+        if name and folder.is_relative_to(bucket.FOLDER):
+            raise UserError(f"--mounted: {folder}: the --bucket is mounted there; leave one of the two away")
+    mounted = [*([bucket.FOLDER] if name else []), *options.mounted]
     if Path(job.run_dir).is_absolute():
         keep = f"use --bucket gs://NAME with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}, a relative one, which is fetched,"
         jobs.check_kept(job, mounted, todo=f"{keep} or --mounted FOLDER, if all workers mount shared storage there")
@@ -154,7 +160,7 @@ class _Slice:
           UserError: it cannot be mounted or written, or nothing is mounted at --mounted; the message names a host and says
             what to do.
         """
-        if folder := self._options.mounted:
+        for folder in self._options.mounted:
             self._on_all(bucket.mounted_script(folder))
         if self._bucket:
             self._tools.say(f"gs://{self._bucket}: mounted at {bucket.FOLDER} on all workers")

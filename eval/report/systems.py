@@ -110,14 +110,14 @@ class Run:
 def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
     """Reads run folders, `eval` folders and folders of one evaluation, in the order given.
 
-    The model before training is one system, however many runs begin with it. Two evaluations of the same weights (of two splits,
+    An evaluation counts once: of `base=RUN/eval/0 RUN` the first has the name `base`. The model before training is one system, however many runs begin with it. Two evaluations of the same weights (of two splits,
     say) are one system, too.
 
     Args:
       folders: `DIR` or `NAME=DIR`; the name is for the report.
 
     Raises:
-      UserError: a folder holds no evaluation, or one that was given already, or a file in it cannot be read.
+      UserError: a folder holds no evaluation, or is one that was read before, or a file in it cannot be read.
     """
     found: list[System] = []
     runs: dict[Path, Run] = {}
@@ -126,7 +126,9 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
         name, folder = name_and_folder(given)
         for evaluation in _evaluations(folder):
             if (before := read.get(evaluation.resolve())) is not None:
-                raise UserError(f"{given}: {evaluation} was given as {before} already; give each evaluation once")
+                if evaluation == folder:
+                    raise UserError(f"{given}: was given with {before} already; give it once, or first to name it")
+                continue  # `base=RUN/eval/0 RUN`: it has its name
             read[evaluation.resolve()] = given
             head, tasks = _read_metrics(evaluation)
             run_folder = _run_of(evaluation)

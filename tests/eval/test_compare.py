@@ -126,10 +126,11 @@ def test_only_rows_that_all_answered_are_compared_and_the_report_says_so(card, t
 
 def test_an_evaluation_is_given_once(card, tmp_path):
     run = evaluated.make_run(tmp_path / "run", mixture="tiny", cards=[card])
-    step = evaluated.evaluate(run / "eval" / "4", {"tiny": right}, cards=[card], step=4)
-    for again in (str(run), f"mine={run}", str(step)):
-        with pytest.raises(UserError, match=r"eval/4 was given as .*run already; give each evaluation once"):
+    base, last = (evaluated.evaluate(run / "eval" / str(n), {"tiny": right}, cards=[card], step=n) for n in (2, 4))
+    for again in (last, f"mine={last}"):
+        with pytest.raises(UserError, match=r"eval/4: was given with .*run already; give it once, or first to name it"):
             gather(run, again)
+    assert len(gather(run, run).systems) == len(gather(f"base={base}", run).systems) == 2
 
 
 def test_other_references_under_the_same_ids_are_refused(card, make_card, tmp_path):
