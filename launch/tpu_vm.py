@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched; may be "
-        "repeated",
+        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched. "
+        "May be repeated",
     )
     parser.add_argument("--runtime-version", metavar="V", help="default: that of the accelerator")
     parser.add_argument(

@@ -110,8 +110,8 @@ class Run:
 def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
     """Reads run folders, `eval` folders and folders of one evaluation, in the order given.
 
-    An evaluation counts once: of `base=RUN/eval/0 RUN` the first has the name `base`. The model before training is one system, however many runs begin with it. Two evaluations of the same weights (of two splits,
-    say) are one system, too.
+    An evaluation counts once: of `base=RUN/eval/0 RUN` the first has the name `base`. The model before training is one system,
+    however many runs begin with it. Two evaluations of the same weights (of two splits, say) are one system, too.
 
     Args:
       folders: `DIR` or `NAME=DIR`; the name is for the report.

@@ -44,7 +44,7 @@ def committed(monkeypatch, tmp_path):
     """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py and test_sent.py."""
     monkeypatch.chdir(tmp_path)  # runs are fetched to here
     monkeypatch.setattr(tpu_vm, "revision", lambda: REVISION)
-    monkeypatch.setattr(sent, "left_out", lambda files, code, committed: None)
+    monkeypatch.setattr(sent, "_committed", lambda code: lambda file: False)
     monkeypatch.setattr(tpu_vm, "archive", lambda revision, path: path.touch())
 
 
@@ -201,6 +201,14 @@ def test_a_run_that_would_go_with_the_slice_is_refused_before_one_is_created(fak
 def test_the_slices_own_disk_is_no_mounted_folder(fakes, folder):
     with pytest.raises(UserError, match=f"^--mounted: {folder}: write the folder where storage is mounted"):
         main([*RUN, "--mounted", folder])
+
+
+def test_a_folder_is_not_mounted_where_the_bucket_is(fakes):
+    with pytest.raises(
+        UserError, match=r"^--mounted: /data/x: the --bucket is mounted there; leave one of the two away"
+    ):
+        main([*RUN, "--bucket", "gs://my-bucket", "--mounted", "/data/x"])
+    assert fakes.transcript == ""
     assert fakes.transcript == ""
 
 
