@@ -14,9 +14,11 @@ from t5x_tasks.card import Card, Phrasing, Template
 from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.commands.new_card import source_of
 from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.fields import has_column
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
 from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
-from t5x_tasks.sources import Row, read_rows
+from t5x_tasks.sources import Row, locate, read_rows
+from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.vocabulary import Vocabulary
 
 PHRASING_SEED = (
@@ -214,7 +216,7 @@ def own_questions(
     Args:
       task: a data set, which stands for its first wording without exemplars, or one of its phrasings: dialogsum.t03.
       path: JSON Lines, CSV, TSV or Parquet, by its name.
-      id_column: that names a row, in place of the card's.
+      id_column: that names a row; None: the card's, where the rows have it.
 
     Raises:
       UserError: no such task, it needs exemplars or mixes data sets, or a row lacks what the wording asks for.
@@ -229,11 +231,14 @@ def own_questions(
     keep = ("name", "fields", "options", "category")
     asking = Card(
         **{key: getattr(card, key) for key in keep},
-        id=id_column or card.id,
+        id=id_column,
         source=cast(Any, source_of({"train": path}, path.parent)),
         templates=(template,),
         path=path.with_name("-"),
     )
+    if id_column is None and card.id is not None:  # these rows may lack it
+        _, first = next(raw_rows(asking, locate(asking, "train")), ("", {}))
+        asking = asking.model_copy(update={"id": card.id if has_column(first, card.id) else None})
     worded = next(p for p in asking.phrasings if p.style == phrasing.style)
     examples, texts = [], []
     for row in read_rows(asking, "train"):

@@ -8,6 +8,7 @@ from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError
 
 if TYPE_CHECKING:
+    from eval.examples import Questions
     from eval.plan import Plan
 
 
@@ -82,6 +83,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
         questions = answerer.prompted(own)
         inputs = answerer.inputs(questions)
         answerer.count_cut(questions, label=str(path))
+        _say_what_is_odd(own, path)
         weights = answerer.load(step)
         partial = output.with_name(output.name + ".partial")
         with jax.set_mesh(answerer.mesh):
@@ -97,3 +99,16 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
             partial.unlink()
             print(f"{output}: {len(rows)} rows answered as {questions.task} by {plan.weights(step)}")
     return 0
+
+
+def _say_what_is_odd(own: "Questions", path: Path) -> None:
+    """Says which rows are blank, for a model makes something up of nothing, and how much the vocabulary does not know."""
+    from train.log import say
+
+    if blank := [example.id for example in own.examples if example.empty]:
+        named = ", ".join(blank[:5]) + ", ..." * (len(blank) > 5)
+        say(
+            f"{path}: {len(blank)} of {len(own.examples)} rows have a blank field ({named}): what is answered there is made up"
+        )
+    if own.unknown_tokens:
+        say(f"{path}: {own.unknown_tokens} tokens are unknown to the vocabulary and read as one and the same")

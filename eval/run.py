@@ -133,13 +133,16 @@ class Evaluation:
     def run(self, step: int) -> None:
         """Answers and scores all tasks with the weights of a step. What fails is kept for `close`."""
         self._results[step] = {}
-        weights = None
+        weights, trouble = None, None
         try:
             weights = self.answerer.load(step)
         except Exception as error:
             self._failed[f"step {step}"] = error
-        if not all(distributed.gather("weights are loaded", weights is not None)):
-            self._failed.setdefault(f"step {step}", RuntimeError("another process could not load the weights"))
+            trouble = "user's" if isinstance(explained(error), UserError) else "own"
+        troubles = set(distributed.gather("weights are loaded", trouble))
+        if troubles != {None}:
+            kind = Failure if "own" in troubles else UserError
+            self._failed.setdefault(f"step {step}", kind("another process could not load the weights"))
             return
         assert weights is not None
         for task in self.questions:
@@ -270,7 +273,10 @@ def _write(plan: Plan, step: int, task: str, scores: TaskScores) -> dict[str, An
     folder = plan.output / str(step)
     if jax.process_index() == 0:
         write_predictions(folder, task, scores.rows)
-        tasks = {**_tasks_beside(folder / "metrics.json", head), task: scores.summary}
+        beside = _tasks_beside(folder / "metrics.json", head)
+        if not beside and (lost := _other_scores(folder / "metrics.json", head)):
+            say(f"{folder / 'metrics.json'}: replaces {lost}; eval.output=DIR keeps both")
+        tasks = {**beside, task: scores.summary}
         write_metrics(folder, head, tasks)
     return scores.summary
 
@@ -295,6 +301,16 @@ def _tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
         return {}
     tasks = before.pop("tasks", {})
     return tasks if before == head else {}
+
+
+def _other_scores(path: Path, head: dict[str, Any]) -> str:
+    """What scores of another split, limit or decoding are of; empty where there are none."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    different = [f"{key} {before.get(key)}" for key in head if before.get(key) != head[key]]
+    return f"the scores of {', '.join(before.get('tasks', {}))} ({'; '.join(different)})" if different else ""
 
 
 def _show(plan: Plan, tasks: list[str], results: dict[int, dict[str, Any]]) -> None:

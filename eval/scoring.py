@@ -119,7 +119,7 @@ def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
     if unread := counts.get("unread_references"):
         said.append(
             f"{unread} of {n} rows have references in other letters than a to z, which ROUGE does not see: it is 0 there "
-            "whatever is predicted; set the card's metrics to bleu or exact_match"
+            "whatever is predicted; set the card's metrics to chrf, which reads every script"
         )
     return said
 

@@ -85,6 +85,16 @@ def topology_chips(tpu: str, topology: str) -> int:
     return chips
 
 
+def as_booked(name: str, count: int) -> str:
+    """So many chips or GPUs of the kind of `v5e-16` or `8xh100`: `v5e-64`, `8 slices of v5e-256`, `64 such devices`."""
+    tpu = name.partition("-")[0].lower()
+    if tpu not in TPUS:
+        return f"{count} such devices"
+    most, cores = _MOST_CHIPS.get(tpu, 256), CORES_A_CHIP.get(tpu, 1)
+    slices = -(-count // most)
+    return f"{slices} slices of {tpu}-{most * cores}" if slices > 1 else f"{tpu}-{count * cores}"
+
+
 def tpu_topology(devices: Devices) -> str:
     """The slice's shape as libtpu names it, `v5e:4x8`: as near to square, or to a cube, as so many chips can be.
 
@@ -129,7 +139,10 @@ def _check_slice(text: str, tpu: str, chips: float) -> None:
     there = ", ".join(f"{tpu}-{size * cores}" for size in sizes)
     if most:
         there += f" and multiples of {64 * cores} up to {tpu}-{most * cores} ({cores} TensorCores a chip)"
-    raise UserError(f"--devices: {text}: there is no such slice; there are {there}")
+    raise UserError(
+        f"--devices: {text}: there is no such slice; there are {there}. Of several slices (tpu-vm --slices) plan one, with its "
+        "share of train.batch_size"
+    )
 
 
 def parse_devices(text: str) -> Devices:

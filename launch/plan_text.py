@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from launch.accelerators import as_booked
+
 _GB = 1e9
 
 
@@ -31,9 +33,8 @@ def render(plan: dict[str, Any]) -> str:
         if plan["closest"]:
             lines += _memory("the smallest", plan["closest"], plan)
         if plan["enough_devices"]:
-            lines += [
-                f"By shapes, {plan['enough_devices']} such devices would do with train.batch_size={plan['batch_size']}."
-            ]
+            enough = as_booked(devices["name"], plan["enough_devices"])
+            lines += [f"By shapes, {enough} would do with train.batch_size={plan['batch_size']}."]
         else:
             lines += [
                 "More of them do not help with this train.batch_size, which is divided over data x fsdp; choose a larger one."

@@ -127,4 +127,4 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
         model = Options
     elif isinstance(loc[0], int) or (loc[0] == "templates" and len(loc) > 1):
         model = Template
-    return list(model.model_fields)
+    return [name for name, field in model.model_fields.items() if not field.exclude]

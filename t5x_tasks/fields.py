@@ -68,6 +68,10 @@ class FieldSpec(Section):
     @model_validator(mode="before")
     @classmethod
     def _long_form(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict | FieldSpec):
+            raise ValueError(
+                f"must be the name of a column, or keys and values, as {{column: NAME}}, not {value!r:.60}"
+            )
         return {"column": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")

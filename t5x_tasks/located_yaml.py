@@ -83,10 +83,11 @@ def validate(
         problem = error.errors(include_url=False)[0]
         loc: tuple[Any, ...] = (*prefix, *problem["loc"])
         tag = 1 if loc[0:1] == ("source",) and len(loc) > 2 else None  # of the union's member
-        key = ".".join(str(part) for number, part in enumerate(loc) if number != tag) or "(top)"
+        key = ".".join(str(part) for n, part in enumerate(loc) if n != tag and part != "[key]") or "(top)"
         message = in_words([problem])
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{suggest(str([*loc][-1]), known_keys(loc))}"
+            known = sorted(known_keys(loc))
+            message = "unknown key" + (suggest(str(problem["loc"][-1]), known) or f"; known are {', '.join(known)}")
         if problem["type"] == "value_error" and not loc:
             loc = tuple(int(part) if part.isdecimal() else part for part in message.partition(":")[0].split("."))
         says_key = problem["type"] == "value_error" and bool(loc) and message.startswith(str(next(iter(loc))))

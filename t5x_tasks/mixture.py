@@ -101,4 +101,5 @@ def mixture_from(values: dict[str, Any], lines: Lines, path: Path) -> Mixture:
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:
-    return list((Member if len(loc) > 1 else Mixture).model_fields)
+    fields = (Member if len(loc) > 1 else Mixture).model_fields
+    return [name for name, field in fields.items() if not field.exclude]

@@ -41,6 +41,8 @@ def recipe(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bo
     """
     parts = {
         "name": card.name,
+        # Else what was prepared of another card of this name would stand in for data that are not at hand.
+        "source": card.source.model_dump(mode="json", exclude={"obtain"}),
         "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
         "options": card.options.model_dump() if card.options and phrasing.style else None,
         "references": card.references.model_dump() if card.references else None,

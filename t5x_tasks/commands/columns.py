@@ -176,7 +176,8 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
     unused = {name: reason for name, column in columns.items() if (reason := _unusable(column, rows))}
     usable = {name: column for name, column in columns.items() if name not in unused}
     for name, column in list(usable.items()):  # `nr: 17` is no answer where there are texts to choose from
-        if len(usable) > 2 and rows > 2 and len(column.values) == rows and column.mean_words <= 1:
+        is_key = all(any(char.isdigit() for char in text) for text in column.values) and not named_answer([name])
+        if (len(usable) > 2 or is_key) and rows > 2 and len(column.values) == rows and column.mean_words <= 1:
             unused[name] = "is one word, and another one in every row: a number or a key"
             del usable[name]
     chosen, why = _choose_answer(columns, usable, rows)

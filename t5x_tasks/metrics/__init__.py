@@ -28,6 +28,7 @@ METRICS = {
     "rouge": "t5x_tasks.metrics.rouge:rouge",
     "py_rouge": "t5x_tasks.metrics.py_rouge:py_rouge",
     "bleu": "t5x_tasks.metrics.bleu:bleu",
+    "chrf": "t5x_tasks.metrics.chrf:chrf",
     "exact_match": "t5x_tasks.metrics.exact_match:exact_match",
     "accuracy": "t5x_tasks.metrics.accuracy:accuracy",
     "rating": "t5x_tasks.metrics.rating:rating",

@@ -100,6 +100,8 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
     for number, (place, raw) in enumerate(raw_rows(card, location)):
         own_id = column_value(raw, card.id, place, f", the id of {card.name}") if card.id else raw.get("id")
         has_id = own_id is not None and own_id != ""
+        if card.id and not has_id:
+            raise UserError(f"{place}: {card.id} is blank, and names the rows; write an id into each")
         row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{split}-{number}"
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()

@@ -324,6 +324,29 @@ def test_a_disk_that_is_full_is_named_without_a_traceback(run_dir, capsys, monke
     assert f"{run_dir}/eval/0/tiny/predictions.jsonl: No space left on device" in said and "Traceback" not in said
 
 
+def test_rows_of_ones_own_may_lack_the_cards_id_and_blank_ones_are_named(
+    run_dir, tmp_path, make_card, write_jsonl, capsys
+):
+    save_checkpoint(run_dir, 3, seed=3)
+    make_card([{"case": f"c{n}", "dialogue": "Ann: Yes.", "summary": "Yes."} for n in range(2)], id="case")
+    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"dialogue": " "}])
+    asked = ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output"]
+    assert main([*asked, str(tmp_path / "out.jsonl")]) == 0
+    assert "mine.jsonl: 1 of 2 rows have a blank field (train-1): what is answered there" in capsys.readouterr().err
+    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes.", "case": "x"}, {"dialogue": "Bo: No.", "case": " "}])
+    with pytest.raises(UserError, match=r"mine\.jsonl:2: case is blank, and names the rows"):
+        main([*asked, str(tmp_path / "two.jsonl")])
+
+
+def test_scores_that_others_take_the_place_of_are_named(run_dir, capsys):
+    assert run(run_dir, "eval.steps=[0]") == 0
+    assert "replaces" not in capsys.readouterr().err
+    assert run(run_dir, "eval.steps=[0]", "eval.limit=1") == 0
+    assert (
+        "metrics.json: replaces the scores of tiny (limit None); eval.output=DIR keeps both" in capsys.readouterr().err
+    )
+
+
 def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
     save_checkpoint(run_dir, 3, seed=3)
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"text": "Bob: No."}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.accelerators import gpu_topology, parse_devices, topology_chips, tpu_topology
+from launch.accelerators import as_booked, gpu_topology, parse_devices, topology_chips, tpu_topology
 from launch.cost import candidates
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
@@ -106,6 +106,15 @@ def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):
     text = capsys.readouterr().out
     # 61.7e9 parameters: 4 bytes each, 8 more for AdamW and 4 for the gradient, on devices of 72 usable GB
     assert "Nothing fits 2xa100" in text and "By shapes, 16 such devices would do" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "words"),
+    [("8xh100", 64, "64 such devices"), ("v5e-16", 64, "v5e-64"), ("v5e-16", 2048, "8 slices of v5e-256"),
+     ("v5p-16", 32, "v5p-64"), ("v4-8", 4096, "2 slices of v4-6144")],
+)  # fmt: skip
+def test_more_devices_are_named_as_they_are_booked(name, count, words):
+    assert as_booked(name, count) == words
 
 
 MEASURE = """

@@ -15,6 +15,7 @@ from t5x_tasks.metrics.pooled import Pooled, divide, macro_f1, value
 REFERENCES = {
     "rouge": [["Ann orders a parcel.", "A parcel is ordered."], ["Bob says goodbye."], ["They meet on Monday."]],
     "bleu": [["int x = read ( ) ;", "var x = read ( ) ;"], ["return null ;"], ["while ( true ) { }"]],
+    "chrf": [["他今天去北京买了一本书。", "Он уехал."], ["Ann orders a parcel."], ["ขอบคุณ"]],
     "exact_match": [["if (a) {\n  b();\n}"], ["no"], ["x", "y"]],
     "accuracy": [["entailment"], ["Not entailment."], ["neutral", "it is not possible to tell"]],
     "rating": [["5"], ["one star"], ["★★☆☆☆", "3"]],

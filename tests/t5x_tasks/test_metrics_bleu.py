@@ -7,6 +7,7 @@ import pytest
 import sacrebleu
 
 from t5x_tasks.metrics.bleu import bleu, settings
+from t5x_tasks.metrics.chrf import chrf
 from t5x_tasks.metrics.pooled import Pooled, value
 
 WORDS = ["public", "int", "x", "=", "(", ")", "{", "}", ";", "return", "Write(1.5);", "a.b", "&amp;", "café"]
@@ -62,3 +63,18 @@ def test_the_signature_is_in_the_settings():
     assert settings().startswith(
         f"sacrebleu corpus BLEU case:mixed|eff:yes|tok:13a|smooth:exp|version:{sacrebleu.__version__};"
     )
+
+
+def test_chrf_is_sacrebleus_and_sees_scripts_without_spaces():
+    predictions, references = (
+        ["他今天去北京买了一本书。", "Он уехал"],
+        [["他昨天去北京买了一本书。"], ["Он уехал вчера", "Ушёл"]],
+    )
+    scorer = sacrebleu.CHRF()
+    expected = [
+        max(scorer.sentence_score(p, [r]).score for r in rs) for p, rs in zip(predictions, references, strict=True)
+    ]
+    assert chrf(predictions, references)["chrf"].tolist() == pytest.approx(expected)
+    assert 50 < expected[0] < 100
+    with pytest.raises(ValueError, match="at least one reference"):
+        chrf(["a"], [[]])

@@ -220,6 +220,17 @@ def test_without_its_source_what_was_prepared_is_used_and_said(make_card, tmp_pa
         )
 
 
+def test_what_was_prepared_of_another_source_stands_in_for_none(make_card, tmp_path, vocabulary):
+    data = DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))
+    ensure_prepared("tiny.t00", "test", data=data, vocabulary=vocabulary)
+    make_card(source={"type": "jsonl", "train": "train.jsonl"})
+    with pytest.raises(UserError, match="tiny has no split test"):
+        ensure_prepared("tiny.t00", "test", data=data, vocabulary=vocabulary)
+    make_card(source={"type": "jsonl", "train": "train.jsonl", "test": "tset.jsonl"})
+    with pytest.raises(UserError, match=r"tset\.jsonl"):
+        ensure_prepared("tiny.t00", "test", data=data, vocabulary=vocabulary)
+
+
 def test_rows_whose_inputs_stand_in_another_split_are_left_out_where_that_is_asked_for(make_card, tmp_path, vocabulary):
     rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(6)]
     seen = [{"id": "other", "dialogue": " Ann: 4 ", "summary": "Another summary of the same."}]
