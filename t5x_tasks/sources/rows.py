@@ -99,7 +99,7 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
     references = as_spec(card.references) if card.references else None
     for number, (place, raw) in enumerate(raw_rows(card, location)):
         own_id = column_value(raw, card.id, place, f", the id of {card.name}") if card.id else raw.get("id")
-        has_id = own_id is not None and own_id != ""
+        has_id = own_id is not None and bool(str(own_id).strip())
         if card.id and not has_id:
             raise UserError(f"{place}: {card.id} is blank, and names the rows; write an id into each")
         row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{split}-{number}"
