@@ -212,8 +212,7 @@ def _check_references(questions: Questions) -> None:
 
 def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
     """Counts what is cut and what cannot be scored, and says so before the time is spent."""
-    of_references = count_references(questions)
-    for remark in remarks(of_references, len(questions.examples)):
+    for remark in remarks(count_references(questions), len(questions.examples)):
         say(f"{questions.task}: {remark}")
     cut_inputs = answerer.count_cut(questions, label=questions.task)
     max_tokens = answerer.config.eval.decode.max_tokens
@@ -230,7 +229,6 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
         "truncated_inputs": cut_inputs,
         "truncated_references": len(np.unique(rows[longer])),
         "unknown_tokens": questions.unknown_tokens,
-        **of_references,
     }
 
 

@@ -24,7 +24,7 @@ from t5x_tasks.sources.models import PythonSource
 from train.config import Config
 
 CODE = Path(__file__).resolve().parent.parent
-_TODO = (
+_HINT = (
     "commit it (`git add --force` where git ignores it), or keep it in storage that the machines mount (--bucket, --claim, "
     "--mounted) and name it by its path there"
 )
@@ -56,13 +56,13 @@ class Sent:
             place = file.parent.resolve() / file.name  # of a link, which must be there, too
             if not place.is_relative_to(self.code) or not file.resolve().is_relative_to(self.code):
                 raise UserError(
-                    f"{where}: {file} is not part of the code that is sent; put it into {self.code.name}/ and {_TODO}"
+                    f"{where}: {file} is not part of the code that is sent; put it into {self.code.name}/ and {_HINT}"
                 )
             if not file.exists():
-                raise UserError(f"{where}: {file} is not there (what is sent is {self.code}); put it there and {_TODO}")
+                raise UserError(f"{where}: {file} is not there (what is sent is {self.code}); put it there and {_HINT}")
             for needed in (place, *_files(file.resolve())):
                 if (needed.is_symlink() or not needed.is_dir()) and is_left_out(needed):
-                    raise UserError(f"{where}: {needed.relative_to(self.code)} is not in {why} that is sent; {_TODO}")
+                    raise UserError(f"{where}: {needed.relative_to(self.code)} is not in {why} that is sent; {_HINT}")
 
     def _configurations(self, path: Path) -> Iterator[tuple[str, Path]]:
         """The file of a run and those that it builds on."""
@@ -125,7 +125,7 @@ class Sent:
                 continue  # an image may have it
             if name.startswith("~") or path.is_absolute():
                 raise UserError(
-                    f"{where}: {name} is a path of this machine; put it into {self.code.name}/, name it from there and {_TODO}"
+                    f"{where}: {name} is a path of this machine; put it into {self.code.name}/, name it from there and {_HINT}"
                 )
             yield self.code / name
 
@@ -140,7 +140,7 @@ class Sent:
             file = file_of_module(module, folder=folder)
             if file is None and self.committed and not _is_installed(module):
                 raise UserError(
-                    f"{where}: {name}: there is no module {module}; put it into {self.code.name}/ and {_TODO}"
+                    f"{where}: {name}: there is no module {module}; put it into {self.code.name}/ and {_HINT}"
                 )
             if file is not None and (file.resolve().is_relative_to(self.code) or not _is_installed(module)):
                 yield f"{where}: {name}", file

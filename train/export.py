@@ -94,7 +94,10 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
         chosen = _of_run(Path(source), which or "latest", vocabulary)
     else:
         chosen = _of_others(source, vocabulary, needs_vocabulary=to == "hf")
-    generation = generation_config(chosen.decode, Vocabulary(chosen.vocabulary)) if chosen.vocabulary else {}
+    generation = {}
+    if to == "hf":
+        assert chosen.vocabulary is not None
+        generation = generation_config(chosen.decode, Vocabulary(chosen.vocabulary))
     params = chosen.read()
     if to == "t5x":
         save_t5x(params, out, chosen.step or 0)

@@ -115,11 +115,14 @@ def load_params(config: Config, model: Model) -> Params:
 
 def find_base(config: Config) -> Path | None:
     """The folder of `model.weights`, fetched if need be; None of random ones. UserError: see `weights.resolve`."""
-    if config.model.weights == "random":
-        return None
+    return None if config.model.weights == "random" else _resolve(config.model.weights)
+
+
+@functools.cache  # a run looks early whether they are there, and asks the hub once
+def _resolve(name: str) -> Path:
     from train import weights
 
-    return weights.resolve(config.model.weights)
+    return weights.resolve(name)
 
 
 def load_base(config: Config, model: Model) -> Params:
