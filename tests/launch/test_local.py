@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -36,16 +38,24 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 Path(os.environ["ME"]).touch()
 while not all(Path(name).exists() for name in os.environ["ALL"].split(":")):
     time.sleep(0.02)
+time.sleep(float(os.environ.get("LINGER_S", 0)))
 sys.exit(int(os.environ["CODE"]))
 """
 
 
+def together(folder: Path, **lists: Sequence[object]) -> list[dict[str, str]]:
+    """The environments of processes that run TOGETHER, from one list of values for each variable."""
+    ready = [str(folder / f"ready-{i}") for i in range(len(lists["CODE"]))]
+    rows = zip(*lists.values(), strict=True)
+    return [
+        {"ME": me, "ALL": ":".join(ready)} | {name: str(value) for name, value in zip(lists, row, strict=True)}
+        for me, row in zip(ready, rows, strict=True)
+    ]
+
+
 @pytest.mark.parametrize(("codes", "worst"), [((0, 0), 0), ((143, 0), 143), ((143, 1), 1), ((0, 2), 2)])
 def test_the_exit_code_is_the_worst(tmp_path, codes, worst):
-    ready = [str(tmp_path / f"ready-{i}") for i in range(2)]
-    environments = [
-        {"CODE": str(code), "ME": me, "ALL": ":".join(ready)} for code, me in zip(codes, ready, strict=True)
-    ]
+    environments = together(tmp_path, CODE=codes)
     assert start([sys.executable, "-c", TOGETHER], environments, logs=tmp_path / "logs") == worst
 
 
@@ -57,10 +67,8 @@ def test_when_one_fails_the_others_are_ended(tmp_path):
 
 
 def test_who_does_not_end_when_asked_is_killed(tmp_path):
-    deaf = (
-        "import os, signal, sys, time; signal.signal(15, signal.SIG_IGN); time.sleep(int(os.environ['I'])); sys.exit(1)"
-    )
-    code = start([sys.executable, "-c", deaf], [{"I": "60"}, {"I": "0"}], logs=tmp_path, grace_s=1)
+    environments = together(tmp_path, CODE=(1, 1), LINGER_S=(60, 0))
+    code = start([sys.executable, "-c", TOGETHER], environments, logs=tmp_path / "logs", grace_s=1)
     assert code == 128 + signal.SIGKILL
 
 
