@@ -12,13 +12,13 @@ import numpy as np
 
 from t5x_tasks.card import Card, Phrasing, Template
 from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.commands.new_card import source_of
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fields import has_column
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
 from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
 from t5x_tasks.sources import Row, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
+from t5x_tasks.sources.named import source_of
 from t5x_tasks.vocabulary import Vocabulary
 
 PHRASING_SEED = (
@@ -236,12 +236,14 @@ def own_questions(
         templates=(template,),
         path=path.with_name("-"),
     )
-    if id_column is None and card.id is not None:  # these rows may lack it
-        _, first = next(raw_rows(asking, locate(asking, "train")), ("", {}))
-        asking = asking.model_copy(update={"id": card.id if has_column(first, card.id) else None})
+    _, first = next(raw_rows(asking, locate(asking, "train")), ("", None))
+    if first is None:
+        raise UserError(f"{path}: no rows")
+    if id_column is None and card.id is not None and has_column(first, card.id):  # these rows may lack it
+        asking = asking.model_copy(update={"id": card.id})
     worded = next(p for p in asking.phrasings if p.style == phrasing.style)
     examples, texts = [], []
-    for row in read_rows(asking, "train"):
+    for row in read_rows(asking, "train", stem="row"):
         texts.append(render(asking, worded, row).inputs)
         examples.append(_example(card, phrasing, row, texts[-1], []))
     tokens = [np.append(ids, vocabulary.eos_id).astype(np.int32) for ids in vocabulary.encode_batch(texts)]

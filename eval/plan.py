@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.examples import task_names
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train.config import Config, EvalConfig
@@ -22,6 +22,7 @@ class Plan:
       steps: of the checkpoints; 0 is the model before training.
       tasks: names of tasks and mixtures; plain SeqIO mixtures (data.modules) stand for their tasks.
       output: OUTPUT/<step>/metrics.json is written.
+      remark: what someone who asked for this may not expect; may be empty.
     """
 
     config: Config
@@ -29,6 +30,7 @@ class Plan:
     steps: list[int]
     tasks: list[str]
     output: Path
+    remark: str = ""
 
     def weights(self, step: int) -> str:
         """Where the weights of a step come from, as metrics.json says it."""
@@ -75,7 +77,21 @@ def make_plan(config: Config, run_dir: Path) -> Plan:
     catalog = load_catalog(config.data.cards)
     tasks = task_names(config.eval.tasks or (config.data.mixture,), config.eval.split, catalog, config.data.modules)
     output = Path(config.eval.output) if config.eval.output else run_dir / "eval"
-    return Plan(config, run_dir, find_steps(config.eval.steps, run_dir), tasks, output)
+    steps = find_steps(config.eval.steps, run_dir)
+    return Plan(config, run_dir, steps, tasks, output, _beside_training(config, tasks, catalog) if any(steps) else "")
+
+
+def _beside_training(config: Config, tasks: list[str], catalog: Catalog) -> str:
+    """Says so if nothing is scored that was trained on, as where a file's eval.tasks stayed while data.mixture was another."""
+    mixture = config.data.mixture
+    if not all(map(catalog.knows, (mixture, *tasks))):
+        return ""
+    if {card.name for card, _ in catalog.resolve(mixture)} & {card.name for card, _ in catalog.resolve(tasks)}:
+        return ""
+    return (
+        f"eval.tasks: {', '.join(tasks)}: none of it was trained on; eval.tasks=[{mixture}] scores what was, where it has a "
+        f"split {config.eval.split}"
+    )
 
 
 def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:

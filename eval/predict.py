@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.files import check_rows_ending, write_rows
 from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m eval predict",
-        description="Answers the rows of a file, for example summarises dialogues, and writes a line "
-        '{"id": ..., "prediction": ...} for each, in their order. Cut off and started again it goes on where it was.',
+        description="Answers the rows of a file, for example summarises dialogues, and writes a row of id and prediction for "
+        "each, in their order. Cut off and started again it goes on where it was.",
         epilog="Example: python -m eval predict runs/support --input today.csv --output summaries.jsonl",
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a run directory")
@@ -27,7 +28,12 @@ def main(arguments: list[str]) -> int:
         type=Path,
         help="JSON Lines, CSV, TSV or Parquet with the columns that the task's card names",
     )
-    parser.add_argument("--output", required=True, type=Path, help="the file to write; must not be there yet")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="the file to write, .jsonl, .csv or .tsv; must not be there yet",
+    )
     parser.add_argument(
         "--task", help="a data set, or one of its wordings as dialogsum.t03 (default: what the run was trained on)"
     )
@@ -39,9 +45,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--id",
         metavar="COLUMN",
-        help="whose values name the rows in the output (default: the card's, or id, or numbers)",
+        help="whose values name the rows in the output (default: the card's, or id, or row-0, row-1, ...)",
     )
     options = parse_arguments(parser, arguments)
+    check_rows_ending(options.output, "--output")
     if options.output.exists():
         raise UserError(f"--output: {options.output} is there already; choose another, or take it away")
     if options.output.resolve() == options.input.resolve():
@@ -68,7 +75,6 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
 
     from eval.answerer import Answerer
     from eval.examples import own_questions
-    from eval.files import write_jsonl
     from eval.run import all_samples
     from t5x_tasks.output import check_writable
     from train import distributed, runtime
@@ -95,7 +101,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
         for row, several in zip(rows, samples, strict=False):
             row["samples"] = several
         if distributed.is_first():
-            write_jsonl(output, rows)
+            write_rows(output, rows)
             partial.unlink()
             print(f"{output}: {len(rows)} rows answered as {questions.task} by {plan.weights(step)}")
     return 0

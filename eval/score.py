@@ -1,12 +1,13 @@
 """`python -m eval score`: scores anybody's predictions. Needs no JAX, no TensorFlow, no model and no vocabulary."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.output import check_writable
+from t5x_tasks.sources.files import read_file
+from t5x_tasks.sources.models import JsonlSource
+from t5x_tasks.sources.named import kind_of, source_of
 
 _SHOWN = 3  # ids named in a message
 
@@ -18,7 +19,9 @@ def main(arguments: list[str]) -> int:
         "`python -m eval` does for its own.",
     )
     parser.add_argument("--task", required=True, help="a task or mixture, for example dialogsum")
-    parser.add_argument("--predictions", required=True, type=Path, help='JSON lines {"id": ..., "prediction": ...}')
+    parser.add_argument(
+        "--predictions", required=True, type=Path, help="JSON Lines, CSV, TSV or Parquet: rows with id and prediction"
+    )
     parser.add_argument("--root", help="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]")
     parser.add_argument("--output", type=Path, help="folder of the results (default: PREDICTIONS without its ending)")
     parser.add_argument("--split", default="test", help="the split that was answered (default: test)")
@@ -58,32 +61,33 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def read_predictions(path: Path) -> dict[str, tuple[int, str]]:
-    """Reads id -> (line number from 1, prediction).
+def read_predictions(path: Path) -> dict[str, tuple[str, str]]:
+    """Reads id -> (its place in the file, prediction).
+
+    The file is JSON Lines, CSV, TSV or Parquet, by its name; with any other name, JSON Lines.
 
     Raises:
-      UserError: no such file, a line that is no object with `id` and a text `prediction`, or an id that stands twice.
+      UserError: no such file, a row without `id` or a text `prediction`, or an id that stands twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; --predictions names a file of JSON lines") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); it must be a file of JSON lines in UTF-8") from None
-    answers: dict[str, tuple[int, str]] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        row = _row(path, number, line)
-        if row["id"] in answers:
-            raise UserError(
-                f"{path}:{number}: id {row['id']!r} stands in line {answers[row['id']][0]}, too; give each row one prediction"
-            )
-        answers[row["id"]] = number, row["prediction"]
+    if not path.exists():
+        raise UserError(f"{path}: no such file; --predictions names a file of rows with id and prediction")
+    jsonl = JsonlSource(type="jsonl", train=(str(path),))
+    source = source_of({"train": path}, path.parent) if kind_of(path) else jsonl
+    answers: dict[str, tuple[str, str]] = {}
+    for place, row in read_file(path, source):
+        for key in ("id", "prediction"):
+            if key not in row:
+                raise UserError(f"{place}: no {key!r}; each row has an id and a prediction")
+        id, prediction = str(row["id"]), row["prediction"]
+        if not isinstance(prediction, str):
+            raise UserError(f"{place}: 'prediction' must be a text, not {prediction!r:.60}")
+        if id in answers:
+            raise UserError(f"{place}: id {id!r} stands at {answers[id][0]}, too; give each row one prediction")
+        answers[id] = place, prediction
     return answers
 
 
-def match(answers: dict[str, tuple[int, str]], ids: list[str], options: argparse.Namespace) -> list[str]:
+def match(answers: dict[str, tuple[str, str]], ids: list[str], options: argparse.Namespace) -> list[str]:
     """Puts predictions into the order of the task's rows.
 
     Raises:
@@ -91,32 +95,15 @@ def match(answers: dict[str, tuple[int, str]], ids: list[str], options: argparse
     """
     known = set(ids)
     where = f"the {options.split} split of {options.task}"
-    for id, (number, _) in answers.items():
+    for id, (place, _) in answers.items():
         if id not in known:
-            raise UserError(
-                f"{options.predictions}:{number}: id {id!r} is not in {where}; its ids look like {', '.join(ids[:_SHOWN])}"
-            )
+            raise UserError(f"{place}: id {id!r} is not in {where}; its ids look like {', '.join(ids[:_SHOWN])}")
     if missing := [id for id in ids if id not in answers]:
         raise UserError(
             f"{options.predictions}: no prediction for {len(missing)} of the {len(ids)} rows of {where} "
             f"({', '.join(missing[:_SHOWN])}{' ...' if len(missing) > _SHOWN else ''}); each row needs one"
         )
     return [answers[id][1] for id in ids]
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}:{number}: not JSON ({error}); write one object a line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{path}:{number}: must be an object {{...}}, not a {type(row).__name__}")
-    for key in ("id", "prediction"):
-        if key not in row:
-            raise UserError(f'{path}:{number}: no key "{key}"; write {{"id": ..., "prediction": ...}}')
-    if not isinstance(row["prediction"], str):
-        raise UserError(f'{path}:{number}: "prediction" must be a text, not {row["prediction"]!r:.60}')
-    return {"id": str(row["id"]), "prediction": row["prediction"]}
 
 
 def _positive(text: str) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.diagnostics.show import diagnostics_table, worst_made_up
+from eval.names import decimals
 from t5x_tasks.errors import UserError, run_cli
 from train.metrics_log import METRICS, read_rows
 
@@ -22,7 +23,6 @@ _RANKING = (
     "accuracy",
     "exact_match",
 )  # scores of rows that can tell a weaker example from a better one
-_IN_STARS = ("mean_absolute_error",)  # other scores are in percent
 _QUANTILES = ((0.25, "a weaker one"), (0.5, "a middling one"), (0.75, "a better one"))
 
 
@@ -98,7 +98,7 @@ def print_scores(
     header = ["", *(["LEAD-3"] if lead else []), *columns]
     rows = []
     for name in dict.fromkeys(name for column in columns.values() for name in column["metrics"]):
-        floor = [f"{lead[name]['value']:.{_decimals(name)}f}" if name in lead else "-"] if lead else []
+        floor = [f"{lead[name]['value']:.{decimals(name)}f}" if name in lead else "-"] if lead else []
         rows.append([name, *floor, *(_cell(name, column["metrics"].get(name)) for column in columns.values())])
     title = f"{task}, {first['n']} rows of {split}"
     print_table(title, header, rows)
@@ -190,12 +190,8 @@ def _column(step: int) -> str:
 def _cell(name: str, score: dict[str, float] | None) -> str:
     if score is None:
         return "-"
-    value, low, high = (f"{score[key]:.{_decimals(name)}f}" for key in ("value", "ci_low", "ci_high"))
+    value, low, high = (f"{score[key]:.{decimals(name)}f}" for key in ("value", "ci_low", "ci_high"))
     return f"{value} [{low}, {high}]"
-
-
-def _decimals(name: str) -> int:
-    return 2 if name.rpartition(".")[2] in _IN_STARS else 1
 
 
 def _by_id(path: Path) -> dict[str, dict[str, Any]]:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.commands.columns import find_delimiter
 from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
 from t5x_tasks.sources.files import DAMAGED, open_plain
+from t5x_tasks.sources.named import find_delimiter
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _Records = Callable[[], Iterator[bytes]]

@@ -102,8 +102,10 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 say(f"{run_dir}: is trained to step {step} already: {ended}")
                 return 0
             if step >= total_steps:
-                say(f"{run_dir}: is trained to step {step} of {total_steps} already")
+                beyond = f", and was to end at {total_steps}: there is nothing to do" if step > total_steps else ""
+                say(f"{run_dir}: is trained to step {step} already{beyond}")
                 return 0
+            provenance.say_new_course(config, run_dir)
             anchor = make_anchor(config, model, vocabulary)
             check_anchor(anchor, metadata, where=str(run_dir))
             frozen = runs.load_frozen(config, model, metadata, where=str(run_dir))

@@ -41,11 +41,18 @@ def check_run_dir(config: Config, run_dir: Path) -> Config:
             f"{run_dir}: holds a run of another configuration ({'; '.join(different[:3])}{more}); "
             "choose another run_dir, or give the run's own values to go on with it"
         )
-    if config.optimizer.schedule.type in ("linear", "cosine"):
-        for key in ("steps", "epochs"):
-            if (ours := getattr(config.train, key)) != (before := getattr(theirs.train, key)):
-                say(f"train.{key}: {before} -> {ours}: the learning rate now follows the longer or shorter course")
     return config
+
+
+def say_new_course(config: Config, run_dir: Path) -> None:
+    """Says so if a run that goes on is to end elsewhere than it was, and its learning rate depends on that."""
+    path = run_dir / "config.yaml"
+    if config.optimizer.schedule.type not in ("linear", "cosine") or not path.is_file():
+        return
+    theirs = configuration.load(path, [])
+    for key in ("steps", "epochs"):
+        if (ours := getattr(config.train, key)) != (before := getattr(theirs.train, key)):
+            say(f"train.{key}: {before} -> {ours}: the learning rate now follows the longer or shorter course")
 
 
 def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh, *, attention: str) -> None:

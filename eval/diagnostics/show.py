@@ -11,7 +11,7 @@ SHOWN = (
     ("length_ratio", "length against the reference's", 2),
     ("copied_share", "copied words, %", 1),
     ("repeated_3grams", "repeated trigrams, %", 1),
-    ("empty", "empty, %", 1),
+    ("empty", "without a word, %", 1),
     ("probe.speakers_swapped", "prefers the reference to swapped speakers, %", 1),
     ("probe.numbers_changed", "prefers the reference to changed numbers, %", 1),
     ("probe.negation_added", "prefers the reference to its negation, %", 1),

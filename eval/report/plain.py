@@ -15,6 +15,8 @@ CSV_COLUMNS = (
     "difference_high", "p", "settings",
 )  # fmt: skip
 
+_NONE = "–"
+
 
 def csv_text(comparisons: Sequence[Comparison]) -> str:
     """One line a task, system and score; empty where there is nothing to compare with."""
@@ -79,33 +81,36 @@ def markdown_text(contents: Contents, report: str) -> str:
 
 
 def forgetting_table(matrix: Matrix) -> list[str]:
-    """Lines of Markdown: a row for each system, and for each task its score and what is kept of the first system's."""
+    """Lines of Markdown: a row for each system, and for each task its score and what is kept of the first system's.
+
+    A last column has the mean change of the tasks that a system did not train on last, where there are such.
+    """
     first = matrix.systems[0].name
-    heads = [f"{_cell(row.task)}, {plain_name(row.score)} | kept of it, %" for row in matrix.rows]
-    lines = [
-        f"| | {' | '.join(heads)} | mean change where not trained last |",
-        f"| --- |{' ---: |' * (2 * len(matrix.rows) + 1)}",
+    elsewhere = [total.backward_transfer or total.others for total in matrix.totals]
+    heads = [
+        "",
+        *(head for row in matrix.rows for head in (f"{_cell(row.task)}, {plain_name(row.score)}", "kept of it, %")),
+        *(["mean change where not trained last"] if any(elsewhere) else []),
     ]
+    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for number, system in enumerate(matrix.systems):
         cells = [text for row in matrix.rows for text in _texts(row, row.cells[number])]
-        total = matrix.totals[number]
         lines.append(
-            f"| {_cell(system.name)} | {' | '.join(cells)} | {_mean(total.backward_transfer or total.others)} |"
+            f"| {' | '.join([_cell(system.name), *cells, *([_mean(elsewhere[number])] if any(elsewhere) else [])])} |"
         )
     ns = ", ".join(f"{row.task} {row.n}" for row in matrix.rows)
     return [
         *lines,
         "",
         f"Scores with 95% bootstrap intervals over rows ({ns} of {matrix.rows[0].split}); kept: score / score of {_cell(first)}, "
-        "by the paired bootstrap.",
+        f"by the paired bootstrap; {_NONE}: nothing to compare with.",
     ]
 
 
 def _texts(row: TaskRow, cell: Cell | None) -> tuple[str, str]:
     if cell is None:
-        return "–", "–"
-    score = _interval(cell.interval, decimals(row.score))
-    return score, _interval(cell.retention, 0) if cell.retention else ""
+        return _NONE, _NONE
+    return _interval(cell.interval, decimals(row.score)), _interval(cell.retention, 0) if cell.retention else _NONE
 
 
 def _interval(found: Interval, digits: int) -> str:
@@ -113,7 +118,7 @@ def _interval(found: Interval, digits: int) -> str:
 
 
 def _mean(mean: Mean | None) -> str:
-    return "" if mean is None else f"{mean.value:+.1f} [{mean.ci_low:+.1f}, {mean.ci_high:+.1f}]"
+    return _NONE if mean is None else f"{mean.value:+.1f} [{mean.ci_low:+.1f}, {mean.ci_high:+.1f}]"
 
 
 def _shown_scores(comparison: Comparison) -> list[str]:

@@ -5,13 +5,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError, one_line, suggest
+from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fields import known_columns, scalar_text
 from t5x_tasks.heuristics import named_answer
-from t5x_tasks.sources.files import DAMAGED, open_plain
 
 _LIMIT = 100_000  # rows looked at
 _MOST_CHOICES = 20  # more different answers than that are no closed set
@@ -114,24 +112,6 @@ class Roles:
     answer: tuple[str, Column]
     why: str
     unused: dict[str, str]
-
-
-def find_delimiter(path: Path, kind: str) -> tuple[str, bool]:
-    """Returns what separates the columns of a CSV or TSV file by its first line, and whether it is the usual one.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    usual = "," if kind == "csv" else "\t"
-    try:
-        with open_plain(path) as file:
-            header = file.readline().decode("utf-8", errors="replace")
-    except DAMAGED as error:
-        raise UserError(f"{path}: cannot be read ({one_line(error)}); is it whole?") from error
-    others = [delimiter for delimiter in ",;\t|" if delimiter in header]
-    if usual in header or not others:
-        return usual, True
-    return max(others, key=header.count), False
 
 
 def first_row_name(columns: Iterable[str]) -> str | None:

@@ -4,7 +4,6 @@ The card is written as text rather than dumped: its comments say what each key m
 """
 
 import contextlib
-import os
 import re
 import shlex
 from pathlib import Path
@@ -12,22 +11,14 @@ from pathlib import Path
 from t5x_tasks.card import check_data_set_name
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
-from t5x_tasks.commands.columns import Roles, assign, find_delimiter, first_row_name, look_at
+from t5x_tasks.commands.columns import Roles, assign, first_row_name, look_at
 from t5x_tasks.commands.describe import check
 from t5x_tasks.errors import UserError
 from t5x_tasks.output import check_writable
 from t5x_tasks.sources.files import read_file
-from t5x_tasks.sources.models import CsvSource, FileSource, JsonlSource, ParquetSource
+from t5x_tasks.sources.models import CsvSource
+from t5x_tasks.sources.named import source_of
 
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-_TYPES = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
 _SHORT_WORDS = 5  # of an answer that is compared as a whole
 _METRICS = {
     "classification": ("accuracy",),
@@ -127,42 +118,6 @@ def _check_name(name: str, output: Path) -> None:
         raise UserError(f"{name}: is the name of {other.path}; choose another")
     if output.exists():
         raise UserError(f"{output}: exists already and is never overwritten; edit it, or give another --output")
-
-
-def source_of(files: dict[str, Path], folder: Path) -> FileSource:
-    """Makes the source of the card, with files relative to its folder; finds out the delimiter of a CSV."""
-    kinds = {split: _kind(path) for split, path in files.items()}
-    for split, kind in kinds.items():
-        if not files[split].is_file():
-            raise UserError(f"{files[split]}: no such file")
-        if kind != kinds["train"]:
-            raise UserError(
-                f"{files[split]}: is {kind}, {files['train']} is {kinds['train']}; all splits of a card have one format"
-            )
-    names = {split: (_relative(path, folder),) for split, path in files.items()}
-    kind = kinds["train"]
-    if kind == "parquet":
-        return ParquetSource.model_validate({"type": kind, **names})
-    if kind == "jsonl":
-        return JsonlSource.model_validate({"type": kind, **names})
-    delimiter, usual = find_delimiter(files["train"], kind)
-    return CsvSource.model_validate({"type": kind, **names, **({} if usual else {"delimiter": delimiter})})
-
-
-def _kind(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    kind = _TYPES.get(suffixes[-1] if suffixes else "")
-    if kind is None:
-        raise UserError(
-            f"{path}: its name must end with {', '.join(_TYPES)} (and {', '.join(_COMPRESSED)} where it is compressed)"
-        )
-    return kind
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _guess(roles: Roles, category: str) -> Guess:

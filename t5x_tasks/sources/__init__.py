@@ -4,6 +4,7 @@ All go through the same checks and give the same `Row`s, so that what was tried 
 
     models.py      what a card may say under `source:`
     locate.py      where the rows of a split are, how many, and what tells one version of them from another
+    named.py       which source reads a file, by its name
     files.py       JSON Lines, CSV, TSV and Parquet, plain or compressed
     libraries.py   the Hugging Face hub, TFDS, a user's own function
     templated.py   collections that others have templated: FLAN, P3, SuperNI

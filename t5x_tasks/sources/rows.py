@@ -19,7 +19,7 @@ class Row:
     """An example of a data set, checked.
 
     Attributes:
-      id: its own, or `<split>-<number>`; no other row of the split has it.
+      id: its own, or `<split>-<number>`, from 0; no other row of the split has it.
       fields: name of each field that a template uses -> text, with LF for CRLF. Not encoded by the field's codec.
       references: all right answers, where the data have a list of them; `fields` holds the first. Else empty.
       options: the answers to choose from, where the card takes them from a column. Else empty.
@@ -33,26 +33,33 @@ class Row:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_rows(card: "Card", split: str, root: str | PathLike[str] | None = None) -> list[Row]:
+def read_rows(
+    card: "Card", split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None
+) -> list[Row]:
     """Reads all rows of a split, in order. See `iter_rows`."""
-    return list(iter_rows(card, split, root))
+    return list(iter_rows(card, split, root, stem=stem))
 
 
-def iter_rows(card: "Card", split: str, root: str | PathLike[str] | None = None) -> Iterator[Row]:
+def iter_rows(
+    card: "Card", split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None
+) -> Iterator[Row]:
     """Yields the rows of a split, in order, and holds none of them, unless the card groups the rows of this split.
 
     What remains of a row is 64 bits of its id, and nothing as long as no row has an id of its own.
 
+    Args:
+      stem: of the ids of rows that have none, `<stem>-<number>`; the split's name if not given.
+
     Raises:
       UserError: the data are out of reach, damaged or empty, or a row is not what the card says; names file, line, key.
     """
-    location = locate(card, split, root)
-    rows = _checked(card, split, location)
+    location, stem = locate(card, split, root), stem or split
+    rows = _checked(card, split, location, stem)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{location}: no rows; split {split} of {card.name} is empty")
     row, group, _ = first
-    ids = _Ids(split, str(location))
+    ids = _Ids(stem, str(location))
     if split in card.group_by and not row.references:
         grouped = _group(card, [(row, group), *((row, group) for row, group, _ in rows)])
         for row in grouped:
@@ -69,8 +76,8 @@ def iter_rows(card: "Card", split: str, root: str | PathLike[str] | None = None)
 class _Ids:
     """Finds ids that stand for two rows. Two different ids of 15 million have the same 64 bits once in 100,000 data sets."""
 
-    def __init__(self, split: str, where: str):
-        self._split = split
+    def __init__(self, stem: str, where: str):
+        self._stem = stem
         self._where = where
         self._numbered = 0  # rows so far, as long as all are numbered, which makes them different
         self._seen: set[int] = set()
@@ -80,7 +87,7 @@ class _Ids:
             if not is_own:
                 self._numbered += 1
                 return
-            self._seen.update(hash(f"{self._split}-{number}") for number in range(self._numbered))
+            self._seen.update(hash(f"{self._stem}-{number}") for number in range(self._numbered))
         if (hashed := hash(row_id)) in self._seen:
             raise UserError(
                 f"{self._where}: id {row_id[:80]!r} stands for two rows; make ids unique, or leave them out"
@@ -88,7 +95,7 @@ class _Ids:
         self._seen.add(hashed)
 
 
-def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row, str, bool]]:
+def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterator[tuple[Row, str, bool]]:
     """Yields (row, value of the column to group by or "", has an id of its own)."""
     nulls = location.source.null_is_empty
     specs = {name: as_spec(field_or_column) for name, field_or_column in card.used_fields.items()}
@@ -102,7 +109,7 @@ def _checked(card: "Card", split: str, location: Location) -> Iterator[tuple[Row
         has_id = own_id is not None and bool(str(own_id).strip())
         if card.id and not has_id:
             raise UserError(f"{place}: {card.id} is blank, and names the rows; write an id into each")
-        row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{split}-{number}"
+        row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{stem}-{number}"
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()
         fields = {

@@ -236,6 +236,9 @@ def test_what_a_chain_of_runs_learned_and_forgot(make_card, tmp_path):
     assert kept["value"] == pytest.approx(100 * values["third"][1] / values["third"][0])
     table = forgetting_table(matrix)
     assert table[0].count("|") == table[4].count("|") and f"{kept['value']:.0f} [" in table[3]
+    assert "mean change" in table[0] and table[2].endswith("| – | – |")
+    both = gather(two / "eval" / "0", two / "eval" / "30").matrix
+    assert both and "mean change" in forgetting_table(both)[0]  # third was not trained on
     figure(matrix, tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").read_text().count('<g id="axes_') == len(matrix.rows)
 

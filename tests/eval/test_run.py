@@ -1,5 +1,7 @@
 """`python -m eval` from end to end on a tiny model: checkpoints, files, table, summary."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -332,10 +334,45 @@ def test_rows_of_ones_own_may_lack_the_cards_id_and_blank_ones_are_named(
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"dialogue": " "}])
     asked = ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output"]
     assert main([*asked, str(tmp_path / "out.jsonl")]) == 0
-    assert "mine.jsonl: 1 of 2 rows have a blank field (train-1): what is answered there" in capsys.readouterr().err
+    assert "mine.jsonl: 1 of 2 rows have a blank field (row-1): what is answered there" in capsys.readouterr().err
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes.", "case": "x"}, {"dialogue": "Bo: No.", "case": " "}])
     with pytest.raises(UserError, match=r"mine\.jsonl:2: case is blank, and names the rows"):
         main([*asked, str(tmp_path / "two.jsonl")])
+
+
+def test_what_is_said_to_rows_of_ones_own_comes_as_a_table_too(run_dir, tmp_path):
+    (tmp_path / "mine.csv").write_text('dialogue\n"Ann: Is it 4, or 5?"\n')
+    (tmp_path / "none.csv").write_text("dialogue\n")
+    said = {}
+    sampling = "eval.decode={type: sample, samples: 2, temperature: 2.0, max_tokens: 6}"
+    for name in ("out.jsonl", "out.csv", "out.tsv"):
+        asked = ["predict", str(run_dir), sampling, "--step=0", "--input", str(tmp_path / "mine.csv")]
+        assert main([*asked, "--output", str(tmp_path / name)]) == 0
+        said[name] = (tmp_path / name).read_text()
+    (row,) = map(json.loads, said["out.jsonl"].splitlines())
+    assert row.keys() == {"id", "prediction", "samples"} and row["id"] == "row-0"
+    flat = {
+        "id": "row-0",
+        "prediction": row["prediction"],
+        "samples.0": row["samples"][0],
+        "samples.1": row["samples"][1],
+    }
+    for name, delimiter in (("out.csv", ","), ("out.tsv", "\t")):
+        assert list(csv.DictReader(io.StringIO(said[name]), delimiter=delimiter)) == [flat]
+    with pytest.raises(UserError, match=r"out\.parquet: its name must end with \.jsonl, \.csv or \.tsv"):
+        main([*asked, "--output", str(tmp_path / "out.parquet")])
+    asked[-1] = str(tmp_path / "none.csv")
+    with pytest.raises(UserError, match=r"none\.csv: no rows$"):
+        main([*asked, "--output", str(tmp_path / "new.csv")])
+
+
+def test_it_is_said_if_nothing_is_scored_that_was_trained_on(run_dir, capsys):
+    save_checkpoint(run_dir, 3, seed=3)
+    for tasks, said in (("[dialogsum, samsum]", True), ("[samsum, tiny]", False), ("[tiny.t00]", False)):
+        assert main([str(run_dir), f"eval.tasks={tasks}", "--dry-run"]) == 0
+        assert ("eval.tasks=[tiny] scores what was" in capsys.readouterr().err) is said, tasks
+    assert main([str(run_dir), "eval.tasks=[dialogsum]", "eval.steps=[0]", "--dry-run"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_scores_that_others_take_the_place_of_are_named(run_dir, capsys):

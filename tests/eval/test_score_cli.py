@@ -52,10 +52,10 @@ def test_scores_are_written_like_those_of_our_own_runs(score, tmp_path):
     ("rows", "said"),
     [
         (GOOD[:2], ["no prediction for 1 of the 3 rows", "(c)"]),
-        ([*GOOD, GOOD[0]], [":4:", "'a'", "line 1"]),
+        ([*GOOD, GOOD[0]], [":4:", "'a'", "out.jsonl:1,"]),
         ([*GOOD[:2], {"id": "z", "prediction": ""}], [":3:", "'z'", "not in the test split of tiny"]),
         ([*GOOD[:2], "{oops"], [":3:", "not JSON"]),
-        ([*GOOD[:2], {"id": "c"}], [":3:", 'no key "prediction"']),
+        ([*GOOD[:2], {"id": "c"}], [":3:", "no 'prediction'"]),
         ([*GOOD[:2], {"id": "c", "prediction": None}], [":3:", "must be a text"]),
         ([*GOOD[:2], [1]], [":3:", "must be an object"]),
     ],
@@ -68,6 +68,18 @@ def test_what_is_wrong_with_predictions_is_said_in_one_line(score, tmp_path, row
     for part in (*said, "out.jsonl"):
         assert part in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_predictions_may_be_a_table(make_card, tmp_path):
+    table = tmp_path / "theirs.csv"
+    table.write_text('id;prediction\nb;About b.\na;"About; a."\nc;\n')
+    score = ("score", "--task", "tiny", "--cards", str(make_card()), "--predictions", str(table))
+    assert cli(*score).returncode == 0
+    lines = (tmp_path / "theirs" / "tiny" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prediction"] for line in lines] == ["About; a.", "About b.", ""]
+    table.write_text("id,summary\na,About a.\n")
+    result = cli(*score)
+    assert result.returncode == 2 and f"{table}:2: no 'prediction'" in result.stderr
 
 
 def test_references_that_rouge_cannot_score_are_counted_and_said(make_card, tmp_path):
