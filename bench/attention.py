@@ -5,7 +5,7 @@
 
 Of large's 16 heads of 64, 16,384 tokens a device, in bfloat16, packed. Compiled only, nothing runs: bytes of memory besides
 inputs and outputs, and bytes that go through the device's memory, as the compiler counts them; that is no time. Exits with 1
-where the paths differ by more than a run would accept (train/attention_path.py).
+where the paths differ by more than a run would accept (train/attention/path.py).
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     import jax
 
-    from train.attention_path import FUSED, TOLERANCE
+    from train.attention.path import FUSED, TOLERANCE
 
     if chosen.compile:
         jax.config.update("jax_platforms", "cpu")
@@ -48,7 +48,7 @@ def show_compiled(topology: str, length: int) -> None:
     from jax.sharding import NamedSharding
 
     from train import sharding, topologies
-    from train.attention_path import value_and_gradients
+    from train.attention.path import value_and_gradients
     from train.config import MeshConfig
 
     devices = topologies.devices(topology)
@@ -75,7 +75,7 @@ def measure(fused: Sequence[Any], length: int) -> float:
     import jax
     import jax.numpy as jnp
 
-    from train.attention_path import difference, value_and_gradients
+    from train.attention.path import difference, value_and_gradients
 
     rows = TOKENS // length
     *keys, last = jax.random.split(jax.random.key(0), 5)

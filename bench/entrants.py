@@ -81,7 +81,7 @@ def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batc
     import jax.numpy as jnp
 
     from train import weights
-    from train.attention_path import choose_path
+    from train.attention.path import choose_path
     from train.config import AdamWConfig, MeshConfig, TrainConfig
     from train.optimizer import make_optimizer, make_schedule
     from train.sharding import global_batch, make_mesh

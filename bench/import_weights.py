@@ -68,10 +68,10 @@ def main(arguments: list[str]) -> int:
 
 def write_model(folder: Path, preset: str, layers: int | None) -> int:
     """Writes a sparse Hugging Face directory; returns the number of parameters."""
-    from train.export_hf import hf_config
+    from train.export.hf import hf_config
     from train.model import T5Config, abstract_model
-    from train.weights_hf import TABLE
-    from train.weights_stream import by_path, layout
+    from train.weights.hf import TABLE
+    from train.weights.stream import by_path, layout
 
     config = T5Config(FLAN_VOCAB_SIZE, *PRESETS[preset])
     if layers:

@@ -135,8 +135,8 @@ def our_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[St
     from train.sharding import global_batch, make_mesh
     from train.state import Model, first_state, state_shapes
     from train.step import make_train_step
-    from train.weights_hf import TABLE
-    from train.weights_stream import foreign_tensors, layout
+    from train.weights.hf import TABLE
+    from train.weights.stream import foreign_tensors, layout
 
     settings = AdamWConfig(learning_rate=LEARNING_RATE, b1=B1, eps=EPS)
     schedule = make_schedule(settings, STEPS)

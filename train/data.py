@@ -14,10 +14,10 @@ from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
 from train import distributed
 from train.config import Config
-from train.input import Batch, Batches, Source, open_input
+from train.input.batches import Batch, Batches, Source, open_input
+from train.input.replay import WithReplay
 from train.log import say
 from train.methods import Method
-from train.replay import WithReplay
 from train.sharding import WHOLE, Share
 
 __all__ = ["Batch", "Training", "fisher_examples", "open_training", "validation_batches"]
@@ -32,7 +32,7 @@ class Training:
 
     Attributes:
       config: the configuration with `data.lengths` resolved.
-      batches: see train/input.py.
+      batches: see train/input.
       lengths: of a packed row.
       total_steps: `train.steps`, or what `train.epochs` come to.
       fingerprints: of each task's prepared split.

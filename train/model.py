@@ -1,165 +1,30 @@
 """T5 1.1 (Raffel et al. 2020, arXiv 1910.10683; Shazeer 2020, arXiv 2002.05202), the architecture of FLAN-T5, in Flax NNX.
 
-Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output. Modules hold parameters; the
-layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so that compile
-time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh. What a
-fine-tuning method adds hangs in `adapters` of the module that it changes (train/adapters.py); the model knows no method.
+Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output: train/layers.py. Modules hold
+parameters; the layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so
+that compile time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh.
+What a fine-tuning method adds hangs in `adapters` of the module that it changes (train/adapters.py); the model knows no method.
 
 Numerics: norms, softmax, residual sums of squares, logits and, unless `param_dtype` says otherwise, parameters are float32;
 matrix products run in `compute_dtype`. T5 in bfloat16 throughout gives NaN.
 """
 
-import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 
-from train.adapters import NO_DROPOUT, PRODUCT, Dropout, Projections
-from train.attention import Front, Mask, Path, attention, relative_position_bucket, segment_mask
+from train.adapters import NO_DROPOUT, PRODUCT, Dropout
+from train.attention import Front, Mask, segment_mask
 from train.config import Remat
+from train.layers import MLP, Attention, RelativePositionBias, RMSNorm, T5Config, param
 from train.sharding import constrain
 from train.soft_prompts import Inputs, Prefix, Prompt, attended, cross_fronts, decoder_fronts, encoder_fronts
 
 Params = dict[str, Any]  # nested dict of arrays, the pure form of the modules' state
 Extend = Callable[["T5", nnx.Rngs], None]  # hangs what a fine-tuning method adds into a model
-
-
-@dataclasses.dataclass(frozen=True)
-class T5Config:
-    """Shape and numerics. FLAN-T5's own values: see `train.config.PRESETS`."""
-
-    vocab_size: int
-    emb_dim: int
-    mlp_dim: int
-    num_heads: int
-    head_dim: int
-    num_encoder_layers: int
-    num_decoder_layers: int
-    relative_position_buckets: int = 32
-    relative_position_max_distance: int = 128
-    norm_epsilon: float = 1e-6
-    dropout: float = 0.0
-    compute_dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32  # of kernels, embedding and head; norms' scales and position biases are float32
-    remat: Remat = "none"
-    attention: Path = "xla"
-
-
-def _param(
-    rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float, dtype: Any = jnp.float32
-) -> nnx.Param:
-    values = stddev * jax.random.normal(rngs.params(), shape, jnp.float32)
-    return nnx.Param(values.astype(dtype), logical_axes=axes)
-
-
-class RMSNorm(nnx.Module):
-    """Root-mean-square layer norm (Zhang & Sennrich 2019, arXiv 1910.07467), in float32."""
-
-    def __init__(self, config: T5Config, layers: tuple[int, ...]):
-        self.epsilon, self.dtype = config.norm_epsilon, config.compute_dtype
-        axes = ("layers", "embed") if layers else ("embed",)
-        self.scale = nnx.Param(jnp.ones((*layers, config.emb_dim), jnp.float32), logical_axes=axes)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        @functools.partial(jax.checkpoint, prevent_cse=False)
-        def norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-            x = x.astype(jnp.float32)
-            x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
-            return (x * scale).astype(self.dtype)
-
-        return norm(x, self.scale[...])
-
-
-class Attention(Projections):
-    """Multi-head attention, T5's: no bias in the projections, no scaling of the logits (it is in the initialisation of q)."""
-
-    def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
-        super().__init__()
-        self.config = config
-        emb, inner = config.emb_dim, config.num_heads * config.head_dim
-        into = ("layers", "embed", "joined_kv")
-        self.query = _param(rngs, (layers, emb, inner), into, (emb * config.head_dim) ** -0.5, config.param_dtype)
-        self.key = _param(rngs, (layers, emb, inner), into, emb**-0.5, config.param_dtype)
-        self.value = _param(rngs, (layers, emb, inner), into, emb**-0.5, config.param_dtype)
-        back = ("layers", "joined_kv", "embed")
-        self.out = _param(rngs, (layers, inner, emb), back, inner**-0.5, config.param_dtype)
-
-    def _heads(self, y: jax.Array) -> jax.Array:
-        """`[..., length, heads x head_dim]` -> `[..., length, heads, head_dim]`."""
-        return y.reshape(*y.shape[:-1], self.config.num_heads, self.config.head_dim)
-
-    def queries(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> jax.Array:
-        """`[..., length, embed]` -> `[..., length, heads, head_dim]`."""
-        return self._heads(self.project(x, "query", dropout))
-
-    def keys_values(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> tuple[jax.Array, jax.Array]:
-        """`[..., length, embed]` -> `[..., length, heads, head_dim]` twice."""
-        return self._heads(self.project(x, "key", dropout)), self._heads(self.project(x, "value", dropout))
-
-    def project_out(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> jax.Array:
-        """`[..., length, heads, head_dim]` -> `[..., length, embed]`."""
-        return self.project(x.reshape(*x.shape[:-2], -1), "out", dropout)
-
-    def __call__(
-        self,
-        x: jax.Array,
-        memory: jax.Array,
-        mask: Mask,
-        bias: jax.Array | None,
-        dropout: Dropout,
-        front: Front | None = None,
-    ) -> jax.Array:
-        """Attends from `x` `[batch, q_length, embed]` to `memory` `[batch, k_length, embed]`, and what is in front of it."""
-        heads = ("batch", "length", "heads", None)
-        q = constrain(self.queries(x, dropout), heads)
-        k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
-        dropped, path = dropout.mask((*k.shape[:3], 1)), self.config.attention
-        y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropped, front=front, path=path)
-        return self.project_out(checkpoint_name(y, PRODUCT), dropout)
-
-
-class MLP(Projections):
-    """Gated GELU (tanh form) feed-forward layer (Shazeer 2020)."""
-
-    def __init__(self, config: T5Config, layers: int, rngs: nnx.Rngs):
-        super().__init__()
-        emb, mlp = config.emb_dim, config.mlp_dim
-        into, back = ("layers", "embed", "mlp"), ("layers", "mlp", "embed")
-        self.gate = _param(rngs, (layers, emb, mlp), into, emb**-0.5, config.param_dtype)
-        self.up = _param(rngs, (layers, emb, mlp), into, emb**-0.5, config.param_dtype)
-        self.down = _param(rngs, (layers, mlp, emb), back, mlp**-0.5, config.param_dtype)
-
-    def __call__(self, x: jax.Array, dropout: Dropout) -> jax.Array:
-        gate, up = self.project(x, "gate", dropout), self.project(x, "up", dropout)
-        return self.project_gated(gate, up, "down", dropout)
-
-
-class RelativePositionBias(nnx.Module):
-    """The learned bias that a stack's self-attention layers share."""
-
-    def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs):
-        self.config, self.bidirectional = config, bidirectional
-        shape = (config.relative_position_buckets, config.num_heads)
-        self.embedding = _param(rngs, shape, ("position_buckets", "heads"), config.emb_dim**-0.5)
-
-    def __call__(self, query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
-        """`[q_length]`, `[k_length]` -> float32 `[1, heads, q_length, k_length]`."""
-        return self.of_distances((key_positions[None, :] - query_positions[:, None])[None])
-
-    def of_distances(self, distances: jax.Array) -> jax.Array:
-        """Positions of keys less those of queries `[rows, q_length, k_length]` -> float32 `[rows, heads, q_length, k_length]`."""
-        buckets = relative_position_bucket(
-            distances,
-            bidirectional=self.bidirectional,
-            num_buckets=self.config.relative_position_buckets,
-            max_distance=self.config.relative_position_max_distance,
-        )
-        return jnp.take(self.embedding[...], buckets, axis=0).transpose(0, 3, 1, 2)
 
 
 class EncoderBlock(nnx.Module):
@@ -257,7 +122,7 @@ class T5(nnx.Module):
         self.config = config
         self.adapters = nnx.Dict()  # `embedding`: an EmbeddingAdapter
         vocab, emb = config.vocab_size, config.emb_dim
-        self.embedding = _param(rngs, (vocab, emb), ("vocab", "embed"), 1.0, config.param_dtype)
+        self.embedding = param(rngs, (vocab, emb), ("vocab", "embed"), 1.0, config.param_dtype)
         self.encoder_bias = RelativePositionBias(config, bidirectional=True, rngs=rngs)
         self.encoder = EncoderBlock(config, rngs)
         self.encoder_norm = RMSNorm(config, ())
@@ -341,7 +206,7 @@ class T5(nnx.Module):
         return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
 
     def hidden(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
-        """Hidden states `[batch, target_length, embed]` of a packed batch (see train/input.py for its fields)."""
+        """Hidden states `[batch, target_length, embed]` of a packed batch (see train/input for its fields)."""
         encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
         inputs = Inputs(batch["encoder_input_tokens"], batch["encoder_segment_ids"])
         return self.decode(

@@ -1,6 +1,6 @@
 """Adapters in and out in the layout of the `peft` library: adapter_config.json and adapter_model.safetensors.
 
-A method says in `to_peft` what it is there; the names are those of transformers' modules (train/weights_hf.py), layer by layer.
+A method says in `to_peft` what it is there; the names are those of transformers' modules (train/weights/hf.py), layer by layer.
 Checked against peft 0.21; the library itself is not needed here.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.errors import UserError
-from train.export_hf import appearing, check_free, write_json
+from train.export.hf import appearing, check_free, write_json
 from train.methods.base import flat
 from train.model import Params
-from train.weights_hf import TABLE, read_json
+from train.weights.hf import TABLE, read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor: the model inside peft's wrapper

@@ -239,7 +239,7 @@ def batch_share(mesh: Mesh) -> Share:
 def global_batch(mesh: Mesh, batch: dict[str, Any], *, parts: int) -> dict[str, Any]:
     """This process's rows, its `batch_share`, -> global arrays `[parts, rows / parts, length]`, cut over the mesh's batch axes.
 
-    A batch may hold another, of other rows, under a key (train/replay.py).
+    A batch may hold another, of other rows, under a key (train/input/replay.py).
 
     `parts` is the number of gradient-accumulation steps. Row r of the global batch is row r // parts of part r % parts,
     whatever the number of processes: a process's contiguous rows then are a contiguous slice of each part.

@@ -19,10 +19,10 @@ import numpy as np
 from t5x_tasks.errors import Failure
 from train import distributed
 from train.config import SkipConfig
-from train.input import Batches
+from train.input.batches import Batches
+from train.input.replay import WithReplay
 from train.log import say
 from train.metrics_log import keep_until
-from train.replay import WithReplay
 from train.retry import retrying
 
 LOG, DUMPS = "skipped.jsonl", "skipped"

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
-from train.attention_path import choose_path
+from train.attention.path import choose_path
 from train.config import FLAN_VOCAB_SIZE, Config
 from train.flops import Passes, count_flops
 from train.guard import first_guard

@@ -51,7 +51,7 @@ def devices(topology: str) -> list[Any]:
 
 
 def fused_path(found: list[Any]) -> Path:
-    """The path of attention that a run on these devices would take by itself (train/attention_path.py)."""
+    """The path of attention that a run on these devices would take by itself (train/attention/path.py)."""
     if found[0].platform == "tpu":
         return "pallas"
     # cuDNN makes its plans on the device itself: for one that is not here nothing can be compiled with it.

@@ -14,7 +14,7 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled
 from t5x_tasks.prepare import ensure_prepared
-from train.stream import Source, Stream
+from train.input.stream import Source, Stream
 
 NO_COUNTS: dict[str, int | None] = {"truncated_inputs": 0, "truncated_references": 0, "unknown_tokens": 0}
 

@@ -15,7 +15,7 @@ from eval.suggest import first_rows, without_repeats
 from t5x_tasks.card_file import load_card
 from t5x_tasks.commands.paraphrase import Proposal, normal
 from t5x_tasks.errors import UserError
-from train.export_hf import save_hf
+from train.export.hf import save_hf
 from train.model import T5Config, init_params
 
 REPOSITORY = Path(__file__).parents[2]

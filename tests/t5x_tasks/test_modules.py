@@ -16,7 +16,7 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.modules import MissingSplit
 from t5x_tasks.prepare import ensure_prepared
 from train.data import sources
-from train.input import open_input
+from train.input.batches import open_input
 
 seqio = pytest.importorskip("seqio")
 REPOSITORY = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ import pytest
 
 from tests.helpers import programs
 from train import attention as attention_module
-from train import attention_pallas, attention_path
-from train.attention import Mask, attention, segment_mask
-from train.attention_pallas import block_of_queries
-from train.attention_path import choose_path, largest_difference
+from train.attention import Mask, attention, pallas, segment_mask
+from train.attention import path as choosing
+from train.attention.pallas import block_of_queries
+from train.attention.path import choose_path, largest_difference
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -106,7 +106,7 @@ def test_attention_has_the_gradients_of_the_plain_formula(path):
 @pytest.mark.parametrize(("q_length", "causal", "with_bias"), [(64, False, True), (64, True, True), (32, False, False)])
 def test_the_kernel_agrees_with_xla_in_value_and_in_every_gradient(blocks, q_length, causal, with_bias, monkeypatch):
     k_length = 64
-    monkeypatch.setattr(attention_pallas, "_BLOCK", q_length * k_length // blocks)
+    monkeypatch.setattr(pallas, "_BLOCK", q_length * k_length // blocks)
     assert block_of_queries(q_length, k_length) == q_length // blocks
     q, k, v, bias = random_inputs(3, q_length, k_length, 4, 64)  # two groups of two heads
     mask = segment_mask(segments(3, q_length, seed=1), segments(3, k_length, seed=2), causal=causal)
@@ -172,18 +172,18 @@ def test_auto_takes_a_fused_path_that_agrees_with_xla(monkeypatch):
     assert choose_path("auto", dtype="float32", **HEADS) == ("rows" if jax.device_count() == 1 else "xla")
     assert choose_path("pallas", dtype="float32", **HEADS) == "pallas", "what is asked for is not doubted"
     assert largest_difference("interpreted", dtype="float32", **HEADS) < 1e-5
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("interpreted",)})
+    monkeypatch.setattr(choosing, "FUSED", {"cpu": ("interpreted",)})
     assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
 
 
 @pytest.mark.needs_accelerator
 @pytest.mark.parametrize("head_dim", [32, 64, 128])
 def test_the_devices_own_fused_paths_agree_with_xlas(head_dim):
-    for fused in attention_path.FUSED[jax.default_backend()]:
+    for fused in choosing.FUSED[jax.default_backend()]:
         if fused == "tokamax":
             pytest.importorskip("tokamax")
         difference = largest_difference(fused, dtype="bfloat16", num_heads=4, head_dim=head_dim)
-        assert difference <= attention_path.TOLERANCE["bfloat16"]
+        assert difference <= choosing.TOLERANCE["bfloat16"]
 
 
 FOR_A_GPU = """
@@ -244,13 +244,13 @@ def test_auto_refuses_a_path_that_forgets_the_gradient_of_the_bias_or_does_not_r
     def forgetful(*inputs, bias, path, **rest):
         return attention(*inputs, bias=bias if path == "xla" else jax.lax.stop_gradient(bias), path="xla", **rest)
 
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("interpreted",)})
+    monkeypatch.setattr(choosing, "FUSED", {"cpu": ("interpreted",)})
     with monkeypatch.context() as patched:
-        patched.setattr(attention_path, "attention", forgetful)
+        patched.setattr(choosing, "attention", forgetful)
         other_heads = {"num_heads": 3, "head_dim": 32}  # that no test before has compiled
         assert choose_path.__wrapped__("auto", dtype="float32", **other_heads) == "xla"
     assert "attention: not interpreted, it differs from xla here by 1 of" in capsys.readouterr().err
-    monkeypatch.setattr(attention_path, "FUSED", {"cpu": ("cudnn", "interpreted")})
+    monkeypatch.setattr(choosing, "FUSED", {"cpu": ("cudnn", "interpreted")})
     assert choose_path.__wrapped__("auto", dtype="bfloat16", **HEADS) == "interpreted"
     assert "attention: not cudnn, it fails here: " in capsys.readouterr().err
 

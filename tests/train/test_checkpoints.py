@@ -17,8 +17,7 @@ import optax
 import pytest
 
 from t5x_tasks.errors import UserError
-from train import holds
-from train.checkpoints import Checkpoints
+from train.checkpoints import Checkpoints, holds
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -13,10 +13,11 @@ from flax.serialization import msgpack_restore
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import export, weights
+from train import weights
 from train.checkpoints import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
-from train.export_hf import appearing, generation_config, save_hf
+from train.export import __main__ as export
+from train.export.hf import appearing, generation_config, save_hf
 from train.model import T5Config, abstract_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -282,8 +283,8 @@ def test_mistake_ends_the_command_with_code_2_and_one_line(tmp_path):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys, train.export\n"
-        "try: train.export.main(['--help'])\n"
+        "import sys, train.export.__main__\n"
+        "try: train.export.__main__.main(['--help'])\n"
         "except SystemExit: print(sorted({'jax', 'transformers', 'numpy'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -17,8 +17,8 @@ from flax.traverse_util import flatten_dict
 
 from t5x_tasks.errors import UserError
 from train import weights
-from train.export_hf import save_hf
-from train.export_t5x import save_t5x
+from train.export.hf import save_hf
+from train.export.t5x import save_t5x
 from train.model import T5Config, abstract_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_export_then_import_gives_the_same_bits(tmp_path):
 
 
 def test_large_arrays_are_cut_into_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.export_t5x.CHUNK_BYTES", 300)
+    monkeypatch.setattr("train.export.t5x.CHUNK_BYTES", 300)
     save_t5x(random_params(), tmp_path / "t5x", 20)
     chunks = [p.name for p in (tmp_path / "t5x" / "target.token_embedder.embedding").iterdir() if p.name[0] != "."]
     assert len(chunks) == 8  # 4 rows of 16 numbers each
@@ -177,7 +177,7 @@ def test_what_lies_at_the_destination_is_left_alone_and_a_failure_leaves_nothing
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="exists and is not an empty folder"):
         save_t5x(random_params(), tmp_path / "out", 0)
-    monkeypatch.setattr("train.export_t5x.COMPRESSOR", {"id": "none such"})
+    monkeypatch.setattr("train.export.t5x.COMPRESSOR", {"id": "none such"})
     with pytest.raises(ValueError, match="none such"):
         save_t5x(random_params(), tmp_path / "other", 0)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "mine.txt"]

@@ -16,7 +16,7 @@ import pytest
 
 from t5x_tasks.errors import Failure
 from train.checkpoints import MARKER, Checkpoints, Damaged
-from train.seal import SEAL
+from train.checkpoints.seal import SEAL
 
 POSITIONS = 20
 

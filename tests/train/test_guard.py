@@ -14,10 +14,12 @@ import pytest
 from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import data, input, loop
+from train import data, loop
 from train.checkpoints import Checkpoints
 from train.config import Config, SkipConfig
 from train.guard import first_guard, judge
+from train.input import batches as input_batches
+from train.input.layout import Batch
 
 STEPS = 12
 Rows = list[dict[str, Any]]
@@ -32,23 +34,23 @@ def configure(workplace: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture
-def poison(monkeypatch: pytest.MonkeyPatch, configure) -> Callable[..., dict[int, input.Batch]]:
+def poison(monkeypatch: pytest.MonkeyPatch, configure) -> Callable[..., dict[int, Batch]]:
     """Puts a token that the embedding has no row for into the batches of the given steps; returns them as they were."""
 
-    def poison(*steps: int) -> dict[int, input.Batch]:
+    def poison(*steps: int) -> dict[int, Batch]:
         config = configure("unused")
         batches = iter(data.open_training(config, Vocabulary.load(config.model.vocabulary)).batches)
         whole = {step: next(batches) for step in range(1, max(steps) + 1)}
         bad = {whole[step].arrays["encoder_input_tokens"].tobytes() for step in steps}
-        make = input.make_batch
+        make = input_batches.make_batch
 
-        def make_poisoned(*arguments: Any) -> input.Batch:
+        def make_poisoned(*arguments: Any) -> Batch:
             batch = make(*arguments)
             if batch.arrays["encoder_input_tokens"].tobytes() in bad:
                 batch.arrays["encoder_input_tokens"][0, 0] = 1 << 20
             return batch
 
-        monkeypatch.setattr(input, "make_batch", make_poisoned)
+        monkeypatch.setattr(input_batches, "make_batch", make_poisoned)
         return {step: whole[step] for step in steps}
 
     return poison
@@ -58,7 +60,7 @@ def lines(path: Path) -> Rows:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def texts(batch: input.Batch, vocabulary: Vocabulary) -> list[str]:
+def texts(batch: Batch, vocabulary: Vocabulary) -> list[str]:
     tokens, segments = batch.arrays["encoder_input_tokens"], batch.arrays["encoder_segment_ids"]
     return [
         vocabulary.decode(row[ids == segment].tolist())

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from bench.pytorch import sharpen
 from t5x_tasks.vocabulary import Vocabulary
 from train import weights
-from train.export_hf import save_hf
+from train.export.hf import save_hf
 from train.model import Params, T5Config, abstract_model
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_shared]
@@ -64,7 +64,7 @@ def examples(shared_data: Path) -> list[Example]:
 
 
 def make_batch(rows: list[list[Example]], lengths: dict[str, int] = LENGTHS) -> dict[str, np.ndarray]:
-    """Lays examples into rows, several a row: the batch of train/input.py, made here the plain way."""
+    """Lays examples into rows, several a row: the batch of train/input, made here the plain way."""
     fields = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions", "decoder_target_tokens",
               "decoder_input_tokens", "decoder_segment_ids", "decoder_positions")  # fmt: skip
     batch = {name: np.zeros((len(rows), lengths[name.split("_")[0]]), np.int32) for name in fields}

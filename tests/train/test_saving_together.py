@@ -26,7 +26,8 @@ import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from t5x_tasks.errors import Failure
 from orbax.checkpoint.experimental.v1._src.handlers.pytree_handler import PyTreeHandler
-from train import distributed, retry, runtime, seal
+from train import distributed, retry, runtime
+from train.checkpoints import seal
 from train.checkpoints import Checkpoints
 
 folder, fault, mended = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

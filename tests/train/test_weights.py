@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from t5x_tasks.errors import UserError
 from train import weights
 from train.config import MeshConfig
-from train.export_hf import save_hf
+from train.export.hf import save_hf
 from train.model import T5Config, abstract_model
 from train.sharding import make_mesh, param_shardings
 

@@ -19,7 +19,7 @@ from t5x_tasks.errors import UserError
 from tests.train.test_export_t5x import CONFIG, REPOSITORY, Arrays, assert_same_bits, random_params, shapes_of
 from train import weights
 from train.model import T5Config
-from train.weights_t5x import TABLE
+from train.weights.t5x import TABLE
 
 
 def write_plainly(folder: Path, arrays: Arrays, *, chunk: int = 5) -> Path:
@@ -107,7 +107,7 @@ def test_each_device_gets_its_part(tmp_path):
         from train.config import MeshConfig
         from train.model import T5Config, abstract_model
         from train.sharding import make_mesh, param_shardings
-        from train.weights_t5x import MemoryTensor, ZarrTensor
+        from train.weights.t5x import MemoryTensor, ZarrTensor
         config = T5Config(32, 16, 24, 4, 6, 2, 3)
         shapes, axes = abstract_model(config)[1:]
         places = param_shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)), axes)

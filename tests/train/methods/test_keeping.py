@@ -6,8 +6,7 @@ import shutil
 
 import numpy as np
 
-from train import seal
-from train.checkpoints import Checkpoints
+from train.checkpoints import Checkpoints, seal
 from train.data import open_training
 from train.loop import train
 

@@ -12,10 +12,11 @@ from flax import nnx
 
 from eval.decode import Decoder
 from t5x_tasks.errors import UserError
-from train import export, weights
+from train import weights
 from train.checkpoints import Checkpoints
 from train.config import Config, GreedyConfig, dump
-from train.export_hf import save_hf
+from train.export import __main__ as export
+from train.export.hf import save_hf
 from train.fingerprint import fingerprint
 from train.model import Params, T5Config, abstract_model, init_params
 from train.runs import checkpoint_params, merged_params

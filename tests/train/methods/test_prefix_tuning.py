@@ -11,7 +11,7 @@ from helpers.logits import logits_of
 from eval.decode import Decoder
 from t5x_tasks.errors import UserError
 from train.config import GreedyConfig, MeshConfig
-from train.export_hf import save_hf
+from train.export.hf import save_hf
 from train.methods import Full, Method, parse_method
 from train.methods.prefix_tuning import PrefixTuning
 from train.model import T5, Params, T5Config, abstract_model

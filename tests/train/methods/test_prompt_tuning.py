@@ -15,7 +15,7 @@ from train import config as configuration
 from train.checkpoints import Checkpoints
 from train.config import FLAN_VOCAB_SIZE, PRESETS, GreedyConfig, MeshConfig
 from train.data import open_training, validation_batches
-from train.export_hf import save_hf
+from train.export.hf import save_hf
 from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split

@@ -1,4 +1,4 @@
-"""Which path computes a run's attention (train/attention.py): fused on accelerators, where it proves itself; by rows on one CPU.
+"""Which path computes a run's attention (train/attention): fused on accelerators, where it proves itself; by rows on one CPU.
 
 A fused kernel whose gradient of the bias is missing or wrong trains the wrong model without a word, and such kernels exist (jax's
 binding of cuDNN has had one for a batch of one only, jax issue 30593). So `auto` runs the fused path once beside XLA's, on the

@@ -1,14 +1,14 @@
-"""Weights out in T5X's layout: what T5X, and train/weights_t5x.py, read. One tensor a layer, as T5X's own T5 1.1 has them."""
+"""Weights out in T5X's layout: what T5X, and train/weights/t5x.py, read. One tensor a layer, as T5X's own T5 1.1 has them."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from train.export_hf import appearing, check_free
+from train.export.hf import appearing, check_free
 from train.model import Params
-from train.weights_stream import foreign_tensors, layout
-from train.weights_t5x import CHECKPOINT, TABLE, VERSION
+from train.weights.stream import foreign_tensors, layout
+from train.weights.t5x import CHECKPOINT, TABLE, VERSION
 
 CHUNK_BYTES = 64 * 2**20  # what T5X aims at
 COMPRESSOR = {"id": "gzip", "level": 1}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.stream import Block, Stream
+from train.input.stream import Block, Stream
 
 _EOS = 1
 

@@ -20,7 +20,7 @@ import numpy as np
 from t5x_tasks.cache import CachedSplit
 from t5x_tasks.errors import UserError
 from t5x_tasks.hashing import example_key, fold, mix
-from train.packing import Plan, plan
+from train.input.packing import Plan, plan
 from train.records import Records
 
 MAX_BLOCK = 16_384

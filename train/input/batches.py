@@ -4,7 +4,7 @@
     iterator = iter(batches)          # a grain.DatasetIterator: Orbax saves and restores it as it is
     batch = next(iterator)            # Batch(arrays={name: [rows, length] int32}, stats={...})
 
-`stream.py` says which example comes when, `packing.py` which examples share a row, `batch.py` lays rows out; here blocks are
+`stream.py` says which example comes when, `packing.py` which examples share a row, `layout.py` lays rows out; here blocks are
 read ahead and cut into batches.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
 
 from t5x_tasks.errors import UserError
-from train.batch import Batch, LoadedBlock, load, make_batch
-from train.packing import auto_lengths
-from train.stream import Source, Stream
+from train.input.layout import Batch, LoadedBlock, load, make_batch
+from train.input.packing import auto_lengths
+from train.input.stream import Source, Stream
 
 __all__ = ["Batch", "Batches", "Source", "open_input"]
 

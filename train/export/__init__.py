@@ -1,46 +1,21 @@
-"""`python -m train.export RUN_DIR --to hf OUT`: takes the model of a run, or other weights, away as other tools open them."""
+"""Takes the model of a run, or other weights, away as other tools open them: `python -m train.export` (__main__.py).
 
-import argparse
+hf.py      a Hugging Face directory
+t5x.py     a T5X checkpoint
+card.py    the model card in it
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.errors import UserError
 
 if TYPE_CHECKING:
     from train.config import Config, DecodeConfig
     from train.model import Params, T5Config
     from train.state import Model
-
-
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.export",
-        description="Writes the weights of a run, or those of another format, into a folder of their own.",
-        epilog="Examples: python -m train.export runs/dialogsum_base --to hf exported/dialogsum_base; "
-        "python -m train.export hf://google/flan-t5-xl --to t5x exported/flan_t5_xl",
-    )
-    parser.add_argument(
-        "source", metavar="RUN_DIR", help="folder of the run; or a Hugging Face directory, hf://ID, or a T5X checkpoint"
-    )
-    parser.add_argument(
-        "--to",
-        choices=("hf", "t5x", "peft"),
-        required=True,
-        help="hf: a Hugging Face directory for AutoModelForSeq2SeqLM and AutoTokenizer; t5x: a T5X checkpoint; "
-        "peft: of a run, what was trained as the library peft opens it",
-    )
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist, or be empty")
-    parser.add_argument(
-        "--step", help="of a run: latest (default), best (see checkpoint.best), or a number; other weights: none"
-    )
-    parser.add_argument(
-        "--vocabulary", help="SentencePiece model, its folder or hf://ID; only for weights that bring none (T5X) to hf"
-    )
-    args = parser.parse_args(argv)
-    step = export(args.source, args.out, to=args.to, which=args.step, vocabulary=args.vocabulary)
-    print(f"{'' if step is None else f'step {step} of '}{args.source} -> {args.out}")
 
 
 @dataclass(frozen=True)
@@ -80,8 +55,8 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
     jax.config.update("jax_platforms", "cpu")  # XXL in float32 fits a host, hardly an accelerator
 
     from t5x_tasks.vocabulary import Vocabulary
-    from train.export_hf import check_free, generation_config, save_hf
-    from train.export_t5x import save_t5x
+    from train.export.hf import check_free, generation_config, save_hf
+    from train.export.t5x import save_t5x
 
     check_free(out)
     if to == "peft":
@@ -149,7 +124,7 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
 def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
     """The weights of the plain model that computes what the run's does."""
     from train.checkpoints import Checkpoints
-    from train.export_card import run_card
+    from train.export.card import run_card
     from train.runs import checkpoint_params, merged_params
 
     run = _open_run(run_dir, which, vocabulary)
@@ -165,7 +140,7 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
 def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> int:
     """Writes what a run trained for peft; the base is not read. Returns the step."""
     from train.checkpoints import Checkpoints
-    from train.export_card import run_card
+    from train.export.card import run_card
     from train.peft import save_peft
 
     run = _open_run(run_dir, which, vocabulary)
@@ -183,7 +158,7 @@ def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -
     from t5x_tasks.vocabulary import locate_vocabulary
     from train import weights
     from train.config import EvalConfig
-    from train.export_card import converted_card
+    from train.export.card import converted_card
     from train.model import abstract_model
 
     if "://" not in source and not Path(source).expanduser().is_dir():
@@ -200,7 +175,3 @@ def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -
     shapes = abstract_model(model)[1]
     decode, card = EvalConfig().decode, converted_card(source)
     return Weights(None, model, pieces, decode, card, lambda: weights.load(folder, shapes, None, model))
-
-
-if __name__ == "__main__":
-    run_cli(main)

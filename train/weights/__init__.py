@@ -1,6 +1,9 @@
 """Weights in: Hugging Face directories and hub ids, with peft's LoRA, T5X checkpoints, our own runs, told apart by their files.
 
-Whatever the format, a parameter goes part by part to the devices that hold it: see train/weights_stream.py.
+    hf.py       Hugging Face directories
+    peft.py     and the LoRA of peft on them
+    t5x.py      T5X checkpoints
+    stream.py   whatever the format, a parameter goes part by part to the devices that hold it
 """
 
 from pathlib import Path
@@ -12,9 +15,9 @@ from train.config import MeshConfig
 from train.model import Params, T5Config
 from train.peft import base_of, is_peft
 from train.sharding import make_mesh
-from train.weights_hf import infer_hf, open_hf
-from train.weights_stream import place
-from train.weights_t5x import CHECKPOINT, find_t5x, infer_t5x, open_t5x
+from train.weights.hf import infer_hf, open_hf
+from train.weights.stream import place
+from train.weights.t5x import CHECKPOINT, find_t5x, infer_t5x, open_t5x
 
 
 def resolve(weights: str) -> Path:
@@ -73,7 +76,7 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
     if is_run(folder):
         return _load_run(folder, shardings, config)
     if is_peft(folder):
-        from train.weights_peft import load_peft
+        from train.weights.peft import load_peft
 
         return load_peft(folder, load(resolve(base_of(folder)), shapes, shardings, config), _mesh(shardings), config)
     opening = open_t5x if (folder / CHECKPOINT).is_file() else open_hf

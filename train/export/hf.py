@@ -16,8 +16,8 @@ from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary
 from train.config import DecodeConfig
 from train.model import Params, T5Config
-from train.weights_hf import TABLE, hf_sizes
-from train.weights_stream import foreign_tensors, layout
+from train.weights.hf import TABLE, hf_sizes
+from train.weights.stream import foreign_tensors, layout
 
 SHARD_BYTES = 5 * 10**9
 EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
@@ -55,7 +55,7 @@ def save_hf(
       folder: must not exist, or be empty.
       vocabulary: the SentencePiece model that the weights were trained with.
       generation: defaults of `generate`, as `{"max_new_tokens": 128}`. Without a length, transformers stops after 20 tokens.
-      card: README.md, the model card; see train/export_card.py.
+      card: README.md, the model card; see train/export/card.py.
       shard_bytes: weights beyond it are cut into several files with an index.
 
     Raises:

@@ -18,7 +18,7 @@ import numpy as np
 from t5x_tasks.errors import UserError
 from train.config import PRESETS
 from train.model import Params, T5Config
-from train.weights_stream import Index, Slot, Table, Tensor, check_tensors, layout, refuse
+from train.weights.stream import Index, Slot, Table, Tensor, check_tensors, layout, refuse
 
 CHECKPOINT = "checkpoint"  # the msgpack file
 VERSION = 3  # since 2021; T5X itself reads none below 2, whose bfloat16 lies as uint16

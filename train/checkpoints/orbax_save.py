@@ -5,6 +5,7 @@ come there, and the others would wait for it for 5 to 20 minutes. So who fails b
 """
 
 import functools
+import logging
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
@@ -14,7 +15,12 @@ from orbax.checkpoint import v1 as ocp
 from orbax.checkpoint._src.futures.synchronization import OperationIdGenerator
 
 from train import distributed
-from train.together import PeerFailed, break_barrier
+from train.checkpoints.together import PeerFailed, break_barrier
+
+# Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
+logging.getLogger("absl").setLevel(logging.WARNING)
+# And of a save that failed at ERROR, with the stack of each of its threads. Whoever waits for it gets the error.
+logging.getLogger("absl").addFilter(lambda record: "_SignalingThread.run() raised" not in str(record.msg))
 
 
 def make_context() -> ocp.Context:
@@ -22,7 +28,7 @@ def make_context() -> ocp.Context:
     context = ocp.Context()
     # zstd takes 8% off float32 weights and Adam moments, and more than doubles the time of a save (measured).
     context.array.saving.use_compression = False
-    # Two looks at the file system less, between barriers; what they look for, train/checkpoints.py does.
+    # Two looks at the file system less, between barriers; what they look for, train/checkpoints does.
     context.file.skip_sync_file_validations = True
     # Else threads wait for five minutes for a folder that could not be made, and keep the process from ending.
     context.asynchronous.create_directories_asynchronously = False

@@ -1,8 +1,11 @@
 """Attention as T5 does it: no scaling by sqrt(head_dim), one learned bias by relative position a stack, softmax in float32.
 
 `attention` is the one entrance; what computes it is a *path*: XLA's products everywhere, one row of the batch after the other on
-a single CPU, cuDNN's kernel on GPUs, our Pallas kernel on TPUs (train/attention_pallas.py). train/attention_path.py chooses one
-for a run.
+a single CPU, and
+
+    pallas.py    our kernel for TPUs
+    tokamax.py   tokamax's for GPUs, beside cuDNN's, which JAX has
+    path.py      chooses one for a run
 """
 
 import functools
@@ -92,13 +95,11 @@ def attention(
     if path == "cudnn":
         return _cudnn(q, k, v, mask, bias)
     if path == "tokamax":
-        from train.attention_tokamax import tokamax_attention  # an extra; importing it takes a second
+        from train.attention.tokamax import tokamax_attention  # an extra; importing it takes a second
 
         return tokamax_attention(q, k, v, mask, bias)
     if path in ("pallas", "interpreted"):
-        from train import (
-            attention_pallas as pallas,  # imports this module; and where it is not used, Pallas takes 0.4 s
-        )
+        from train.attention import pallas  # imports this module; and where it is not used, Pallas takes 0.4 s
 
         if pallas.block_of_queries(q.shape[1], k.shape[1]) is not None:
             return pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")

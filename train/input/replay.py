@@ -9,12 +9,12 @@ from typing import Any
 
 import grain
 
-from train.batch import Batch
-from train.input import Batches
+from train.input.batches import Batches
+from train.input.layout import Batch
 
 
 class WithReplay(grain.IterDataset[Batch]):
-    """Batches of `main` with rows of `replay`, which must not end before it; see `train.input.Batches`."""
+    """Batches of `main` with rows of `replay`, which must not end before it; see `train.input.batches.Batches`."""
 
     def __init__(self, main: Batches, replay: Batches):
         super().__init__()

@@ -15,7 +15,7 @@ import numpy as np
 from t5x_tasks.errors import UserError
 from train.config import PRESETS
 from train.model import Params, T5Config
-from train.weights_stream import Index, Slot, Table, Tensor, check_tensors, layout
+from train.weights.stream import Index, Slot, Table, Tensor, check_tensors, layout
 
 logger = logging.getLogger(__name__)
 
