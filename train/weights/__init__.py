@@ -1,9 +1,9 @@
 """Weights in: Hugging Face directories and hub ids, with peft's LoRA, T5X checkpoints, our own runs, told apart by their files.
 
-    hf.py       Hugging Face directories
-    peft.py     and the LoRA of peft on them
-    t5x.py      T5X checkpoints
-    stream.py   whatever the format, a parameter goes part by part to the devices that hold it
+hf.py       Hugging Face directories
+peft.py     and the LoRA of peft on them
+t5x.py      T5X checkpoints
+stream.py   whatever the format, a parameter goes part by part to the devices that hold it
 """
 
 from pathlib import Path
