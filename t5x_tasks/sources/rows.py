@@ -1,10 +1,11 @@
 """From raw rows to `Row`s: fields as texts, ids that are unique, right answers and options as lists."""
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.fields import FieldSpec, as_spec, clean_text, column_value, field_text, field_value, has_column, shown
@@ -58,45 +59,51 @@ def iter_rows(
     first = next(rows, None)
     if first is None:
         raise UserError(f"{location}: no rows; split {split} of {card.name} is empty")
-    row, group, _ = first
-    ids = _Ids(stem, str(location))
-    if split in card.group_by and not row.references:
-        grouped = _group(card, [(row, group), *((row, group) for row, group, _ in rows)])
-        for row in grouped:
-            ids.check(row.id, is_own=True)
-            yield row
-        return
-    ids.check(row.id, is_own=first[2])
-    yield row
-    for row, _, has_id in rows:
-        ids.check(row.id, is_own=has_id)
+    rows, grouped = itertools.chain([first], rows), None
+    if split in card.group_by and not first.row.references:
+        rows = grouped = _group(card, rows)
+    ids = _Ids(stem)
+    for row, place, _, has_own_id in rows:
+        if not ids.add(row.id, is_own=has_own_id):
+            again = _checked(card, split, location, stem) if grouped is None else grouped
+            other = next((read.place for read in again if read.row.id == row.id), str(location))
+            raise UserError(
+                f"{place}: id {row.id[:80]!r} stands for two rows, this one and {other}; make ids unique, or leave them out"
+            )
         yield row
+
+
+class _Read(NamedTuple):
+    """A row, where it stands, the value of the column to group by or "", and whether it has an id of its own."""
+
+    row: Row
+    place: str
+    group: str
+    has_own_id: bool
 
 
 class _Ids:
     """Finds ids that stand for two rows. Two different ids of 15 million have the same 64 bits once in 100,000 data sets."""
 
-    def __init__(self, stem: str, where: str):
+    def __init__(self, stem: str):
         self._stem = stem
-        self._where = where
         self._numbered = 0  # rows so far, as long as all are numbered, which makes them different
         self._seen: set[int] = set()
 
-    def check(self, row_id: str, *, is_own: bool) -> None:
+    def add(self, row_id: str, *, is_own: bool) -> bool:
+        """Returns whether the id is new."""
         if not self._seen:
             if not is_own:
                 self._numbered += 1
-                return
+                return True
             self._seen.update(hash(f"{self._stem}-{number}") for number in range(self._numbered))
-        if (hashed := hash(row_id)) in self._seen:
-            raise UserError(
-                f"{self._where}: id {row_id[:80]!r} stands for two rows; make ids unique, or leave them out"
-            )
+        hashed = hash(row_id)
+        is_new = hashed not in self._seen
         self._seen.add(hashed)
+        return is_new
 
 
-def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterator[tuple[Row, str, bool]]:
-    """Yields (row, value of the column to group by or "", has an id of its own)."""
+def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterator[_Read]:
     nulls = location.source.null_is_empty
     specs = {name: as_spec(field_or_column) for name, field_or_column in card.used_fields.items()}
     group_by = card.group_by.get(split, "")
@@ -125,7 +132,7 @@ def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterato
             group = clean_text(
                 column_value(raw, group_by, place, f", by which {card.path} groups the rows"), place, group_by, nulls
             )
-        yield Row(row_id, fields, answers, options, _groups(card, raw, place)), group, has_id
+        yield _Read(Row(row_id, fields, answers, options, _groups(card, raw, place)), place, group, has_id)
 
 
 def _groups(card: "Card", raw: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
@@ -146,23 +153,30 @@ def _texts(spec: FieldSpec, row: Mapping[str, Any], what: str, place: str) -> tu
     return tuple(clean_text(value, place, str(spec)) for value in values)
 
 
-def _group(card: "Card", rows: list[tuple[Row, str]]) -> list[Row]:
+def _group(card: "Card", rows: Iterable[_Read]) -> list[_Read]:
     """Makes one row of those of the same group; their answers become its references, in order."""
     groups: dict[str, list[Row]] = {}
-    for row, group in rows:
+    places: dict[str, str] = {}
+    for row, place, group, _ in rows:
         groups.setdefault(group, []).append(row)
+        places.setdefault(group, place)
     answer = card.answer_field
     return [
-        replace(
-            group[0],
-            id=_group_id(group),
-            references=tuple(row.fields[answer] for row in group),
-            groups={
-                name: tuple(dict.fromkeys(value for row in group for value in row.groups.get(name, ())))
-                for name in dict.fromkeys(name for row in group for name in row.groups)
-            },
+        _Read(
+            replace(
+                rows_of_one[0],
+                id=_group_id(rows_of_one),
+                references=tuple(row.fields[answer] for row in rows_of_one),
+                groups={
+                    name: tuple(dict.fromkeys(value for row in rows_of_one for value in row.groups.get(name, ())))
+                    for name in dict.fromkeys(name for row in rows_of_one for name in row.groups)
+                },
+            ),
+            places[group],
+            group,
+            True,
         )
-        for group in groups.values()
+        for group, rows_of_one in groups.items()
     ]
 
 

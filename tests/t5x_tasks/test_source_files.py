@@ -184,7 +184,8 @@ def test_an_id_of_its_own_may_not_be_the_number_of_another_row(card_of):
     lines = [{"dialogue": "x", "summary": "y"}] * 3 + [{"id": "train-1", "dialogue": "x", "summary": "y"}]
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
     card = card_of({"type": "jsonl", "train": "x.jsonl"}, {"x.jsonl": content})
-    assert "id 'train-1' stands for two rows" in message(read_rows, card, "train")
+    said = message(read_rows, card, "train")
+    assert "x.jsonl:4: id 'train-1' stands for two rows, this one and " in said and "x.jsonl:2;" in said
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,21 @@ def test_a_card_may_name_the_column_of_the_ids(make_card):
     rows = [{"case": {"nr": n}, "dialogue": "Ann: Hi.", "summary": "Ann says hi."} for n in (7, 8)]
     card = load_card(make_card(rows, [*rows, rows[0]], id="case.nr"))
     assert [row.id for row in read_rows(card, "train")] == ["7", "8"]
-    with pytest.raises(UserError, match="id '7' stands for two rows"):
-        read_rows(card, "test")
+    assert "id '7' stands for two rows" in message(read_rows, card, "test")
     with pytest.raises(UserError, match=r"train\.jsonl:1: .*ticket"):
         read_rows(load_card(make_card(rows, id="ticket")), "train")
+
+
+def test_the_rows_that_share_an_id_are_named(make_card, tiny_rows):
+    path = make_card([*tiny_rows, tiny_rows[1]], group_by={"test": "dialogue"}, references="summaries")
+    train, test = (path.parent / f"{split}.jsonl" for split in ("train", "test"))
+    said = message(read_rows, load_card(path), "train")
+    assert said == f"{train}:4: id 'b' stands for two rows, this one and {train}:2; make ids unique, or leave them out"
+    rows = [{"id": "a", "dialogue": text, "summary": "s"} for text in ("x", "x", "y")]
+    test.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"{test}:3: id 'a' stands for two rows, this one and {test}:1;" in message(
+        read_rows, load_card(path), "test"
+    )
 
 
 def test_a_mirror_comes_before_the_cards_own_files(make_card, tmp_path, tiny_rows):
@@ -74,7 +85,7 @@ def test_line_ends_are_those_of_unix(make_card, tiny_rows):
         ('{"id": "x", "dialogue": null, "summary": "b"}', ":2: 'dialogue' must be a text, not NoneType"),
         ('{"id": "x", "dialogue": "cut \\ud83d", "summary": "b"}', ":2: 'dialogue' holds half a character"),
         ('{"id": "\\ud83d", "dialogue": "x", "summary": "b"}', ":2: 'id' holds half a character"),
-        ('{"id": "a", "dialogue": "x", "summary": "b"}', ": id 'a' stands for two rows"),
+        ('{"id": "a", "dialogue": "x", "summary": "b"}', ":2: id 'a' stands for two rows, this one and "),
     ],
 )
 def test_a_row_that_is_not_what_the_card_says_is_named(make_card, line, expected, tiny_rows):
