@@ -63,7 +63,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one phrasing. `new` is False where another process was faster."""
+    """What became of one phrasing. `new` is False where another process was faster; no row has any of the groups `ungrouped`."""
 
     folder: str
     examples: int
@@ -72,6 +72,7 @@ class Written:
     skipped: dict[str, Any]
     empty_inputs: int
     exemplars: dict[str, int]
+    ungrouped: list[str]
     seconds: float
     new: bool
 
@@ -127,10 +128,13 @@ class _DatasetSplit:
         return _written(split, time.perf_counter() - start, new=True)
 
     def _examples(self, phrasing: Phrasing, counts: dict[str, Any]) -> Iterator[Example]:
+        ungrouped = dict.fromkeys(self.card.groups)
         for rows, renderings, inputs, targets in self._encoded(phrasing, counts):
             for row, rendering, inputs_ids, targets_ids in zip(rows, renderings, inputs, targets, strict=True):
                 stored = None
                 if self.job.text:
+                    for name in row.groups:
+                        ungrouped.pop(name, None)
                     stored = {
                         "id": row.id,
                         "phrasing": phrasing.id,
@@ -141,6 +145,8 @@ class _DatasetSplit:
                         "groups": row.groups,
                     }
                 yield Example(row.id, inputs_ids, targets_ids, stored)
+        if self.job.text:  # what a report parts the rows by
+            counts["ungrouped"] = list(ungrouped)
 
     def _encoded(
         self, phrasing: Phrasing, counts: dict[str, Any]
@@ -242,6 +248,7 @@ def _written(split: CachedSplit, seconds: float, *, new: bool) -> Written:
         skipped=counts["skipped"],
         empty_inputs=counts["empty_inputs"],
         exemplars=counts.get("exemplars", {}),
+        ungrouped=counts.get("ungrouped", []),
         seconds=seconds,
         new=new,
     )

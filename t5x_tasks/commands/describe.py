@@ -10,12 +10,15 @@ from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.card_file import load_card
 from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.fields import known_columns
+from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
 from t5x_tasks.prepare_split import POOL_ROWS
 from t5x_tasks.rendering import is_blank, question, render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows
+from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.models import SPLITS
 from t5x_tasks.vocabulary import Vocabulary
 
@@ -179,6 +182,7 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
     if not card.splits:
         raise UserError(f"{path}: source: names no split; add train: FILE")
     questions: dict[str, dict[tuple[str, ...], str]] = {}
+    ungrouped = set(card.groups)
     for split in card.splits:
         location = locate(card, split, root)
         rows = read_rows(card, split, root)
@@ -187,11 +191,27 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         if empty:
             print(f"  {'':<10} {len(empty):,} with an empty field (left out of training): {', '.join(empty[:3])}")
         questions[split] = {question(card, row): row.id for row in rows}
+        ungrouped -= {name for row in rows for name in row.groups}
         if vocabulary is not None:
             print_lengths(card, card.phrasings, rows, vocabulary, fits)
+    _check_groups(card, ungrouped, root)
     for line in repeated(questions):
         print(f"  {line}")
     print("ok")
+
+
+def _check_groups(card: Card, ungrouped: set[str], root: str | None) -> None:
+    """Raises UserError if no row has the columns of a group, not even with nothing in them."""
+    first_rows = (next(raw_rows(card, locate(card, split, root)))[1] for split in card.splits) if ungrouped else ()
+    known = list(dict.fromkeys(str(column) for raw in first_rows for column in raw))
+    for name in sorted(ungrouped):
+        columns = card.groups[name]
+        if not set(columns) & set(known):
+            hints = (suggest(column, known) for column in columns)
+            hint = next(filter(None, hints), f"; they have {known_columns(known)}")
+            _, lines = read_yaml(card.path)
+            message = f"groups.{name}: no row has {' or '.join(map(repr, columns))}{hint}"
+            raise located_error(card.path, lines, ("groups", name), message)
 
 
 def repeated(questions: dict[str, dict[tuple[str, ...], str]]) -> list[str]:

@@ -130,6 +130,19 @@ def test_check_reads_all_the_data(capsys, make_card, tiny_rows):
         main(["check", str(card)])
 
 
+def test_check_finds_groups_that_no_row_has(make_card, tiny_rows):
+    rows = [{**row, "topic": None, "product": "card"} for row in tiny_rows]
+    check = ("check", str(make_card(rows, groups={"topic": "topic", "product": ["made", "product"]})))
+    main(list(check))  # a column of test alone, or with nothing in it, is there
+    path = make_card(rows, groups={"topic": "topik"})
+    line = path.read_text().splitlines().index("  topic: topik") + 1
+    with pytest.raises(UserError, match=rf"^{path}:{line}: groups.topic: no row has 'topik', did you mean topic\?$"):
+        main(list(check))
+    make_card(rows, groups={"topic": ["theme", "x"]})
+    with pytest.raises(UserError, match="no row has 'theme' or 'x'; they have id, dialogue, summary, topic, product"):
+        main(list(check))
+
+
 def write_config(tmp_path, card, vocabulary_path, **data):
     config = {
         "run_dir": "runs/x",

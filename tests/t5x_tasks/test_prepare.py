@@ -104,6 +104,17 @@ def test_what_is_prepared_is_used_as_it_is(data, vocabulary, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_groups_that_no_row_has_are_reported_where_scores_are_to_be_parted_by_them(
+    data, make_card, vocabulary, tiny_rows, capsys
+):
+    rows = [{**row, "topic": "parcels"} for row in tiny_rows]
+    make_card(rows, groups={"topic": "topic", "product": "prodcut"})
+    ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
+    assert "groups" not in capsys.readouterr().err
+    ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary, text=True)
+    assert "no row has product (groups of the card)" in capsys.readouterr().err
+
+
 def test_a_changed_template_or_field_is_prepared_anew(data, make_card, vocabulary, tiny_rows):
     before = folders(data, vocabulary)
     card = make_card()
