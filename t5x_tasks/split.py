@@ -14,7 +14,8 @@ from typing import Any
 
 from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
-from t5x_tasks.sources.files import DAMAGED, open_plain
+from t5x_tasks.sources.files import DAMAGED, decode_line, open_plain, read_file
+from t5x_tasks.sources.models import ParquetSource
 from t5x_tasks.sources.named import find_delimiter
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -41,7 +42,7 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
     """Writes the splits; returns each one's file and number of rows, train first.
 
     Raises:
-      UserError: no such file, not a format that is known, it is damaged, too few different rows, or a split's file is there
+      UserError: no such file, not a format that is known, it is damaged or not UTF-8, too few different rows, or a split's file is there
         already or cannot be written.
     """
     if not path.is_file():
@@ -114,9 +115,10 @@ def _open(path: Path, kind: str) -> tuple[bytes, _Records]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with open_plain(path) as file:
-        for line in file:
-            if line.strip():
-                yield line.rstrip(b"\r\n") + b"\n"
+        for number, line in enumerate(file, 1):
+            text = decode_line(line, path, number)
+            if text.strip():
+                yield text.rstrip("\r\n").encode() + b"\n"
 
 
 def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
@@ -125,9 +127,9 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
 
     def lines() -> Iterator[str]:
         with open_plain(path) as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 kept.append(line)
-                yield line.decode("utf-8-sig", errors="replace")  # only to find where records end
+                yield decode_line(line, path, number)
 
     csv.field_size_limit(sys.maxsize)
     try:
@@ -141,9 +143,8 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
 
 
 def _parquet_rows(path: Path) -> Iterator[bytes]:
-    for batch in _parquet(path).to_batches(max_chunksize=1024):
-        for row in batch.to_pylist():
-            yield repr(row).encode("utf-8", "surrogatepass")
+    for _, row in read_file(path, ParquetSource(type="parquet", train=(str(path),))):
+        yield repr(row).encode("utf-8", "surrogatepass")
 
 
 def _parquet(path: Path) -> Any:

@@ -47,6 +47,14 @@ def open_plain(path: Path) -> IO[bytes]:
     return opener(path) if opener else path.open("rb")
 
 
+def decode_line(line: bytes, path: Path, number: int) -> str:
+    """Returns a line of a file as text, the first one without a byte order mark. UserError: it is not UTF-8."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
+
+
 def read_file(path: Path, source: FileSource) -> Placed:
     """Yields (place, row) of one file, read as the source says.
 
@@ -87,10 +95,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with open_plain(path) as file:
             for number, line in enumerate(file, 1):
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError:
-                    raise UserError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
+                yield number, decode_line(line, path, number)
     except DAMAGED as error:
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from error
 

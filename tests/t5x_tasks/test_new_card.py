@@ -335,6 +335,31 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", b"chat,recap\nI paid \x80 5,paid\n"),
+        ("rows.jsonl", b'{"chat": "a", "recap": "b"}\n{"chat": "I paid \x80 5", "recap": "paid"}\n'),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_neither_cut_nor_described(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    said = refused("paid", "--from", path)
+    assert said == f"{path}:2: not UTF-8; save the file as UTF-8"
+    with pytest.raises(UserError, match=f"^{said}$"):
+        split_file(path, {"validation": 0.1, "test": 0.1})
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_byte_order_mark_does_not_end_up_before_a_row_of_a_split(tmp_path):
+    rows = [json.dumps({"text": f"number {i}"}) for i in range(20)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(rows), encoding="utf-8-sig")
+    written = split_file(path, {"validation": 0.1, "test": 0.1})
+    assert sorted(row for file, _ in written.values() for row in file.read_text().splitlines()) == sorted(rows)
+
+
 def test_a_card_that_cannot_be_written_is_refused_before_a_row_is_read(tmp_path, notes, monkeypatch):
     monkeypatch.setattr("t5x_tasks.commands.new_card.look_at", lambda _: pytest.fail("a row was read"))
     (tmp_path / "file").touch()
