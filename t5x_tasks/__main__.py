@@ -1,4 +1,4 @@
-"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | suggest CARD | prepare CONFIG"""
+"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | split FILE | suggest CARD | ..."""
 
 import argparse
 from pathlib import Path
@@ -80,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
         "--fields", metavar="A=COL,B=COL", help="the columns that count, the answer last (else guessed)"
     )
     command.set_defaults(run=_new)
+    command = commands.add_parser(
+        "split",
+        help="cut a file of rows into train, validation and test beside it",
+        description="Cuts a file (.jsonl, .csv, .tsv, .parquet; also compressed) into train, validation and test beside it, by a "
+        "hash of each row. Overwrites nothing.",
+    )
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--validation", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
+    command.add_argument("--test", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
+    command.set_defaults(run=_split)
     command = commands.add_parser("suggest", help="propose other wordings for a card's templates; writes nothing")
     add_arguments(command)
     command.set_defaults(run=_suggest)
@@ -88,6 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", metavar="key=value")
     command.set_defaults(run=_prepare)
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 0.5, as in 0.1")
+    return share
 
 
 def _vocabulary(arguments: argparse.Namespace) -> "Vocabulary | None":
@@ -147,6 +167,12 @@ def _new(arguments: argparse.Namespace) -> None:
     }
     fields = parse_fields(arguments.fields) if arguments.fields else None
     new_card(arguments.name, files, output=arguments.output, category=arguments.category, fields=fields)
+
+
+def _split(arguments: argparse.Namespace) -> None:
+    from t5x_tasks.split import split
+
+    split(arguments.file, {"validation": arguments.validation, "test": arguments.test})
 
 
 def _suggest(arguments: argparse.Namespace) -> int:

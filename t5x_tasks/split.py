@@ -1,10 +1,9 @@
-"""`python -m t5x_tasks.split FILE`: cuts a file of rows into FILE.train, FILE.validation and FILE.test beside it.
+"""`python -m t5x_tasks split FILE`: cuts a file of rows into FILE.train, FILE.validation and FILE.test beside it.
 
 Which rows go where comes from a hash of their content: the same file gives the same splits anywhere, and rows that are equal
 fall together, so that none is learned from and scored on. Lines are copied as they are; nothing is overwritten.
 """
 
-import argparse
 import csv
 import hashlib
 import sys
@@ -23,27 +22,26 @@ _Records = Callable[[], Iterator[bytes]]
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m t5x_tasks.split",
-        description="Cuts a file (.jsonl, .csv, .tsv, .parquet; also compressed) into train, validation and test beside it, by a "
-        "hash of each row. Overwrites nothing.",
-    )
-    parser.add_argument("file", metavar="FILE", type=Path)
-    parser.add_argument("--validation", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
-    parser.add_argument("--test", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
-    options = parser.parse_args(arguments)
-    written = split_file(options.file, {"validation": options.validation, "test": options.test})
+    """`python -m t5x_tasks.split` is `python -m t5x_tasks split`."""
+    from t5x_tasks.__main__ import main
+
+    main(["split", *arguments])
+
+
+def split(path: Path, shares: dict[str, float]) -> None:
+    """Cuts a file and prints what goes into its card. See `split_file`."""
+    written = split_file(path, shares)
     print("for `source:` of the card:")
-    for split, (path, rows) in written.items():
-        print(f"  {split}: {path.name}   # {rows:,} rows")
+    for name, (file, rows) in written.items():
+        print(f"  {name}: {file.name}   # {rows:,} rows")
 
 
 def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, int]]:
     """Writes the splits; returns each one's file and number of rows, train first.
 
     Raises:
-      UserError: no such file, not a format that is known, it is damaged or not UTF-8, too few different rows, or a split's file is there
-        already or cannot be written.
+      UserError: no such file, not a format that is known, it is damaged or not UTF-8, too few different rows, or a split's
+        file is there already or cannot be written.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -176,16 +174,6 @@ def _write(path: Path, kind: str, files: dict[str, Path], header: bytes, records
 
 def _hash(record: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(record, digest_size=8).digest(), "big")
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 < share < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 0.5, as in 0.1")
-    return share
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def card_text(
             f"  # There is no {' or '.join(missing)} split yet, and scores on train rows say only what was learned by"
         )
         lines.append(
-            f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks.split {shlex.quote(file)}"
+            f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks split {shlex.quote(file)}"
         )
     lines += ["# Name in the templates: column of the file.", "fields:"]
     lines += [f"  {_scalar(f)}: {_scalar(column.name)}   # {column.describe()}" for f, column in roles.asked.items()]

@@ -163,7 +163,7 @@ def _print_next(name: str, files: dict[str, Path], output: Path) -> None:
         print(
             f"{files['train'].name} into three files (80%, 10%, 10%), whose names then go into the card, under source:\n"
         )
-        print(f"  python -m t5x_tasks.split {shlex.quote(str(files['train']))}")
+        print(f"  python -m t5x_tasks split {shlex.quote(str(files['train']))}")
     tasks = f"eval.tasks=[{name},{name}.heldout]"
     split = next(split for split in ("test", "validation", "train") if split in files)
     print("\nNext, the rows as the model sees them; training; scores:\n")

@@ -18,7 +18,6 @@ from t5x_tasks.card_file import load_card
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.split import main as split_main
 from t5x_tasks.split import split_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -92,7 +91,7 @@ def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
     assert card.source.model_dump()["train"] == ("notes.jsonl",)
     assert "not used    case" in out
     assert "\nok\n" in out  # of `check`
-    assert "python -m t5x_tasks.split" in out
+    assert "python -m t5x_tasks split" in out
     assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
 
 
@@ -205,8 +204,8 @@ def test_a_file_whose_first_line_is_a_row_is_suspected(tmp_path, capsys):
 def test_the_command_that_a_card_names_can_be_pasted(tmp_path, write_jsonl):
     rows = [{"text": f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(5)]
     new("odd", "--from", write_jsonl(tmp_path / "my rows; $HOME.jsonl", rows))
-    (command,) = [line for line in (tmp_path / "odd.yaml").read_text().splitlines() if "t5x_tasks.split" in line]
-    assert shlex.split(command.partition("python -m ")[2]) == ["t5x_tasks.split", "my rows; $HOME.jsonl"]
+    (command,) = [line for line in (tmp_path / "odd.yaml").read_text().splitlines() if "t5x_tasks split" in line]
+    assert shlex.split(command.partition("python -m ")[2]) == ["t5x_tasks", "split", "my rows; $HOME.jsonl"]
 
 
 def test_answers_of_any_characters_are_choices_as_they_are(tmp_path, write_jsonl):
@@ -284,7 +283,7 @@ def test_a_csv_is_trained_and_evaluated_by_the_commands_that_new_prints(tickets,
 
 
 def test_a_file_is_cut_into_three_by_content_and_only_when_asked(tickets, notes, capsys):
-    split_main([str(tickets)])
+    main(["split", str(tickets)])
     assert "validation: tickets.validation.csv   # 2 rows" in capsys.readouterr().out
     parts = {split: tickets.with_name(f"tickets.{split}.csv") for split in ("train", "validation", "test")}
     found = []
@@ -299,6 +298,18 @@ def test_a_file_is_cut_into_three_by_content_and_only_when_asked(tickets, notes,
         split_file(tickets, {"validation": 0.1, "test": 0.1})
     new("cut", "--from", parts["train"], "--validation", parts["validation"], "--test", parts["test"])
     assert "eval.split=test" in capsys.readouterr().out
+
+
+def test_split_is_a_command_and_a_module(notes, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    arguments = [str(notes), "--validation", "0.2", "--test", "0.3"]
+    command = [sys.executable, "-m", "t5x_tasks.split", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "test: notes.test.jsonl   # 6 rows" in done.stdout
+    with pytest.raises(UserError, match="never overwritten"):
+        main(["split", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main(["split", str(notes), "--test", "1"])
 
 
 def test_rows_that_are_equal_fall_into_one_split(tmp_path, write_jsonl):
