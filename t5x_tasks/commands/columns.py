@@ -94,7 +94,9 @@ class Column:
         different = len(self.values)
         many = f"{different} different" if different < _KEPT_VALUES else "many different"
         mean = f"{self.mean_words:.0f} word{'s' * (round(self.mean_words) != 1)} on average"
-        return f"lists, {many}, {mean}" if self.list_of_texts else f"{self.bad}s" if self.bad else f"{many}, {mean}"
+        if self.list_of_texts or self.bad:
+            return f"lists, {many}, {mean}" if self.list_of_texts else f"{self.bad}s"
+        return "empty in every row" if self.empty == self.rows else f"{many}, {mean}"
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ def _unusable(column: Column, rows: int) -> str:
         return f"{rows - column.rows} of {rows} rows do not have it"
     if column.is_metadata:
         return "looks like an id, a date or the like"
+    if column.empty == column.rows:
+        return "is empty in every row"
     if rows > 1 and len(column.values) == 1:
         return "is the same in every row"
     return ""

@@ -95,6 +95,16 @@ def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
     assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
 
 
+def test_a_column_without_a_text_is_called_empty(tmp_path, write_jsonl, capsys):
+    rows = [{"chat": row["chat"], "note": row["recap"], "recap": " " * (i % 2)} for i, row in enumerate(note_rows())]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    new("notes", "--from", path)
+    assert "not used    recap: is empty in every row" in capsys.readouterr().out
+    for row in rows:
+        del row["note"]
+    assert "recap (empty in every row)" in refused("x", "--from", write_jsonl(path, rows))
+
+
 def test_every_key_of_a_new_card_has_a_comment(notes):
     new("notes", "--from", notes)
     lines = (notes.parent / "notes.yaml").read_text().splitlines()
