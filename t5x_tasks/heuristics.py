@@ -15,6 +15,7 @@ ANSWER_NAMES = (
     "completion", "response", "output", "reply", "translation", "entities", "rating", "stars", "score", "grade", "sentiment",
     "intent", "emotion", "verdict", "category", "class", "topic", "outcome", "result", "gold", "reference", "solution",
 )  # fmt: skip
+_TEXTS = ("text", "content", "log", "history")  # words that say little of what is in a field
 _HELDOUT = 2  # of the templates, the last ones
 
 _LANGUAGES = {"java": "Java", "python": "Python", "cs": "C#", "cpp": "C++", "sql": "SQL", "html": "HTML", "json": "JSON",
@@ -51,16 +52,17 @@ class _Task:
 
 def named_answer(fields: Iterable[str]) -> str | None:
     """Returns the field whose name says that it is the answer (`summary`, `Gold Label`), or None."""
-    names = {field: _split(field) for field in fields}
+    last_words = {field: last_word(field) for field in fields}
     for answer in ANSWER_NAMES:
-        for field, words in names.items():
-            if words == [answer]:
-                return field
-    for answer in ANSWER_NAMES:
-        for field, words in names.items():
-            if words[-1:] == [answer]:
-                return field
+        if found := [field for field, word in last_words.items() if word == answer]:
+            return min(found, key=lambda field: len(_split(field)))  # `summary` rather than `ticket_summary`
     return None
+
+
+def last_word(name: str) -> str:
+    """Returns what a name says that it names: `Agent Summary` -> summary, `chat_text` -> chat."""
+    *others, last = _split(name) or [""]
+    return others[-1] if others and last in _TEXTS else last
 
 
 def answer_field(fields: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fields import known_columns, scalar_text
-from t5x_tasks.heuristics import named_answer
+from t5x_tasks.heuristics import last_word, named_answer
 
 _LIMIT = 100_000  # rows looked at
 _MOST_CHOICES = 20  # more different answers than that are no closed set
@@ -22,12 +22,9 @@ _META = {
     "id", "ids", "uid", "uuid", "guid", "index", "idx", "date", "time", "timestamp", "created", "updated", "url", "link",
     "author", "user", "source", "split", "lang", "language", "version", "licence", "license", "filename", "file", "path", "hash",
 }  # fmt: skip
-# Names for which templates ship and evaluation has baselines.
-_BETTER_NAMES = {
-    "dialogue": ("dialog", "chat", "conversation", "transcript", "messages", "thread"),
-    "summary": ("recap", "tldr", "highlights"),
-}
-_RENAMED = {name: better for better, names in _BETTER_NAMES.items() for name in names}
+# Last words of columns for whose names, dialogue and summary, templates ship and evaluation has baselines and diagnostics.
+_DIALOGUES = {"dialogue", "dialog", "chat", "conversation", "transcript", "messages", "thread"}
+_SUMMARIES = {"summary", "recap", "tldr", "highlights"}
 
 
 @dataclass
@@ -213,12 +210,14 @@ def _is_asked(name: str) -> bool:
 
 
 def _field_names(columns: list[Column]) -> dict[str, str]:
-    """Column -> a name that can stand in a template: `Customer Message` becomes customer_message, `chat` dialogue."""
+    """Column -> a name that can stand in a template: `Customer Message` becomes customer_message, `Chat Text` dialogue."""
+    plain = {column.name: _plain_name(column.name) for column in columns}
     names: dict[str, str] = {}
     for column in columns:
-        plain = unicodedata.normalize("NFKD", column.name).encode("ascii", "ignore").decode()
-        name = "_".join(_words(plain))[:_LONGEST_NAME].strip("_") or ("answer" if column is columns[-1] else "text")
-        if (better := _RENAMED.get(name, name)) not in names.values():
+        is_answer = column is columns[-1]
+        name = plain[column.name] or ("answer" if is_answer else "text")
+        better, last_words = ("summary", _SUMMARIES) if is_answer else ("dialogue", _DIALOGUES)
+        if last_word(name) in last_words and better not in (*plain.values(), *names.values()):
             name = better
         name = f"field_{name}" if name[0].isdigit() or name == "options" else name
         number = 2
@@ -227,6 +226,11 @@ def _field_names(columns: list[Column]) -> dict[str, str]:
             unique, number = f"{name}_{number}", number + 1
         names[column.name] = unique
     return names
+
+
+def _plain_name(name: str) -> str:
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return "_".join(_words(ascii_only))[:_LONGEST_NAME].strip("_")
 
 
 def _words(name: str) -> list[str]:

@@ -97,6 +97,9 @@ def test_names_become_words():
         (["chat", "recap"], "recap"),
         (["one", "other"], "other"),
         (["category", "article", "summary"], "summary"),
+        (["topic", "ticket_summary", "chat"], "ticket_summary"),
+        (["chat_text", "summary_text", "rating"], "summary_text"),
+        (["ticket_summary", "Summary", "chat"], "Summary"),
     ],
 )
 def test_the_answer_is_found_by_its_name_and_is_otherwise_the_last_field(fields, answer):

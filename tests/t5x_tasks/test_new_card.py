@@ -95,6 +95,33 @@ def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
     assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
 
 
+@pytest.mark.parametrize(
+    ("chat", "recap"),
+    [
+        ("Chat Text", "Agent Summary"),
+        ("conversation", "summary_text"),
+        ("Transcript", "Summary"),
+        ("chatLog", "TL;DR recap"),
+    ],
+)
+def test_columns_of_chats_and_summaries_are_known_by_their_last_word(tmp_path, write_jsonl, chat, recap):
+    rows = [{"Topic": "ab"[i % 2], chat: row["chat"], recap: row["recap"]} for i, row in enumerate(note_rows())]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    card = load_card(tmp_path / "notes.yaml")
+    assert {field: str(spec) for field, spec in card.fields.items()} == {"dialogue": chat, "summary": recap}
+    assert card.category == "summarization"
+
+
+def test_a_column_that_has_the_better_name_keeps_it(tmp_path, write_jsonl):
+    rows = [
+        {"Customer Chat": row["chat"], "dialogue": row["chat"], "old_summary": row["recap"], "summary": row["recap"]}
+        for row in note_rows()
+    ]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    fields = load_card(tmp_path / "notes.yaml").fields
+    assert list(fields) == ["customer_chat", "dialogue", "old_summary", "summary"]
+
+
 def test_a_column_without_a_text_is_called_empty(tmp_path, write_jsonl, capsys):
     rows = [{"chat": row["chat"], "note": row["recap"], "recap": " " * (i % 2)} for i, row in enumerate(note_rows())]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
