@@ -9,12 +9,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from t5x_tasks.errors import suggest
+
 # Names of answers, those first that can hardly be anything else. `new` looks for them among the columns of a file.
 ANSWER_NAMES = (
     "summary", "recap", "tldr", "highlights", "abstract", "answer", "answers", "target", "targets", "label", "labels",
     "completion", "response", "output", "reply", "translation", "entities", "rating", "stars", "score", "grade", "sentiment",
     "intent", "emotion", "verdict", "category", "class", "topic", "outcome", "result", "gold", "reference", "solution",
 )  # fmt: skip
+# Categories that wordings, metrics, baselines or diagnostics go by; a card may have any other word.
+CATEGORIES = ("summarization", "classification", "rating", "entities", "code", "translation", "qa", "nli", "reasoning")
+_MORE_CATEGORIES = (
+    "entity_recognition",
+    "code_translation",
+    "generation",
+)  # of cards here, or what `new` falls back on
 _TEXTS = ("text", "content", "log", "history")  # words that say little of what is in a field
 _HELDOUT = 2  # of the templates, the last ones
 
@@ -69,6 +78,12 @@ def answer_field(fields: Iterable[str]) -> str:
     """Returns the field that the others ask for."""
     names = list(fields)
     return named_answer(names) or names[-1]
+
+
+def category_hint(category: str) -> str:
+    """Returns `, did you mean CATEGORY?` for a word of the user's own that looks like a category with a meaning, else ""."""
+    known = (*CATEGORIES, *_MORE_CATEGORIES)
+    return "" if category in known else suggest(category.lower(), CATEGORIES)
 
 
 def heuristic_templates(

@@ -13,6 +13,7 @@ from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fewshot import Exemplars
 from t5x_tasks.fields import known_columns
+from t5x_tasks.heuristics import category_hint
 from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
 from t5x_tasks.prepare_split import POOL_ROWS
@@ -179,6 +180,15 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
     print(
         f"{path}: {card.name}, {len(card.templates)} templates ({num_heldout} held out), {len(card.phrasings)} phrasings"
     )
+    if hint := category_hint(card.category):
+        print(
+            f"  {'category':<10} {card.category!r} is a word of your own, by which neither wordings nor reports go{hint}"
+        )
+    if card.category == "summarization" and "dialogue" not in card.used_fields:
+        print(
+            f"  {'category':<10} no field dialogue, so no LEAD-3 and no diagnostics of summaries in reports; "
+            "where dialogues are summarized, call their field so"
+        )
     if not card.splits:
         raise UserError(f"{path}: source: names no split; add train: FILE")
     questions: dict[str, dict[tuple[str, ...], str]] = {}

@@ -143,6 +143,16 @@ def test_check_finds_groups_that_no_row_has(make_card, tiny_rows):
         main(list(check))
 
 
+def test_check_says_what_the_category_does_not_bring(capsys, make_card):
+    assert "  category " not in run(capsys, "check", make_card())
+    assert "'sumarization' is a word of your own" in run(capsys, "check", make_card(category="sumarization"))
+    templates = [{"id": "t00", "inputs": "{article}", "targets": "{summary}"}]
+    news = {"fields": {"article": "dialogue", "summary": "summary"}, "templates": templates}
+    out = run(capsys, "check", make_card(**news))
+    assert "  category   no field dialogue, so no LEAD-3" in out and out.endswith("ok\n")
+    assert "  category " not in run(capsys, "check", make_card(**news, category="qa"))
+
+
 def write_config(tmp_path, card, vocabulary_path, **data):
     config = {
         "run_dir": "runs/x",

@@ -6,7 +6,17 @@ import pytest
 
 from t5x_tasks.__main__ import main
 from t5x_tasks.card_file import load_card
-from t5x_tasks.heuristics import answer_field, heuristic_templates, is_plural, joined, title, with_article, words
+from t5x_tasks.heuristics import (
+    CATEGORIES,
+    answer_field,
+    category_hint,
+    heuristic_templates,
+    is_plural,
+    joined,
+    title,
+    with_article,
+    words,
+)
 from t5x_tasks.rendering import placeholders
 
 SETS = [
@@ -104,6 +114,19 @@ def test_names_become_words():
 )
 def test_the_answer_is_found_by_its_name_and_is_otherwise_the_last_field(fields, answer):
     assert answer_field(fields) == answer
+
+
+@pytest.mark.parametrize(
+    ("category", "hint"),
+    [
+        ("summarisation", ", did you mean summarization?"),
+        ("Summarization", ", did you mean summarization?"),
+        ("clasification", ", did you mean classification?"),
+        *((known, "") for known in (*CATEGORIES, "generation", "code_translation", "", "intent", "dialogue")),
+    ],
+)
+def test_a_category_gets_a_hint_where_it_looks_like_another(category, hint):
+    assert category_hint(category) == hint
 
 
 def test_a_card_with_heuristic_templates_previews_and_asks_for_its_options(make_card, capsys):
