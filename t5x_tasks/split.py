@@ -15,9 +15,8 @@ from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
 from t5x_tasks.sources.files import DAMAGED, decode_line, open_plain, read_file
 from t5x_tasks.sources.models import ParquetSource
-from t5x_tasks.sources.named import find_delimiter
+from t5x_tasks.sources.named import COMPRESSED, find_delimiter, known_kind
 
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _Records = Callable[[], Iterator[bytes]]
 
 
@@ -73,12 +72,8 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
 
 
 def _name(path: Path) -> tuple[str, str]:
-    name = path.name
-    for suffix in _COMPRESSED:
-        name = name.removesuffix(suffix)
-    plain = Path(name)
-    if plain.suffix.lower() not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"):
-        raise UserError(f"{path}: its name must end with .jsonl, .csv, .tsv or .parquet")
+    known_kind(path)
+    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return plain.stem, plain.suffix
 
 

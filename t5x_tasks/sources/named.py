@@ -7,7 +7,7 @@ from t5x_tasks.errors import UserError, one_line
 from t5x_tasks.sources.files import DAMAGED, open_plain
 from t5x_tasks.sources.models import CsvSource, FileSource, JsonlSource, ParquetSource
 
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _KINDS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -21,7 +21,7 @@ _KINDS = {
 def kind_of(path: Path) -> str | None:
     """Returns jsonl, csv, tsv or parquet; None if the name tells none of them."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
+    if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
     return _KINDS.get(suffixes[-1]) if suffixes else None
 
@@ -32,7 +32,7 @@ def source_of(files: dict[str, Path], folder: Path) -> FileSource:
     Raises:
       UserError: a file is not there, its name tells no kind, or the splits are of several kinds.
     """
-    kinds = {split: _known_kind(path) for split, path in files.items()}
+    kinds = {split: known_kind(path) for split, path in files.items()}
     for split, kind in kinds.items():
         if not files[split].is_file():
             raise UserError(f"{files[split]}: no such file")
@@ -50,10 +50,11 @@ def source_of(files: dict[str, Path], folder: Path) -> FileSource:
     return CsvSource.model_validate({"type": kind, **names, **({} if usual else {"delimiter": delimiter})})
 
 
-def _known_kind(path: Path) -> str:
+def known_kind(path: Path) -> str:
+    """Returns what `kind_of` does. UserError: the name tells none."""
     if (kind := kind_of(path)) is None:
         raise UserError(
-            f"{path}: its name must end with {', '.join(_KINDS)} (and {', '.join(_COMPRESSED)} where it is compressed)"
+            f"{path}: its name must end with {', '.join(_KINDS)} (and {', '.join(COMPRESSED)} where it is compressed)"
         )
     return kind
 

@@ -66,6 +66,9 @@ def test_whether_a_folder_can_be_written_is_found_out_without_a_trace(tmp_path):
         with pytest.raises(UserError, match=f"--output: {folder}: cannot be written"):
             check_writable(folder, "--output")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=f"cannot be written \\({tmp_path / 'link'} is a link to nothing\\)"):
+        check_writable(tmp_path / "link" / "a", "--output")
 
 
 @pytest.mark.usefixtures("ctrl_c")

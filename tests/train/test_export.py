@@ -162,6 +162,14 @@ def test_run_goes_out_as_a_t5x_checkpoint_of_its_step(run, tmp_path, step, other
     assert tree["optimizer"]["state"]["step"] == step
 
 
+def test_a_link_to_where_the_weights_go_stays_one(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for there in ("empty", "new"):
+        (tmp_path / f"link_{there}").symlink_to(tmp_path / there)
+        export.main([str(run), "--to", "t5x", str(tmp_path / f"link_{there}")])
+        assert (tmp_path / f"link_{there}").is_symlink() and (tmp_path / there / "checkpoint").is_file()
+
+
 def test_weights_of_other_formats_are_converted(run, tmp_path, capsys):
     """Run -> T5X -> Hugging Face -> T5X: every step by the command, no number changed."""
     export.main([str(run), "--to", "t5x", str(tmp_path / "a")])

@@ -35,7 +35,7 @@ def check_free(folder: Path) -> None:
     """Raises UserError when there is something at `folder` other than an empty folder, or it cannot be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder; remove it or choose another name")
-    check_writable(folder.absolute().parent, "OUT")
+    check_writable(folder.resolve().parent, "OUT")
 
 
 def save_hf(
@@ -94,7 +94,7 @@ def generation_config(decode: DecodeConfig, vocabulary: Vocabulary) -> dict[str,
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to write into, renamed to it at the end; removed if anything fails."""
-    folder = folder.absolute()
+    folder = folder.resolve()  # a link stays one
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
