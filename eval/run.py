@@ -5,11 +5,9 @@ reported, and the exit code at the end is 1, or 2 where the user can put right a
 """
 
 import functools
-import json
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +19,7 @@ from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.likelihood import LogLikelihood
 from eval.plan import Plan
+from eval.results import head_of, tasks_beside, write_predictions, write_task
 from eval.scoring import (
     TaskScores,
     bootstrap,
@@ -29,8 +28,6 @@ from eval.scoring import (
     prediction_rows,
     remarks,
     score_task,
-    write_metrics,
-    write_predictions,
 )
 from eval.summary import print_scores
 from t5x_tasks.errors import Failure, UserError, explained, one_line
@@ -177,7 +174,7 @@ class Evaluation:
     def is_done(self, step: int) -> bool:
         """Whether all tasks were scored with this checkpoint before, in the same way."""
         path = self.plan.output / str(step) / "metrics.json"
-        return self.questions.keys() <= _tasks_beside(path, _head(self.plan, step)).keys()
+        return self.questions.keys() <= tasks_beside(path, head_of(self.plan, step)).keys()
 
     def _run_task(self, step: int, task: str, weights: Weights) -> dict[str, Any]:
         questions, inputs, config = self.questions[task], self.inputs[task], self._config
@@ -191,7 +188,9 @@ class Evaluation:
         if config.eval.probe.limit and "diagnostics" in scores.summary:
             vocabulary = self.answerer.vocabulary
             _add_probe(scores, self.log_likelihood, weights.params, questions, inputs, config, vocabulary)
-        return _write(self.plan, step, task, scores)
+        if distributed.is_first():
+            write_task(self.plan, step, task, scores)
+        return scores.summary
 
 
 def all_samples(questions: Questions, answers: Sequence[Answer]) -> list[list[str]]:
@@ -235,7 +234,7 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
 def _score(
     plan: Plan, step: int, questions: Questions, predictions: list[str], counts: dict[str, int | None]
 ) -> TaskScores:
-    if jax.process_index() == 0:  # decoding was the long part: a metric that fails must not lose it
+    if distributed.is_first():  # decoding was the long part: a metric that fails must not lose it
         write_predictions(plan.output / str(step), questions.task, prediction_rows(questions, predictions))
     samples = plan.config.eval.bootstrap_samples
     return score_task(questions, predictions, counts=counts, bootstrap_samples=samples)
@@ -263,52 +262,6 @@ def _add_probe(
     scores.summary["diagnostics"].update(found.summary)
     for row, of_row in zip(scores.rows[first], found.rows, strict=True):
         row["diagnostics"]["probe"] = of_row
-
-
-def _write(plan: Plan, step: int, task: str, scores: TaskScores) -> dict[str, Any]:
-    """Writes predictions.jsonl and the task's part of metrics.json, which it returns."""
-    head = _head(plan, step)
-    folder = plan.output / str(step)
-    if jax.process_index() == 0:
-        write_predictions(folder, task, scores.rows)
-        beside = _tasks_beside(folder / "metrics.json", head)
-        if not beside and (lost := _other_scores(folder / "metrics.json", head)):
-            say(f"{folder / 'metrics.json'}: replaces {lost}; eval.output=DIR keeps both")
-        tasks = {**beside, task: scores.summary}
-        write_metrics(folder, head, tasks)
-    return scores.summary
-
-
-def _head(plan: Plan, step: int) -> dict[str, Any]:
-    """What metrics.json says of all its tasks."""
-    settings = plan.config.eval
-    return {
-        "step": step,
-        "split": settings.split,
-        "limit": settings.limit,
-        "weights": plan.weights(step),
-        "decode": settings.decode.in_words(),
-    }
-
-
-def _tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """Tasks that were scored before, in the same way; of another split, limit or decoding they make way."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    tasks = before.pop("tasks", {})
-    return tasks if before == head else {}
-
-
-def _other_scores(path: Path, head: dict[str, Any]) -> str:
-    """What scores of another split, limit or decoding are of; empty where there are none."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    different = [f"{key} {before.get(key)}" for key in head if before.get(key) != head[key]]
-    return f"the scores of {', '.join(before.get('tasks', {}))} ({'; '.join(different)})" if different else ""
 
 
 def _show(plan: Plan, tasks: list[str], results: dict[int, dict[str, Any]]) -> None:

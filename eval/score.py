@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     from eval.examples import read_questions
-    from eval.scoring import remarks, score_task, write_metrics, write_predictions
+    from eval.results import write_metrics, write_predictions
+    from eval.scoring import remarks, score_task
     from eval.summary import print_scores
     from t5x_tasks.metrics import load_metric
 

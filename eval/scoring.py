@@ -6,13 +6,11 @@ Imports neither JAX nor TensorFlow.
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from eval.bootstrap import bootstrap, interval_settings
 from eval.diagnostics.diagnose import diagnose
 from eval.examples import Example, Questions
-from eval.files import write_json, write_jsonl
 from t5x_tasks.metrics import compute, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.pooled import Pooled, Scores
@@ -134,20 +132,6 @@ def _empty(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str,
 def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[dict[str, Any]]:
     """Returns the rows of predictions.jsonl, not scored yet."""
     return [_row(example, said) for example, said in zip(questions.examples, predictions, strict=True)]
-
-
-def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Path:
-    """Writes FOLDER/<task>/predictions.jsonl."""
-    path = folder / task / "predictions.jsonl"
-    write_jsonl(path, rows)
-    return path
-
-
-def write_metrics(folder: Path, head: dict[str, Any], tasks: dict[str, Any]) -> Path:
-    """Writes FOLDER/metrics.json: `head` (step, split, limit, weights, decode), then the tasks."""
-    path = folder / "metrics.json"
-    write_json(path, {**head, "tasks": tasks})
-    return path
 
 
 def _settings(questions: Questions, metric: str, name: str, samples: int) -> str:
