@@ -83,7 +83,9 @@ def test_its_rows_are_read_rendered_prepared_and_scored(card: Card, tmp_path: Pa
 
 
 def test_offline_a_card_of_the_hub_says_in_one_line_how_to_get_the_data(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # What HF_HUB_OFFLINE=1 sets where it stands before these are imported.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as caught:
         read_rows(load_catalog().cards["boolq"], "train")
     message = str(caught.value)
