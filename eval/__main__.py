@@ -4,7 +4,6 @@ are for output that is there already, several systems side by side, one's own ro
 import argparse
 import importlib
 import os
-import sys
 
 from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError, run_cli, suggest
@@ -41,8 +40,6 @@ def main(arguments: list[str]) -> int:
 
     config, run_dir = load_config(options.config, options.overrides)
     plan = make_plan(config, run_dir)
-    if plan.remark:
-        print(plan.remark, file=sys.stderr)
     if options.dry_run:
         print(configuration.dump(config))
         print(plan.describe())

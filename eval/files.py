@@ -40,7 +40,8 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         return
     flat = [dict(cell for name, value in row.items() for cell in _cells(name, value)) for row in rows]
     text = io.StringIO()
-    table = csv.DictWriter(text, list(flat[0]) if flat else [], delimiter=delimiter, lineterminator="\n")
+    # Lines end in CRLF (RFC 4180), so that a lone CR in a text is quoted.
+    table = csv.DictWriter(text, list(flat[0]) if flat else [], delimiter=delimiter)
     table.writeheader()
     table.writerows(flat)
     write_text(path, text.getvalue())
@@ -56,7 +57,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with naming(path):
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", newline="")
             temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -45,7 +45,8 @@ class Plan:
         lines = [f"tasks    {', '.join(self.tasks)} ({rows} of {settings.split})"]
         lines += [f"step     {step}: {self.weights(step)} -> {self.output / str(step)}" for step in self.steps]
         decode = ", ".join(f"{key} {value}" for key, value in settings.decode.in_words().items())
-        return "\n".join([*lines, f"decode   {decode}"])
+        lines += [f"decode   {decode}", *([f"note     {self.remark}"] if self.remark else [])]
+        return "\n".join(lines)
 
 
 def load_config(path: str, overrides: list[str]) -> tuple[Config, Path]:
@@ -86,11 +87,14 @@ def _beside_training(config: Config, tasks: list[str], catalog: Catalog) -> str:
     mixture = config.data.mixture
     if not all(map(catalog.knows, (mixture, *tasks))):
         return ""
-    if {card.name for card, _ in catalog.resolve(mixture)} & {card.name for card, _ in catalog.resolve(tasks)}:
+    replayed = (config.replay.mixture,) if config.replay.mixture and config.replay.rate else ()
+    trained = [mixture, *filter(catalog.knows, replayed)]
+    if {card.name for card, _ in catalog.resolve(trained)} & {card.name for card, _ in catalog.resolve(tasks)}:
         return ""
+    named = ", ".join(tasks[:3]) + " ..." * (len(tasks) > 3)
     return (
-        f"eval.tasks: {', '.join(tasks)}: none of it was trained on; eval.tasks=[{mixture}] scores what was, where it has a "
-        f"split {config.eval.split}"
+        f"eval.tasks: {named}: this run trained on none of it; eval.tasks=[{mixture}] scores what it trained on, where that "
+        f"has a split {config.eval.split}"
     )
 
 

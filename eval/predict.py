@@ -1,6 +1,7 @@
 """`python -m eval predict`: what a model says to rows of one's own, in their order."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     )
     options = parse_arguments(parser, arguments)
     check_rows_ending(options.output, "--output")
-    if options.output.exists():
+    if os.path.lexists(options.output):
         raise UserError(f"--output: {options.output} is there already; choose another, or take it away")
     if options.output.resolve() == options.input.resolve():
         raise UserError(f"--output: {options.output} is the input")

@@ -109,6 +109,8 @@ class Evaluation:
     def __init__(self, plan: Plan):
         distributed.check_equal("configuration and checkpoints", [configuration.dump(plan.config), plan.steps])
         distributed.from_first("output", lambda: check_writable(plan.output, "eval.output"))
+        if plan.remark:
+            say(plan.remark)
         self.answerer = Answerer(plan)
         self.plan, self._config = plan, self.answerer.config
         with distributed.first_alone("evaluation data"):

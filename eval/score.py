@@ -1,13 +1,16 @@
 """`python -m eval score`: scores anybody's predictions. Needs no JAX, no TensorFlow, no model and no vocabulary."""
 
 import argparse
+import contextlib
+import json
 from pathlib import Path
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.fields import known_columns
 from t5x_tasks.output import check_writable
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.models import JsonlSource
-from t5x_tasks.sources.named import kind_of, source_of
+from t5x_tasks.sources.named import COMPRESSED, kind_of, source_of
 
 _SHOWN = 3  # ids named in a message
 
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> int:
         options.task, options.split, cards=options.cards, root=options.root, metrics=options.metrics
     )
     predictions = match(answers, [example.id for example in questions.examples], options)
-    output = options.output or options.predictions.with_suffix("" if options.predictions.suffix else ".scores")
+    output = options.output or _own_folder(options.predictions)
     if (output / options.task / "predictions.jsonl").resolve() == options.predictions.resolve():
         raise UserError(f"{output}: the results would take the place of {options.predictions}; choose another --output")
     check_writable(output, "--output")
@@ -70,7 +73,7 @@ def read_predictions(path: Path) -> dict[str, tuple[str, str]]:
     Raises:
       UserError: no such file, a row without `id` or a text `prediction`, or an id that stands twice.
     """
-    if not path.exists():
+    if not path.exists() or path.is_dir():
         raise UserError(f"{path}: no such file; --predictions names a file of rows with id and prediction")
     jsonl = JsonlSource(type="jsonl", train=(str(path),))
     source = source_of({"train": path}, path.parent) if kind_of(path) else jsonl
@@ -78,14 +81,30 @@ def read_predictions(path: Path) -> dict[str, tuple[str, str]]:
     for place, row in read_file(path, source):
         for key in ("id", "prediction"):
             if key not in row:
-                raise UserError(f"{place}: no {key!r}; each row has an id and a prediction")
+                hint = suggest(key, row) or f"; it has {known_columns(row)}"
+                raise UserError(f"{place}: no {key!r}, and each row needs an id and a prediction{hint}")
         id, prediction = str(row["id"]), row["prediction"]
+        if row["id"] is None or not id.strip():
+            raise UserError(f"{place}: 'id' is blank; it names a row of the task")
         if not isinstance(prediction, str):
             raise UserError(f"{place}: 'prediction' must be a text, not {prediction!r:.60}")
         if id in answers:
             raise UserError(f"{place}: id {id!r} stands at {answers[id][0]}, too; give each row one prediction")
         answers[id] = place, prediction
+    if not answers:
+        raise UserError(f"{path}: no rows; write an id and a prediction for each row of the task")
     return answers
+
+
+def _own_folder(predictions: Path) -> Path:
+    """PREDICTIONS without its endings. UserError: it holds the scores of other predictions."""
+    plain = predictions.with_suffix("") if predictions.suffix.lower() in COMPRESSED else predictions
+    output = plain.with_suffix("" if plain.suffix else ".scores")
+    with contextlib.suppress(OSError, ValueError):
+        theirs = json.loads((output / "metrics.json").read_text(encoding="utf-8")).get("weights")
+        if theirs != str(predictions):
+            raise UserError(f"{output}: holds the scores of {theirs}; give another --output")
+    return output
 
 
 def match(answers: dict[str, tuple[str, str]], ids: list[str], options: argparse.Namespace) -> list[str]:

@@ -1,4 +1,5 @@
-"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | split FILE | suggest CARD | ..."""
+"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | split FILE | suggest CARD |
+prepare CONFIG"""
 
 import argparse
 from pathlib import Path

@@ -44,9 +44,9 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-def suggest(word: str, choices: Iterable[str]) -> str:
+def suggest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)
     return f", did you mean {close[0]}?" if close else ""
 
 

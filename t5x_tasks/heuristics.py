@@ -19,11 +19,9 @@ ANSWER_NAMES = (
 )  # fmt: skip
 # Categories that wordings, metrics, baselines or diagnostics go by; a card may have any other word.
 CATEGORIES = ("summarization", "classification", "rating", "entities", "code", "translation", "qa", "nli", "reasoning")
-_MORE_CATEGORIES = (
-    "entity_recognition",
-    "code_translation",
-    "generation",
-)  # of cards here, or what `new` falls back on
+# Of cards here, or what `new` falls back on.
+_MORE_CATEGORIES = ("entity_recognition", "code_translation", "generation")
+_ALIKE = 0.8  # as difflib measures it: `extraction` is no misspelled translation
 _TEXTS = ("text", "content", "log", "history")  # words that say little of what is in a field
 _HELDOUT = 2  # of the templates, the last ones
 
@@ -82,8 +80,10 @@ def answer_field(fields: Iterable[str]) -> str:
 
 def category_hint(category: str) -> str:
     """Returns `, did you mean CATEGORY?` for a word of the user's own that looks like a category with a meaning, else ""."""
-    known = (*CATEGORIES, *_MORE_CATEGORIES)
-    return "" if category in known else suggest(category.lower(), CATEGORIES)
+    if category in (*CATEGORIES, *_MORE_CATEGORIES):
+        return ""
+    word = category.lower()
+    return suggest(word, [known for known in CATEGORIES if known[0] == word[:1]], cutoff=_ALIKE)
 
 
 def heuristic_templates(

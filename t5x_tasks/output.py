@@ -24,7 +24,7 @@ def check_writable(folder: Path, key: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        lost = next((path for path in (folder, *folder.parents) if path.is_symlink() and not path.exists()), None)
+        lost = next((path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.exists()), None)
         why = f"{lost} is a link to nothing" if lost else error.strerror or error
         raise UserError(f"{key}: {folder}: cannot be written ({why}); choose another") from None
     finally:

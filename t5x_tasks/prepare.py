@@ -181,7 +181,8 @@ class _Dataset:
         empty = f", empty inputs {first.empty_inputs:,}" if first.empty_inputs else ""
         asked, kept = (sum(w.exemplars.get(key, 0) for w in new) for key in ("asked", "kept"))
         shots = f", exemplars that fit {kept:,} of {asked:,}" if asked else ""
-        groups = f", no row has {' or '.join(first.ungrouped)} (groups of the card)" if first.ungrouped else ""
+        columns = [" or ".join(self._card.groups[name]) for name in first.ungrouped]
+        groups = f", no row has a value in {', '.join(columns)} (groups of the card)" if columns else ""
         print(
             f"prepared {self._card.name} {self._split}: {len(new)} phrasings x {first.examples:,} examples, "
             f"{examples / max(seconds, 1e-9):,.0f}/s a process, unknown tokens {unknown:,} "

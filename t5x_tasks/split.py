@@ -22,9 +22,9 @@ _Records = Callable[[], Iterator[bytes]]
 
 def main(arguments: list[str]) -> None:
     """`python -m t5x_tasks.split` is `python -m t5x_tasks split`."""
-    from t5x_tasks.__main__ import main
+    from t5x_tasks import __main__ as commands
 
-    main(["split", *arguments])
+    commands.main(["split", *arguments])
 
 
 def split(path: Path, shares: dict[str, float]) -> None:

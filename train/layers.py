@@ -42,6 +42,7 @@ class T5Config:
 def param(
     rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], stddev: float, dtype: Any = jnp.float32
 ) -> nnx.Param:
+    """A parameter that is drawn from a normal distribution, with its logical axes."""
     values = stddev * jax.random.normal(rngs.params(), shape, jnp.float32)
     return nnx.Param(values.astype(dtype), logical_axes=axes)
 

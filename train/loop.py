@@ -102,7 +102,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 say(f"{run_dir}: is trained to step {step} already: {ended}")
                 return 0
             if step >= total_steps:
-                beyond = f", and was to end at {total_steps}: there is nothing to do" if step > total_steps else ""
+                beyond = f", and is to end at {total_steps}: there is nothing to do" if step > total_steps else ""
                 say(f"{run_dir}: is trained to step {step} already{beyond}")
                 return 0
             provenance.say_new_course(config, run_dir)

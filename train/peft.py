@@ -1,4 +1,4 @@
-"""Adapters in and out in the layout of the `peft` library: adapter_config.json and adapter_model.safetensors.
+"""Adapters in the layout of the `peft` library: adapter_config.json and adapter_model.safetensors.
 
 A method says in `to_peft` what it is there; the names are those of transformers' modules (train/weights/hf.py), layer by layer.
 Checked against peft 0.21; the library itself is not needed here.
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.errors import UserError
-from train.export.hf import appearing, check_free, write_json
 from train.methods.base import flat
 from train.model import Params
 from train.weights.hf import TABLE, read_json
@@ -83,29 +82,6 @@ def by_layer(
 def module_pattern(paths: list[str]) -> str:
     """The regular expression for `target_modules` that matches the modules of these kernels, and no others."""
     return "|".join(re.escape(_MODULES[path]).replace(re.escape("{i}"), r"\d+") for path in sorted(paths))
-
-
-def save_peft(adapter: PeftAdapter, folder: Path, base: str | None, card: str | None = None) -> None:
-    """Writes a directory that `PeftModel.from_pretrained` opens; it appears at once and whole, or not at all.
-
-    Args:
-      folder: must not exist, or be empty.
-      base: hub id or folder of the weights that the adapter belongs to.
-      card: README.md.
-
-    Raises:
-      UserError: there is something at `folder`.
-    """
-    from safetensors.numpy import save_file
-
-    check_free(folder)
-    with appearing(folder) as partial:
-        about = {"task_type": "SEQ_2_SEQ_LM", "inference_mode": True, "base_model_name_or_path": base}
-        write_json(partial / CONFIG, adapter.config | about)
-        save_file(adapter.tensors, partial / WEIGHTS, metadata={"format": "pt"})
-        (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)  # safetensors lets nobody else read it
-        if card is not None:
-            (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 def read_peft(folder: Path) -> PeftAdapter:

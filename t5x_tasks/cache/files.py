@@ -32,7 +32,7 @@ class Example:
 
 
 @dataclass
-class Written:
+class Contents:
     """What the manifest says of the files."""
 
     shards: list[dict[str, Any]]
@@ -48,7 +48,7 @@ def write_files(
     eos_id: int,
     unk_id: int,
     shard_bytes: int,
-) -> Written:
+) -> Contents:
     """Writes the shards and arrays and returns what was counted on the way."""
     writer = _ShardWriter(folder, shard_bytes)
     all_lengths: list[np.ndarray] = [np.empty((0, 2), np.int32)]
@@ -76,7 +76,7 @@ def write_files(
         fsync(folder / name)
     (folder / "ids.txt").write_text(ids.getvalue(), encoding="utf-8")
     fsync(folder / "ids.txt")
-    return Written(writer.finish(), counts)
+    return Contents(writer.finish(), counts)
 
 
 class _ShardWriter:
@@ -157,10 +157,12 @@ def _encode(chunk: list[Example], vocabulary_size: int, text: bool, eos_id: int,
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
+    """The narrowest type that holds every token id."""
     return np.dtype("<u2" if vocabulary_size <= 2**16 else "<u4")
 
 
 def fsync(path: Path) -> None:
+    """Returns when a file, or a folder's list of files, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

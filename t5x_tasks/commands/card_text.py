@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from t5x_tasks.commands.columns import Roles
-from t5x_tasks.heuristics import heuristic_templates, last_word
+from t5x_tasks.heuristics import heuristic_templates
 from t5x_tasks.located_yaml import quoted
 from t5x_tasks.metrics import METRICS
 from t5x_tasks.sources.models import CsvSource, FileSource
@@ -19,8 +19,6 @@ _SHIPPED_TEMPLATES = {
     ("rating", ("review",), "rating"): "review_rating",
     ("qa", ("context", "question"), "answer"): "question_answering",
 }
-# Last words of columns that may name the rows.
-_KEYS = {"id", "uid", "uuid", "guid", "key", "nr", "number", "ticket", "case"}
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,10 @@ def card_text(
         "# dedupe: true     leaves training rows out whose inputs stand in another split, too",
         "# heldout: true    lets the data set be evaluated and never trained on",
     ]
-    key = next((column for column in roles.unused if last_word(column) in _KEYS), "id")
-    if key != "id":  # which needs no word
-        lines.append(f"# id: {_scalar(key)}    names the rows in predictions by this column, other in each row")
+    if roles.key is not None:
+        lines.append(
+            f"# id: {_scalar(roles.key)}    names the rows in predictions by this column, different in every row"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,8 @@ _META = {
 # Last words of columns for whose names, dialogue and summary, templates ship and evaluation has baselines and diagnostics.
 _DIALOGUES = {"dialogue", "dialog", "chat", "conversation", "transcript", "messages", "thread"}
 _SUMMARIES = {"summary", "recap", "tldr", "highlights"}
+# And of columns that may name the rows.
+_KEYS = {"id", "uid", "uuid", "guid", "key", "nr", "number", "ticket", "case"}
 
 
 @dataclass
@@ -105,12 +107,14 @@ class Roles:
       answer: name of the field, and its column.
       why: how the answer was found.
       unused: column -> why it is not used.
+      key: the column, if any, that may name the rows where they have no `id`.
     """
 
     asked: dict[str, Column]
     answer: tuple[str, Column]
     why: str
     unused: dict[str, str]
+    key: str | None
 
 
 def first_row_name(columns: Iterable[str]) -> str | None:
@@ -151,7 +155,7 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
         answer = named_answer(given) or list(given)[-1]
         asked = {name: columns[column] for name, column in given.items() if name != answer}
         unused = {name: "not named in --fields" for name in columns if name not in given.values()}
-        return Roles(asked, (answer, columns[given[answer]]), "by --fields", unused)
+        return Roles(asked, (answer, columns[given[answer]]), "by --fields", unused, _key(columns, unused, rows))
     unused = {name: reason for name, column in columns.items() if (reason := _unusable(column, rows))}
     usable = {name: column for name, column in columns.items() if name not in unused}
     for name, column in list(usable.items()):  # `nr: 17` is no answer where there are texts to choose from
@@ -172,7 +176,16 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
     unused |= {column.name: "short, and its name tells nothing of use" for column in others if column not in asked}
     unused.pop(chosen.name, None)
     fields = _field_names([*asked, chosen])
-    return Roles({fields[column.name]: column for column in asked}, (fields[chosen.name], chosen), why, unused)
+    by_field, key = {fields[column.name]: column for column in asked}, _key(columns, unused, rows)
+    return Roles(by_field, (fields[chosen.name], chosen), why, unused, key)
+
+
+def _key(columns: Mapping[str, Column], unused: Iterable[str], rows: int) -> str | None:
+    for name in unused if "id" not in columns else ():
+        column = columns[name]
+        if last_word(name) in _KEYS and column.rows == rows and len(column.values) == min(rows, _KEPT_VALUES):
+            return name
+    return None
 
 
 def _unusable(column: Column, rows: int) -> str:
@@ -212,12 +225,14 @@ def _is_asked(name: str) -> bool:
 def _field_names(columns: list[Column]) -> dict[str, str]:
     """Column -> a name that can stand in a template: `Customer Message` becomes customer_message, `Chat Text` dialogue."""
     plain = {column.name: _plain_name(column.name) for column in columns}
+    dialogues = [column.name for column in columns[:-1] if last_word(plain[column.name]) in _DIALOGUES]
     names: dict[str, str] = {}
     for column in columns:
         is_answer = column is columns[-1]
         name = plain[column.name] or ("answer" if is_answer else "text")
         better, last_words = ("summary", _SUMMARIES) if is_answer else ("dialogue", _DIALOGUES)
-        if last_word(name) in last_words and better not in (*plain.values(), *names.values()):
+        is_one_of_several = not is_answer and len(dialogues) > 1  # of which none is the dialogue
+        if last_word(name) in last_words and not is_one_of_several and better not in plain.values():
             name = better
         name = f"field_{name}" if name[0].isdigit() or name == "options" else name
         number = 2

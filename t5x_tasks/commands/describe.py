@@ -1,8 +1,9 @@
 """What the commands `list`, `show`, `preview` and `check` print of data sets. Of mixtures: see describe_mixture.py."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fewshot import Exemplars
-from t5x_tasks.fields import known_columns
+from t5x_tasks.fields import column_value, known_columns
 from t5x_tasks.heuristics import category_hint
 from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
@@ -212,16 +213,28 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
 
 def _check_groups(card: Card, ungrouped: set[str], root: str | None) -> None:
     """Raises UserError if no row has the columns of a group, not even with nothing in them."""
-    first_rows = (next(raw_rows(card, locate(card, split, root)))[1] for split in card.splits) if ungrouped else ()
-    known = list(dict.fromkeys(str(column) for raw in first_rows for column in raw))
-    for name in sorted(ungrouped):
+    known: dict[str, None] = {}
+    there: set[str] = set()
+    for split in card.splits if ungrouped else ():
+        for _, raw in raw_rows(card, locate(card, split, root)):
+            known |= dict.fromkeys(map(str, raw))
+            there |= {name for name in ungrouped if any(_is_in(raw, column) for column in card.groups[name])}
+    for name in sorted(ungrouped - there):
         columns = card.groups[name]
-        if not set(columns) & set(known):
-            hints = (suggest(column, known) for column in columns)
-            hint = next(filter(None, hints), f"; they have {known_columns(known)}")
-            _, lines = read_yaml(card.path)
-            message = f"groups.{name}: no row has {' or '.join(map(repr, columns))}{hint}"
-            raise located_error(card.path, lines, ("groups", name), message)
+        hints = (suggest(column, known) for column in columns)
+        hint = next(filter(None, hints), f"; they have {known_columns(known)}")
+        _, lines = read_yaml(card.path)
+        message = f"groups.{name}: no row has {' or '.join(map(repr, columns))}{hint}"
+        raise located_error(card.path, lines, ("groups", name), message)
+
+
+def _is_in(raw: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has a column, or a key inside one, with something or nothing in it."""
+    try:
+        column_value(raw, column, "")
+    except UserError:
+        return False
+    return True
 
 
 def repeated(questions: dict[str, dict[tuple[str, ...], str]]) -> list[str]:

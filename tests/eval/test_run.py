@@ -14,8 +14,10 @@ import yaml
 
 from eval.__main__ import main
 from eval.decode import Decoder
+from eval.files import write_rows
 from eval.plan import load_config, make_plan
 from eval.run import evaluate, follow
+from eval.score import read_predictions
 from eval.summary import summarize
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
@@ -359,6 +361,8 @@ def test_what_is_said_to_rows_of_ones_own_comes_as_a_table_too(run_dir, tmp_path
     }
     for name, delimiter in (("out.csv", ","), ("out.tsv", "\t")):
         assert list(csv.DictReader(io.StringIO(said[name]), delimiter=delimiter)) == [flat]
+    write_rows(tmp_path / "odd.csv", [{"id": "a\rb", "prediction": 'x\r"y", z\n'}])
+    assert read_predictions(tmp_path / "odd.csv")["a\rb"][1] == 'x\r"y", z\n'
     with pytest.raises(UserError, match=r"out\.parquet: its name must end with \.jsonl, \.csv or \.tsv"):
         main([*asked, "--output", str(tmp_path / "out.parquet")])
     asked[-1] = str(tmp_path / "none.csv")
@@ -370,9 +374,9 @@ def test_it_is_said_if_nothing_is_scored_that_was_trained_on(run_dir, capsys):
     save_checkpoint(run_dir, 3, seed=3)
     for tasks, said in (("[dialogsum, samsum]", True), ("[samsum, tiny]", False), ("[tiny.t00]", False)):
         assert main([str(run_dir), f"eval.tasks={tasks}", "--dry-run"]) == 0
-        assert ("eval.tasks=[tiny] scores what was" in capsys.readouterr().err) is said, tasks
+        assert ("trained on none of it; eval.tasks=[tiny] scores what" in capsys.readouterr().out) is said, tasks
     assert main([str(run_dir), "eval.tasks=[dialogsum]", "eval.steps=[0]", "--dry-run"]) == 0
-    assert not capsys.readouterr().err
+    assert "trained on none" not in capsys.readouterr().out
 
 
 def test_scores_that_others_take_the_place_of_are_named(run_dir, capsys):

@@ -79,7 +79,13 @@ def test_predictions_may_be_a_table(make_card, tmp_path):
     assert [json.loads(line)["prediction"] for line in lines] == ["About; a.", "About b.", ""]
     table.write_text("id,summary\na,About a.\n")
     result = cli(*score)
-    assert result.returncode == 2 and f"{table}:2: no 'prediction'" in result.stderr
+    assert result.returncode == 2 and f"{table}:2: no 'prediction', and each row needs" in result.stderr
+    table.write_text("id,prediction\n")
+    assert f"{table}: no rows" in cli(*score).stderr
+    other = table.with_suffix(".tsv")
+    other.write_text("id\tprediction\na\t\nb\t\nc\t\n")
+    result = cli(*score[:-1], str(other))
+    assert result.returncode == 2 and f"{table.with_suffix('')}: holds the scores of {table}" in result.stderr
 
 
 def test_references_that_rouge_cannot_score_are_counted_and_said(make_card, tmp_path):

@@ -112,7 +112,7 @@ def test_groups_that_no_row_has_are_reported_where_scores_are_to_be_parted_by_th
     ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
     assert "groups" not in capsys.readouterr().err
     ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary, text=True)
-    assert "no row has product (groups of the card)" in capsys.readouterr().err
+    assert "no row has a value in prodcut (groups of the card)" in capsys.readouterr().err
 
 
 def test_a_changed_template_or_field_is_prepared_anew(data, make_card, vocabulary, tiny_rows):

@@ -17,7 +17,8 @@ from train import weights
 from train.checkpoints import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
 from train.export import __main__ as export
-from train.export.hf import appearing, generation_config, save_hf
+from train.export.folder import appearing
+from train.export.hf import generation_config, save_hf
 from train.model import T5Config, abstract_model
 
 REPOSITORY = Path(__file__).parents[2]

@@ -126,7 +126,7 @@ def test_a_finished_run_started_again_changes_nothing(workplace, whole):
     before = (workplace / "whole1" / "metrics.jsonl").read_bytes()
     assert "already" in finish(start(workplace, "whole1"))
     errors = finish(start(workplace, "whole1", f"train.steps={STEPS - 2}"))
-    assert f"is trained to step {STEPS} already, and was to end at {STEPS - 2}" in errors
+    assert f"is trained to step {STEPS} already, and is to end at {STEPS - 2}" in errors
     assert "learning rate" not in errors
     assert (workplace / "whole1" / "metrics.jsonl").read_bytes() == before
 

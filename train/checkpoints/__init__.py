@@ -6,7 +6,7 @@ commit's own metadata, what is small: the position in the input stream, the run'
     folder.py       which steps there are, whether they are whole
     arrays.py       how the arrays of a state lie in a step
     orbax_save.py   one save by Orbax, which nothing else touches but the code here
-    together.py     what one of several processes meets, all of them learn
+    agreement.py    what one of several processes meets, all of them learn
     seal.py         checksums
     holds.py        who reads a step of a run that goes on training holds it, and pruning respects that
 
@@ -34,9 +34,9 @@ from orbax.checkpoint import v1 as ocp
 from t5x_tasks.errors import UserError, one_line
 from train import distributed
 from train.checkpoints import holds, orbax_save, seal
+from train.checkpoints.agreement import together
 from train.checkpoints.arrays import PyTree, by_name, check_match, divide
 from train.checkpoints.folder import MARKER, TRY, Damaged, Info, StepFolder, committed
-from train.checkpoints.together import together
 from train.log import say
 from train.retry import retrying
 

@@ -173,5 +173,5 @@ class StepFolder:
 
 
 def committed(path: Path) -> bool:
-    # Callers look at names of digits only: a temporary folder has the marker, too, just before it is renamed.
+    """Whether a step's folder is whole. For names of digits only: a temporary one has the marker before it is renamed."""
     return (path / MARKER).is_file()

@@ -15,7 +15,7 @@ from orbax.checkpoint import v1 as ocp
 from orbax.checkpoint._src.futures.synchronization import OperationIdGenerator
 
 from train import distributed
-from train.checkpoints.together import PeerFailed, break_barrier
+from train.checkpoints.agreement import PeerFailed, break_barrier
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
 logging.getLogger("absl").setLevel(logging.WARNING)

@@ -1,8 +1,11 @@
 """Takes the model of a run, or other weights, away as other tools open them: `python -m train.export` (__main__.py).
 
-hf.py      a Hugging Face directory
-t5x.py     a T5X checkpoint
-card.py    the model card in it
+What is written appears at once and whole, or not at all (folder.py).
+
+    hf.py       a Hugging Face directory
+    t5x.py      a T5X checkpoint
+    peft.py     an adapter of the library peft
+    card.py     the model card in it
 """
 
 from collections.abc import Callable
@@ -55,7 +58,8 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
     jax.config.update("jax_platforms", "cpu")  # XXL in float32 fits a host, hardly an accelerator
 
     from t5x_tasks.vocabulary import Vocabulary
-    from train.export.hf import check_free, generation_config, save_hf
+    from train.export.folder import check_free
+    from train.export.hf import generation_config, save_hf
     from train.export.t5x import save_t5x
 
     check_free(out)
@@ -141,7 +145,7 @@ def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> in
     """Writes what a run trained for peft; the base is not read. Returns the step."""
     from train.checkpoints import Checkpoints
     from train.export.card import run_card
-    from train.peft import save_peft
+    from train.export.peft import save_peft
 
     run = _open_run(run_dir, which, vocabulary)
     with Checkpoints(run.folder / "checkpoints", read_only=True) as checkpoints:

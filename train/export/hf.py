@@ -1,20 +1,15 @@
 """Weights out: a folder that transformers' `AutoModelForSeq2SeqLM` and `AutoTokenizer` open, as they save it themselves."""
 
-import errno
-import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import save_file
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary
 from train.config import DecodeConfig
+from train.export.folder import appearing, check_free, write_json
 from train.model import Params, T5Config
 from train.weights.hf import TABLE, hf_sizes
 from train.weights.stream import foreign_tensors, layout
@@ -29,13 +24,6 @@ _GENERATION = {  # a key of eval.decode -> transformers' name
     "no_repeat_ngram": "no_repeat_ngram_size",
     **{key: key for key in _SAME},
 }
-
-
-def check_free(folder: Path) -> None:
-    """Raises UserError when there is something at `folder` other than an empty folder, or it cannot be made."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder; remove it or choose another name")
-    check_writable(folder.resolve().parent, "OUT")
 
 
 def save_hf(
@@ -89,22 +77,6 @@ def generation_config(decode: DecodeConfig, vocabulary: Vocabulary) -> dict[str,
     if decode.forbidden:
         generation["bad_words_ids"] = [list(ids) for ids in vocabulary.spell(decode.forbidden, "eval.decode.forbidden")]
     return generation
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write into, renamed to it at the end; removed if anything fails."""
-    folder = folder.resolve()  # a link stays one
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(folder)  # takes the place of an empty folder, too
-    except BaseException as error:
-        shutil.rmtree(partial)
-        if (full := os.strerror(errno.ENOSPC)) in str(error):  # safetensors and TensorStore raise no OSError
-            raise OSError(errno.ENOSPC, full, str(folder)) from error
-        raise
 
 
 def _write_weights(params: Params, folder: Path, shard_bytes: int) -> None:
@@ -165,7 +137,3 @@ def _write_tokenizer(folder: Path, vocabulary: Path, tokenizer: Any) -> None:
     }
     write_json(folder / "tokenizer_config.json", settings)
     tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

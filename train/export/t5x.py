@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.export.hf import appearing, check_free
+from train.export.folder import appearing, check_free
 from train.model import Params
 from train.weights.stream import foreign_tensors, layout
 from train.weights.t5x import CHECKPOINT, TABLE, VERSION

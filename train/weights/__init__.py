@@ -1,9 +1,10 @@
-"""Weights in: Hugging Face directories and hub ids, with peft's LoRA, T5X checkpoints, our own runs, told apart by their files.
+"""Weights in: Hugging Face directories and hub ids, with peft's LoRA, T5X checkpoints, our own runs.
 
-hf.py       Hugging Face directories
-peft.py     and the LoRA of peft on them
-t5x.py      T5X checkpoints
-stream.py   whatever the format, a parameter goes part by part to the devices that hold it
+They are told apart by their files. Whatever the format, a parameter goes part by part to the devices that hold it (stream.py).
+
+    hf.py     Hugging Face directories
+    peft.py   LoRA of peft's on them
+    t5x.py    T5X checkpoints
 """
 
 from pathlib import Path
@@ -13,7 +14,6 @@ import jax
 from t5x_tasks.errors import UserError, one_line
 from train.config import MeshConfig
 from train.model import Params, T5Config
-from train.peft import base_of, is_peft
 from train.sharding import make_mesh
 from train.weights.hf import infer_hf, open_hf
 from train.weights.stream import place
@@ -73,6 +73,8 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
     Raises:
       UserError: no weights there, another architecture or size, or tensors missing, unknown, misshapen: all in one line.
     """
+    from train.peft import base_of, is_peft  # imports this package
+
     if is_run(folder):
         return _load_run(folder, shardings, config)
     if is_peft(folder):
@@ -90,6 +92,8 @@ def infer(folder: Path) -> T5Config:
     Raises:
       UserError: it is none, or not a T5 1.1.
     """
+    from train.peft import base_of, is_peft  # imports this package
+
     if is_peft(folder):
         return infer(resolve(base_of(folder)))
     return infer_t5x(folder) if (folder / CHECKPOINT).is_file() else infer_hf(folder)

@@ -16,12 +16,12 @@ from train.checkpoints import Checkpoints
 from train.config import FLAN_VOCAB_SIZE, PRESETS, GreedyConfig, MeshConfig
 from train.data import open_training, validation_batches
 from train.export.hf import save_hf
+from train.export.peft import save_peft
 from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split
 from train.methods.prompt_tuning import PromptTuning
 from train.model import T5, T5Config, abstract_model
-from train.peft import save_peft
 from train.runs import checkpoint_params
 from train.sharding import make_mesh
 from train.state import load_params
