@@ -33,7 +33,7 @@ def write_task(plan: Plan, step: int, task: str, scores: TaskScores) -> None:
     different = [f"{key} {before.get(key)}" for key in head if before.get(key) != head[key]]
     if tasks and different:
         say(f"{path}: replaces the scores of {', '.join(tasks)} ({'; '.join(different)}); eval.output=DIR keeps both")
-    write_metrics(folder, head, {**tasks_beside(path, head), task: scores.summary})
+    write_metrics(folder, head, {**(tasks if before == head else {}), task: scores.summary})
 
 
 def head_of(plan: Plan, step: int) -> dict[str, Any]:
