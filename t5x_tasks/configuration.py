@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.located_yaml import read_yaml
 from t5x_tasks.problems import in_words
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -138,18 +139,7 @@ def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    values, _ = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -176,7 +166,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"command line: {text!r} is no override; write key=value, as in train.steps=200")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"command line: {key}: {value!r} is not a valid YAML value; put quotes around it") from None
     return key, parsed
 

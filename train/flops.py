@@ -132,7 +132,7 @@ def peak_flops() -> tuple[float, str]:
     return float("nan"), f"unknown for {kind}"
 
 
-def measured_cpu_flops(size: int = 1536) -> float:
+def measured_cpu_flops(size: int = 1024) -> float:
     """Best of a few float32 matrix products, FLOP/s: a CPU has no data sheet that says what its cores reach."""
     device = jax.local_devices(backend="cpu")[0]
     a = jax.device_put(jnp.ones((size, size), jnp.float32), device)

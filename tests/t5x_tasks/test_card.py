@@ -79,6 +79,22 @@ def test_a_card_that_is_no_yaml_is_named_with_its_line(tmp_path):
     assert message(load_card, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such file"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: x\n\tfields: y", ":2: not valid YAML (found character '\\t' that cannot start any token)"),
+        ("name: 2024-13-45", ": not valid YAML (month must be in 1..12)"),
+        ("name: \x00x", ": not valid YAML (unacceptable character #x0000: special characters are not allowed"),
+        ("name: " + "[" * 200_000, ": not valid YAML (it is nested too deep)"),
+    ],
+)
+def test_what_no_yaml_is_takes_one_line(tmp_path, text, expected):
+    path = tmp_path / "card.yaml"
+    path.write_text(text)
+    said = message(load_card, path)
+    assert said.startswith(f"{path}{expected}") and "\n" not in said
+
+
 def test_errors_of_a_template_file_name_that_file(make_card):
     path = make_card(templates="mine")
     shared = path.parent / "mine.yaml"
