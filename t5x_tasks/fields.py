@@ -5,27 +5,24 @@
     language: {text: "C#"}                                            # the same text in every row
     rating: {column: rating, map: {1: terrible, 5: great}}            # values to texts
     entities: {columns: [tokens, ner_tags], transform: entity_spans}  # a function of several columns
+    dialogue: {column: messages, transform: turns}                    # a line `Speaker: text` for each message of a list
     java: {column: java, codec: code}                                 # tokenised as the codec's text, compared as it is
 
 Numbers, truth values and dates become text; lists, objects and null are refused, with the row, unless a transform takes them.
 """
 
-import datetime
-import decimal
-import math
-import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.functions import check_name, describe_exception, load_function
 from t5x_tasks.transforms import TRANSFORMS
+from t5x_tasks.values import known_columns, scalar_text, short_line, shown
 
 Column = Annotated[str, StringConstraints(min_length=1)]
 
@@ -153,7 +150,7 @@ def field_value(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: s
         return function(*values)
     except Exception as error:  # whatever the values do to it
         what = str(error) if type(error) is ValueError else describe_exception(error)
-        raise UserError(f"{place}: field {field}: {spec.transform}: {_one_line(what)}") from error
+        raise UserError(f"{place}: field {field}: {spec.transform}: {short_line(what)}") from error
 
 
 def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "") -> Any:
@@ -211,40 +208,6 @@ def clean_text(value: Any, place: str, column: str, null_is_empty: bool = False)
     return value.replace("\r\n", "\n") if "\r" in value else value
 
 
-def scalar_text(value: Any) -> str | None:
-    """Returns 5 as `5`, 4.5 as `4.5`, True as `true`, a date as `2024-05-01`; None for what has no such text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float | decimal.Decimal):
-        try:
-            return str(value) if math.isfinite(value) else None
-        except (ValueError, OverflowError):  # thousands of digits
-            return None
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return None
-
-
-def known_columns(row: Iterable[Any]) -> str:
-    """Returns the names of a row's columns for an error, which must stay one line whatever they are."""
-    names = [_one_line(str(name))[:24] for name in row]
-    return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12) if names else "none"
-
-
-def shown(value: Any) -> str:
-    """Returns the beginning of a value for an error, in one line, whatever it is and however long."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    try:
-        return short.repr(value)[:60]
-    except ValueError:  # an int of thousands of digits
-        return "..."
-
-
 def _mapped(texts: Mapping[str, str], text: str, value: Any, place: str, field: str) -> str:
     if text in texts:
         return texts[text]
@@ -253,8 +216,4 @@ def _mapped(texts: Mapping[str, str], text: str, value: Any, place: str, field: 
     ):  # ratings beside a null, of Parquet
         return texts[str(int(value))]
     hint = suggest(text[:60], texts) or f"; known are {known_columns(texts)}"
-    raise UserError(f"{place}: field {field}: {_one_line(repr(text[:60]))} is not in its map{hint}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200] if "\n" in text or len(text) > 200 else text
+    raise UserError(f"{place}: field {field}: {short_line(repr(text[:60]))} is not in its map{hint}")

@@ -62,14 +62,20 @@ def named_answer(fields: Iterable[str]) -> str | None:
     last_words = {field: last_word(field) for field in fields}
     for answer in ANSWER_NAMES:
         if found := [field for field, word in last_words.items() if word == answer]:
-            return min(found, key=lambda field: len(_split(field)))  # `summary` rather than `ticket_summary`
+            return min(found, key=lambda field: len(name_parts(field)))  # `summary` rather than `ticket_summary`
     return None
 
 
 def last_word(name: str) -> str:
     """Returns what a name says that it names: `Agent Summary` -> summary, `chat_text` -> chat."""
-    *others, last = _split(name) or [""]
+    *others, last = name_parts(name) or [""]
     return others[-1] if others and last in _TEXTS else last
+
+
+def name_parts(name: str) -> list[str]:
+    """Returns a name's words: `reviewText`, `review_text` and `Review text` -> [review, text]; `sentence1` -> [sentence, 1]."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", name)
+    return re.findall(r"[^\W_]+", spaced.lower())
 
 
 def answer_field(fields: Iterable[str]) -> str:
@@ -133,7 +139,7 @@ def heuristic_templates(
 
 def words(name: str) -> str:
     """Returns the name of a field as words: `review_text` -> review text, `sqlQuery` -> SQL query, `cs` -> C#."""
-    return " ".join(_SPELLINGS.get(word, word) for word in _split(name))
+    return " ".join(_SPELLINGS.get(word, word) for word in name_parts(name))
 
 
 def title(name: str) -> str:
@@ -167,10 +173,10 @@ def joined(texts: Iterable[str]) -> str:
 
 
 def _task(category: str, asked: list[str], answer: str) -> _Task:
-    kind = " ".join(_split(category))
+    kind = " ".join(name_parts(category))
     what, label = words(answer), title(answer)
     be = "are" if is_plural(what) else "is"
-    question = next((name for name in asked if _split(name)[-1:] == ["question"]), "")
+    question = next((name for name in asked if name_parts(name)[-1:] == ["question"]), "")
     others = [name for name in asked if name != question]
     using = f", using {_the(others)}" if others else ""
     if kind == "summarization":
@@ -228,9 +234,3 @@ def _pronoun(fields: Sequence[str]) -> str:
 
 def _is_many(fields: Sequence[str]) -> bool:
     return len(fields) > 1 or is_plural(words(fields[0]))
-
-
-def _split(name: str) -> list[str]:
-    """`reviewText`, `review_text` and `Review text` -> [review, text]; `sentence1` -> [sentence, 1]."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", name)
-    return re.findall(r"[^\W_]+", spaced.lower())

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from t5x_tasks.turns import turns
+
 # The hub numbers WNUT-17's tags in this order; files of the shared task, and mirrors of them, spell them out.
 _WNUT17_TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
 WNUT17_TAGS = ("O", *(f"{position}-{kind}" for kind in _WNUT17_TYPES for position in "BI"))
@@ -126,6 +128,7 @@ TRANSFORMS: dict[str, Callable[..., Any]] = {
     "squad_answer": squad_answer,
     "squad_answers": squad_answers,
     "titled": titled,
+    "turns": turns,
     "unescaped": unescaped,
     "unescaped_sentences": unescaped_sentences,
     "wnut17_entities": wnut17_entities,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from t5x_tasks.commands.column import Column
 from t5x_tasks.commands.columns import Roles
 from t5x_tasks.heuristics import heuristic_templates
 from t5x_tasks.located_yaml import quoted
@@ -77,12 +78,12 @@ def card_text(
             f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks split {shlex.quote(file)}"
         )
     lines += ["# Name in the templates: column of the file.", "fields:"]
-    lines += [f"  {_scalar(f)}: {_scalar(column.name)}   # {column.describe()}" for f, column in roles.asked.items()]
+    lines += [f"  {_scalar(f)}: {_column(column)}   # {column.describe()}" for f, column in roles.asked.items()]
     lines.append(
-        f"  {_scalar(field)}: {_scalar(answer.name)}   # GUESSED to be the answer: {roles.why}; {answer.describe()}"
+        f"  {_scalar(field)}: {_column(answer)}   # GUESSED to be the answer: {roles.why}; {answer.describe()}"
     )
     lines += [f"  # not used: {_scalar(column)}, {why}" for column, why in roles.unused.items()]
-    if answer.list_of_texts:
+    if answer.list_of_texts and not answer.is_messages:
         lines += [
             "# Each row has several right answers; the first is trained on.",
             f"references: {_scalar(answer.name)}",
@@ -104,6 +105,12 @@ def card_text(
             f"# id: {_scalar(roles.key)}    names the rows in predictions by this column, different in every row"
         )
     return "\n".join(lines) + "\n"
+
+
+def _column(column: Column) -> str:
+    """Returns what makes a field of a column; messages become text by a transform."""
+    name = _scalar(column.name)
+    return f"{{column: {name}, transform: turns}}" if column.is_messages else name
 
 
 def _options(guess: Guess) -> list[str]:

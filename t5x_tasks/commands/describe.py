@@ -13,7 +13,7 @@ from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fewshot import Exemplars
-from t5x_tasks.fields import column_value, known_columns
+from t5x_tasks.fields import column_value
 from t5x_tasks.heuristics import category_hint
 from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
@@ -22,6 +22,7 @@ from t5x_tasks.rendering import is_blank, question, render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.values import known_columns
 from t5x_tasks.vocabulary import Vocabulary
 
 Fits = tuple[int, int]  # tokens that fit: inputs, targets

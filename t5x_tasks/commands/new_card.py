@@ -11,7 +11,8 @@ from pathlib import Path
 from t5x_tasks.card import check_data_set_name
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
-from t5x_tasks.commands.columns import Roles, assign, first_row_name, look_at
+from t5x_tasks.commands.column import first_row_name, look_at
+from t5x_tasks.commands.columns import Roles, assign
 from t5x_tasks.commands.describe import check
 from t5x_tasks.errors import UserError
 from t5x_tasks.output import check_writable
@@ -70,7 +71,8 @@ def new_card(
         print(f"  warning     the first line names the columns, and {value[:60]!r} looks like no name: where that line")
         print("              is a row already, put a line of names above it and start again")
     for field, column in roles.asked.items():
-        print(f"  asked       {field} <- {column.name} ({column.describe()})")
+        by = ", made text by the transform turns" if column.is_messages else ""
+        print(f"  asked       {field} <- {column.name} ({column.describe()}){by}")
     field, column = roles.answer
     print(f"  answer      {field} <- {column.name} ({column.describe()}): {roles.why}")
     print(f"  category    {guess.category}: {guess.why}; metrics: {', '.join(guess.metrics)}")

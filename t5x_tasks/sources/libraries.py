@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.fields import shown
 from t5x_tasks.functions import describe_exception, load_function
 from t5x_tasks.hub import reason, skip_retries_if_unreachable
 from t5x_tasks.sources.files import Placed
 from t5x_tasks.sources.models import HubSource, PythonSource, TfdsSource
+from t5x_tasks.values import shown
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 

@@ -8,8 +8,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec, as_spec, clean_text, column_value, field_text, field_value, has_column, shown
+from t5x_tasks.fields import FieldSpec, as_spec, clean_text, column_value, field_text, field_value, has_column
 from t5x_tasks.sources.locate import Location, locate, raw_rows
+from t5x_tasks.values import shown
 
 if TYPE_CHECKING:
     from t5x_tasks.card import Card
