@@ -1,5 +1,5 @@
-"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | split FILE | suggest CARD |
-prepare CONFIG"""
+"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | dialogues FILE |
+split FILE | suggest CARD | prepare CONFIG"""
 
 import argparse
 from pathlib import Path
@@ -81,6 +81,28 @@ def _parser() -> argparse.ArgumentParser:
         "--fields", metavar="A=COL,B=COL", help="the columns that count, the answer last (else guessed)"
     )
     command.set_defaults(run=_new)
+    command = commands.add_parser(
+        "dialogues",
+        help="make conversations of a table with one message a row, and join their summaries",
+        description="Makes conversations of a table with one message a row (.jsonl, .csv, .tsv, .parquet; also compressed), with "
+        "what another table says of each, and writes them as JSON Lines for `new`. Columns that are not named are guessed. "
+        "Overwrites nothing.",
+    )
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--by", metavar="COLUMN", help="names the conversation of a message")
+    command.add_argument("--speaker", metavar="COLUMN", help="says who wrote it")
+    command.add_argument("--text", metavar="COLUMN", help="what it says")
+    command.add_argument(
+        "--order", metavar="COLUMN", action="append", default=[],
+        help="numbers or times by which the messages are sorted; may be repeated (else guessed, or the order of the file)",
+    )  # fmt: skip
+    command.add_argument(
+        "--answers", type=Path, metavar="TABLE", help="file with a row, as a summary, for each conversation; those without one "
+        "are left out (default: all are kept)",
+    )  # fmt: skip
+    command.add_argument("--answers-by", metavar="COLUMN", help="names the conversation there")
+    command.add_argument("--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside FILE")
+    command.set_defaults(run=_dialogues)
     command = commands.add_parser(
         "split",
         help="cut a file of rows into train, validation and test beside it",
@@ -168,6 +190,13 @@ def _new(arguments: argparse.Namespace) -> None:
     }
     fields = parse_fields(arguments.fields) if arguments.fields else None
     new_card(arguments.name, files, output=arguments.output, category=arguments.category, fields=fields)
+
+
+def _dialogues(arguments: argparse.Namespace) -> None:
+    from t5x_tasks.commands.dialogues import Given, dialogues
+
+    given = Given(arguments.by, arguments.speaker, arguments.text, tuple(arguments.order), arguments.answers_by)
+    dialogues(arguments.file, given, answers=arguments.answers, output=arguments.output)
 
 
 def _split(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ Numbers, truth values and dates become text; lists, objects and null are refused
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -154,7 +154,8 @@ def field_value(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: s
 
 
 def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "") -> Any:
-    """Returns the value of a column, or of a key inside one; of a list of objects, the list of their values.
+    """Returns the value of a column, or of a key inside one; of a list of objects, the list of their values, None for one
+    that lacks the key.
 
     Raises:
       UserError: it is not there; `use` says what it is for.
@@ -165,12 +166,16 @@ def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "")
     for part in column.split("."):
         if isinstance(value, Mapping) and part in value:
             value = value[part]
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) and part in item for item in value):
-            value = [item[part] for item in value]
+        elif _are_objects(value) and (not value or any(part in item for item in value)):
+            value = [item.get(part) for item in value]
         else:
             hint = suggest(column, map(str, row)) or f"; it has {known_columns(row)}"
             raise UserError(f"{place}: no key {column!r}{use}{hint}")
     return value
+
+
+def _are_objects(value: Any) -> TypeGuard[list[Mapping[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 
 
 def has_column(row: Mapping[str, Any], column: str) -> bool:

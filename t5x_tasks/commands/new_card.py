@@ -14,6 +14,7 @@ from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
 from t5x_tasks.commands.column import first_row_name, look_at
 from t5x_tasks.commands.columns import Roles, assign
 from t5x_tasks.commands.describe import check
+from t5x_tasks.commands.message_table import looks_like_messages
 from t5x_tasks.errors import UserError
 from t5x_tasks.output import check_writable
 from t5x_tasks.sources.files import read_file
@@ -51,7 +52,8 @@ def new_card(
       fields: field -> column; guessed if not given.
 
     Raises:
-      UserError: the name is taken, the card is there already, or the file cannot be read or understood.
+      UserError: the name is taken, the card is there already, or the file cannot be read or understood, or looks as if it held
+        a message in each row and not a dialogue.
     """
     train = files["train"]
     output = output or train.parent / f"{name}.yaml"
@@ -63,6 +65,11 @@ def new_card(
         raise UserError(f"{train}: no rows")
     if any("\ud800" <= char <= "\udfff" for name in columns for char in name):
         raise UserError(f"{train}: the name of a column holds half a character (cut inside an emoji?); mend it")
+    if not fields and (why := looks_like_messages(columns)):
+        raise UserError(
+            f"{train}: looks like one message a row ({why}); python -m t5x_tasks dialogues {shlex.quote(str(train))} makes "
+            "conversations of it; where the task is about single messages, name its columns: --fields text=COLUMN,answer=COLUMN"
+        )
     roles = assign(columns, rows, fields or {}, str(train))
     guess = _guess(roles, category)
     text = card_text(name, files, output, source, roles, guess, rows)
