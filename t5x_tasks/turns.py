@@ -12,6 +12,7 @@ Which keys hold speaker and text is told by their names. What is not understood 
 import ast
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -230,7 +231,9 @@ def _of_pandas(text: str, error: Exception) -> Any:
     if not text.startswith(("[", "{")):
         raise ValueError(f"must be messages, not the text {shown(text)}; a column of such texts needs no transform")
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():  # of a text that only looks like it, on what Python makes of its backslashes
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"is a text that is no whole JSON ({error}): {shown(text)}") from None
 

@@ -75,7 +75,7 @@ class Column:
             return None
         try:
             messages = read_messages(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.no_messages = self.no_messages or str(error)
             return None
         named = any(message.speaker for message in messages)

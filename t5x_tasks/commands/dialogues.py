@@ -143,7 +143,7 @@ def _messages(table: Table, groups: Mapping[str, Sequence[int]], used: _Used) ->
         try:
             names = (speaker_of(row.get(name)) for name in used.speakers)
             return Message(next(filter(None, names), ""), text_of(row.get(used.text)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{table.places[number]}: {short_line(str(error))}; name another --speaker or --text"
             ) from None

@@ -17,7 +17,9 @@ _CONVERSATIONS = {
     "call", "issue", "interaction", "discussion",
 }  # fmt: skip
 _KEYS = {"id", "key", "nr", "number", "no", "uuid", "guid", "ref", "reference", "sid"}
-_MANY = 1.5  # messages of a conversation on average; where there are fewer, a column hardly names conversations
+_MANY = (
+    1.5  # messages of a conversation on average, or more; where there are fewer, a column hardly names conversations
+)
 
 
 def conversation_names(names: Iterable[str]) -> list[str]:
@@ -96,8 +98,8 @@ def text_column(table: Table, given: str | None, taken: set[str]) -> str:
 
 def looks_like_messages(columns: Mapping[str, Column]) -> str:
     """Says why a file looks like one message a row, not one dialogue; "" where it does not."""
-    keys = [name for name in conversation_names(columns) if _is_repeated(columns[name]) and _is_key(columns[name])]
-    speakers = [name for tier in speaker_names(columns) for name in tier if _is_repeated(columns[name])]
+    keys = [name for name in conversation_names(columns) if _repeats(columns[name]) >= _MANY and _is_key(columns[name])]
+    speakers = [name for tier in speaker_names(columns) for name in tier if _repeats(columns[name]) > 1]
     texts = [name for name in text_names(columns) if not columns[name].is_messages]
     if not keys or not speakers or not texts:
         return ""
@@ -108,5 +110,6 @@ def _is_key(column: Column) -> bool:
     return all(any(char.isdigit() for char in text) for text in column.values)
 
 
-def _is_repeated(column: Column) -> bool:
-    return sum(column.values.values()) >= _MANY * len(column.values)
+def _repeats(column: Column) -> float:
+    """Returns how often a value comes on average."""
+    return sum(column.values.values()) / max(1, len(column.values))

@@ -37,6 +37,11 @@ def test_two_columns_are_speakers_and_texts():
     row = {"log": [{"who_said": "Ann", "what": "Where is it?"}, {"who_said": "Bob", "what": "On its way."}]}
     assert field_text(spec, row, field="dialogue", place="f:1") == EXPECTED
     assert turns('["Ann", "Bob"]', '["Where is it?", "On its way."]') == EXPECTED
+    row["log"].append({"what": "The chat has ended."})  # by nobody
+    assert field_text(spec, row, field="dialogue", place="f:1") == f"{EXPECTED}\nThe chat has ended."
+    assert field_text(spec, {"log": []}, field="dialogue", place="f:1") == ""
+    with pytest.raises(UserError, match=r"f:1: no key 'log.who_said'"):
+        field_text(spec, {"log": [{"text": "Hi"}]}, field="dialogue", place="f:1")
     with pytest.raises(ValueError, match="2 speakers but 1 texts; each message needs one of both"):
         turns(["Ann", "Bob"], ["Where is it?"])
 
