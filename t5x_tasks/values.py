@@ -30,7 +30,7 @@ def scalar_text(value: Any) -> str | None:
 
 def known_columns(row: Iterable[Any]) -> str:
     """Returns the names of a row's columns for an error, which must stay one line whatever they are."""
-    names = [short_line(str(name))[:24] for name in row]
+    names = [printable(short_line(str(name)))[:24] for name in row]
     return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12) if names else "none"
 
 
@@ -42,6 +42,11 @@ def shown(value: Any) -> str:
         return short.repr(value)[:60]
     except ValueError:  # an int of thousands of digits
         return "..."
+
+
+def printable(text: str) -> str:
+    """Returns a text with spaces for control characters and for whatever breaks a line, if only in YAML."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def short_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from t5x_tasks.heuristics import last_word
 from t5x_tasks.turns import as_lines, read_messages
-from t5x_tasks.values import scalar_text
+from t5x_tasks.values import printable, scalar_text
 
 _LIMIT = 100_000  # rows looked at
 _MOST_CHOICES = 20  # more different answers than that are no closed set
@@ -76,7 +76,7 @@ class Column:
         try:
             messages = read_messages(value)
         except (ValueError, RecursionError) as error:
-            self.no_messages = self.no_messages or str(error)
+            self.no_messages = self.no_messages or printable(str(error))
             return None
         named = any(message.speaker for message in messages)
         self.messages += named

@@ -93,8 +93,9 @@ def _key(columns: Mapping[str, Column], unused: Iterable[str], rows: int) -> str
 
 def _unusable(column: Column, rows: int) -> str:
     if column.bad and not column.is_messages:
-        why = f"; turns cannot: {column.no_messages}" if column.no_messages else ""
-        return f"holds {column.bad}s; a transform would make text of them (see docs/tasks.md){why}"
+        if column.no_messages:
+            return f"holds {column.bad}s, and the transform turns does not know them for messages: {column.no_messages}"
+        return f"holds {column.bad}s; a transform would make text of them (see docs/tasks.md)"
     if column.rows + column.nulls * column.is_messages < rows:
         return f"{rows - column.rows} of {rows} rows do not have it"
     if column.is_metadata:

@@ -137,12 +137,15 @@ def test_texts_that_only_look_like_lists_are_texts(tmp_path, write_jsonl, capsys
 
 def test_messages_of_unknown_keys_are_not_used_and_new_says_which_keys_there_are(tmp_path, write_jsonl, capsys):
     rows = [
-        {"log": [{"wer": "Ann", "text": f"Order {i}?"}], "body": f"A mail of {i}.", "recap": f"So {i}."}
+        {"log": [{"wer\x00\x85": "Ann", "text": f"Order {i}?"}], "body": f"A mail of {i}.", "recap": f"So {i}."}
         for i in range(6)
     ]
     path = write_jsonl(tmp_path / "chats.jsonl", rows)
     main(["new", "chats", "--from", str(path)])
-    assert "turns cannot: of the keys wer, text none is known to be the speaker" in capsys.readouterr().out
+    assert (
+        "turns does not know them for messages: of the keys wer  , text none is known to be" in capsys.readouterr().out
+    )
+    assert load_card(tmp_path / "chats.yaml").category == "summarization"
 
 
 def test_rows_of_messages_become_conversations_in_the_order_of_their_times(tmp_path, capsys):
