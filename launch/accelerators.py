@@ -17,8 +17,8 @@ class Accelerator:
       memory: bytes (decimal gigabytes of the data sheet).
       bandwidth: of its memory, bytes/s; None: unknown.
       link: bytes/s that it sends to the others of its node or slice, in one direction; None: unknown.
-      per_node: devices that `link` joins; between nodes it is `node_link`. A TPU slice is one "node" of any size.
-      node_link: bytes/s a device between nodes.
+      per_node: devices that `link` joins at most; None: a TPU slice of any size.
+      node_link: bytes/s that it sends between nodes, or slices, in one direction; None: unknown.
       source: of these figures.
     """
 
@@ -38,12 +38,14 @@ GPUS = {
     "h100": Accelerator("NVIDIA H100", 80e9, 3.35e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 80 GB"),
     "h200": Accelerator("NVIDIA H200", 141e9, 4.8e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 141 GB"),
 }
-# Google gives the bandwidth between chips in both directions together.
+# Google gives the bandwidth between chips in both directions together. That of the data-centre network, which joins slices, it
+# gives for a Pod of 256 chips (v5e 6.4, v6e 25.6 Tbit/s: what their hosts' network cards add up to, so in one direction) or for
+# a chip (v5p, 50 Gbit/s), and for v4 not at all.
 TPUS = {
     "v4": Accelerator("TPU v4", 32e9, 1.228e12, 2400e9 / 8 / 2, None, None, f"{_CLOUD}/v4"),
-    "v5e": Accelerator("TPU v5e", 16e9, 0.819e12, 1600e9 / 8 / 2, None, None, f"{_CLOUD}/v5e"),
-    "v5p": Accelerator("TPU v5p", 95e9, 2.765e12, 4800e9 / 8 / 2, None, None, f"{_CLOUD}/v5p"),
-    "v6e": Accelerator("TPU v6", 32e9, 1.64e12, 3584e9 / 8 / 2, None, None, f"{_CLOUD}/v6e"),
+    "v5e": Accelerator("TPU v5e", 16e9, 0.819e12, 1600e9 / 8 / 2, None, 6.4e12 / 8 / 256, f"{_CLOUD}/v5e"),
+    "v5p": Accelerator("TPU v5p", 95e9, 2.765e12, 4800e9 / 8 / 2, None, 50e9 / 8, f"{_CLOUD}/v5p"),
+    "v6e": Accelerator("TPU v6", 32e9, 1.64e12, 3584e9 / 8 / 2, None, 25.6e12 / 8 / 256, f"{_CLOUD}/v6e"),
 }
 CORES_A_CHIP = {"v4": 2, "v5p": 2}  # their names count TensorCores: v5p-16 has eight chips, which JAX calls devices
 
@@ -56,13 +58,43 @@ _MOST_CHIPS = {"v4": 3072, "v5p": 6144}
 
 @dataclass(frozen=True)
 class Devices:
+    """Devices to plan for.
+
+    Attributes:
+      name: as `--devices` takes it.
+      count: of all.
+      slices: TPU slices or GPU nodes that they are in, each with as many.
+    """
+
     name: str
     count: int
     accelerator: Accelerator
+    slices: int = 1
+
+    @property
+    def kind(self) -> str:
+        """`h100`, `v5e`, `cpu`."""
+        return next((name for name, known in (GPUS | TPUS).items() if known is self.accelerator), "cpu")
 
     @property
     def is_cpu(self) -> bool:
         return self.accelerator.kind == "cpu"
+
+    @property
+    def together(self) -> int:
+        """Devices of one slice or node."""
+        return self.count // self.slices
+
+    @property
+    def launcher(self) -> str | None:
+        """What starts a run on several slices or nodes; None: one is asked for as ever."""
+        if self.slices == 1:
+            return None
+        if self.accelerator.per_node:
+            return f"slurm --nodes {self.slices} --gpus {self.together}"
+        generation = {"v5e": "v5litepod"}.get(self.kind, self.kind)  # as gcloud calls it
+        cores = CORES_A_CHIP.get(self.kind, 1)
+        return f"tpu-vm --accelerator {generation}-{self.together * cores} --slices {self.slices}"
 
 
 def topology_chips(tpu: str, topology: str) -> int:
@@ -85,34 +117,40 @@ def topology_chips(tpu: str, topology: str) -> int:
     return chips
 
 
-def as_booked(name: str, count: int) -> str:
-    """So many chips or GPUs of the kind of `v5e-16` or `8xh100`: `v5e-64`, `8 slices of v5e-256`, `64 such devices`."""
-    tpu = name.partition("-")[0].lower()
-    if tpu not in TPUS:
-        return f"{count} such devices"
-    most, cores = _MOST_CHIPS.get(tpu, 256), CORES_A_CHIP.get(tpu, 1)
-    slices = -(-count // most)
-    return f"{slices} slices of {tpu}-{most * cores}" if slices > 1 else f"{tpu}-{count * cores}"
+def more_of(devices: Devices, count: int) -> Devices:
+    """So many of the same, named as they are planned and booked: `v5e-64`, `8xv5e-256` (the fewest slices), `64xh100`."""
+    chip, kind = devices.accelerator, devices.kind
+    if kind in GPUS:
+        return Devices(f"{count}x{kind}", count, chip, _nodes(count, chip))
+    if kind in TPUS:
+        size = max(size for size in _sizes(kind) if count % size == 0)
+        slices, name = count // size, f"{kind}-{size * CORES_A_CHIP.get(kind, 1)}"
+        return Devices(f"{slices}x{name}" if slices > 1 else name, count, chip, slices)
+    return Devices(f"{count} such devices", count, chip)
 
 
 def tpu_topology(devices: Devices) -> str:
-    """The slice's shape as libtpu names it, `v5e:4x8`: as near to square, or to a cube, as so many chips can be.
+    """The slice's shape as libtpu names it, `v5e:4x8`, and before it how many there are, `2xv5e:4x8`.
+
+    It is as near to square, or to a cube, as so many chips can be.
 
     Raises:
       UserError: they are no TPUs, or v4's, of which the compiler makes two devices a chip.
     """
-    name = next((name for name, chip in TPUS.items() if chip is devices.accelerator), None)
-    if name is None or name == "v4":
-        known = ", ".join(sorted(TPUS.keys() - {"v4"}))
-        raise UserError(f"--compiler tpu: {devices.name} is none that it compiles for; those are {known}")
+    name, compiled_for = devices.kind, TPUS.keys() - {"v4"}
+    if name not in compiled_for:
+        raise UserError(
+            f"--compiler tpu: {devices.name} is none that it compiles for; those are {', '.join(sorted(compiled_for))}"
+        )
     flat = name in ("v5e", "v6e")
     sides = [1, 1] if flat else [1, 1, 1]
-    left = devices.count
+    left = devices.together
     while left % 2 == 0:
         sides[sides.index(min(sides))] *= 2
         left //= 2
     sides[-1] *= left
-    return f"{name}:{'x'.join(map(str, sorted(sides)))}"
+    several = f"{devices.slices}x" if devices.slices > 1 else ""
+    return f"{several}{name}:{'x'.join(map(str, sorted(sides)))}"
 
 
 def gpu_topology(devices: Devices) -> str:
@@ -121,45 +159,59 @@ def gpu_topology(devices: Devices) -> str:
     Raises:
       UserError: they are no GPUs.
     """
-    name = next((name for name, gpu in GPUS.items() if gpu is devices.accelerator), None)
-    if name is None:
+    if devices.kind not in GPUS:
         raise UserError(
             f"--compiler gpu: {devices.name} is none that it compiles for; those are {', '.join(sorted(GPUS))}"
         )
-    return f"{name}:{devices.count}"
+    return f"{devices.kind}:{devices.count}"
+
+
+def _nodes(count: int, gpu: Accelerator) -> int:
+    """The fewest nodes that hold so many GPUs, each as many."""
+    return next(n for n in range(-(-count // (gpu.per_node or count)), count + 1) if count % n == 0)
+
+
+def _sizes(tpu: str) -> list[int]:
+    """Chips of the slices that there are, the fewest first."""
+    most = _MOST_CHIPS.get(tpu)
+    named = {topology_chips(tpu, topology) for topology in (_FLAT if most is None else _CUBIC)}
+    return sorted(named | set(range(64, most + 1, 64) if most else ()))
 
 
 def _check_slice(text: str, tpu: str, chips: float) -> None:
     """Raises UserError if a TPU has no slice of so many chips; sizes are said as its slices are named."""
-    most = _MOST_CHIPS.get(tpu)
-    sizes = sorted({topology_chips(tpu, topology) for topology in (_FLAT if most is None else _CUBIC)})
-    if chips in sizes or (most and chips % 64 == 0 and 0 < chips <= most):
+    sizes = _sizes(tpu)
+    if chips in sizes:
         return
-    cores = CORES_A_CHIP.get(tpu, 1)
-    there = ", ".join(f"{tpu}-{size * cores}" for size in sizes)
-    if most:
+    cores, most = CORES_A_CHIP.get(tpu, 1), sizes[-1]
+    small = sizes[: len(_FLAT if tpu not in _MOST_CHIPS else _CUBIC)]
+    there = ", ".join(f"{tpu}-{size * cores}" for size in small)
+    if tpu in _MOST_CHIPS:
         there += f" and multiples of {64 * cores} up to {tpu}-{most * cores} ({cores} TensorCores a chip)"
+    several = round(chips / most) if chips > most and chips % most == 0 else 4
     raise UserError(
-        f"--devices: {text}: there is no such slice; there are {there}. Of several slices (tpu-vm --slices) plan one, with its "
-        "share of train.batch_size"
+        f"--devices: {text}: there is no such slice; there are {there}. Several slices are written {several}x{tpu}-{most * cores}"
     )
 
 
 def parse_devices(text: str) -> Devices:
-    """Parses `8xh100`, `v5e-64` or `cpu-8` (this machine's memory, divided).
+    """Parses `8xh100`, `v5e-64`, `4xv5e-64` (slices) or `cpu-8` (this machine's memory, divided).
 
     Raises:
       UserError: it is none of these, or there are no so many.
     """
+    slices = 1
     if match := re.fullmatch(r"(\d+)x(\w+)", text):
         count, name = int(match[1]), match[2].lower()
         known = GPUS | TPUS
-    elif match := re.fullmatch(r"(\w+)-(\d+)", text):
-        count, name = int(match[2]), match[1].lower()
+    elif match := re.fullmatch(r"(?:(\d+)x)?(\w+)-(\d+)", text):
+        slices, count, name = int(match[1] or 1), int(match[3]), match[2].lower()
         name = {"v5litepod": "v5e"}.get(name, name)  # as gcloud calls it
         known = TPUS
+        if match[1] and name in (*GPUS, "cpu"):
+            raise UserError(f"--devices: {text}: only TPUs are in slices; write 16xh100 for two nodes, cpu-8")
     else:
-        raise UserError(f"--devices: {text!r} is none; write 8xh100, v5e-64 or cpu-8")
+        raise UserError(f"--devices: {text!r} is none; write 8xh100, v5e-64, 4xv5e-64 (slices) or cpu-8")
     if name not in known and name != "cpu":
         choices = sorted(known) + (["cpu"] if known is TPUS else [])
         raise UserError(
@@ -168,10 +220,12 @@ def parse_devices(text: str) -> Devices:
     if name in TPUS:
         cores = CORES_A_CHIP.get(name, 1) if known is TPUS else 1
         _check_slice(text, name, count / cores)
-        return Devices(text, count // cores, TPUS[name])
+        if slices < 1:
+            raise UserError(f"--devices: {text}: there must be 1 slice or more, as in 4x{name}-{count}")
+        return Devices(text, slices * count // cores, TPUS[name], slices)
     if count < 1:
         raise UserError(f"--devices: {text}: there must be 1 or more, as in 1x{name}, 8x{name}")
     if name == "cpu":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / count
         return Devices(text, count, Accelerator("cpu", memory, None, None, None, None, "this machine"))
-    return Devices(text, count, GPUS[name])
+    return Devices(text, count, GPUS[name], _nodes(count, GPUS[name]))

@@ -1,10 +1,12 @@
 """What a mesh costs: bytes on a device, and the time of a step by a roofline (Williams et al. 2009).
 
 A step takes the longest of computing at the given share of the peak, of moving what must be moved through a device's memory, and
-of sending what must be sent between devices: as if all three overlapped.
+of sending what must be sent between devices: as if all three overlapped. Inside a TPU slice or a node of GPUs links are fast,
+between them slow.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from launch.accelerators import Devices
@@ -17,11 +19,17 @@ _MANY_PARTS = 8  # times as many parts of a batch as configured
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A mesh with the settings that trade time for memory, and what it comes to on each device (bytes, seconds)."""
+    """A mesh with the settings that trade time for memory, and what it comes to on each device (bytes, seconds).
+
+    Attributes:
+      across: copies of the model are cut across slices or nodes, which a run does with `mesh.slices=1` alone.
+      crossing: bytes that a device sends to other slices or nodes in a step.
+    """
 
     data: int
     fsdp: int
     tensor: int
+    across: bool
     remat: Remat
     parts: int
     rows: int
@@ -34,6 +42,7 @@ class Option:
     memory_s: float
     link_s: float
     moved: float
+    crossing: float
 
     @property
     def state(self) -> int:
@@ -58,6 +67,7 @@ class Option:
             f"mesh.data={self.data}",
             f"mesh.fsdp={self.fsdp}",
             f"mesh.tensor={self.tensor}",
+            *(["mesh.slices=1"] if self.across else []),
             f"model.remat={self.remat}",
             f"train.grad_accumulation={self.parts}",
         ]
@@ -67,8 +77,9 @@ def candidates(config: Config, facts: dict[str, Any], devices: Devices, mfu: flo
     """Every way that the batch can be divided, the best first.
 
     What lies within a tenth of the fastest counts as fast: the model of time is no better than that. Among those: few parts of
-    the batch, no recomputation, the simplest mesh (few axes over 1; data before fsdp before tensor), little memory. Many more
-    parts than configured come last: so few rows at once do not reach the share of the peak that was stated.
+    the batch, no recomputation, copies of the model whole in a slice or node, the simplest mesh (few axes over 1; data before
+    fsdp before tensor), little memory. Many more parts than configured come last: so few rows at once do not reach the share of
+    the peak that was stated.
     """
     options = []
     parts = config.train.grad_accumulation
@@ -82,7 +93,15 @@ def candidates(config: Config, facts: dict[str, Any], devices: Devices, mfu: flo
     many = _MANY_PARTS * config.train.grad_accumulation
     return sorted(
         options,
-        key=lambda o: (o.parts > many, max(o.step_s, fast), o.parts, FORWARD_PASSES[o.remat], *o.complexity, o.total),
+        key=lambda o: (
+            o.parts > many,
+            max(o.step_s, fast),
+            o.parts,
+            FORWARD_PASSES[o.remat],
+            o.across,
+            *o.complexity,
+            o.total,
+        ),
     )
 
 
@@ -97,7 +116,15 @@ def of_different_meshes(options: list[Option]) -> list[Option]:
 def make_option(
     config: Config, facts: dict[str, Any], devices: Devices, mfu: float, mesh: dict[str, int], remat: Remat, parts: int
 ) -> Option | None:
+    """The option; None: the batch cannot be divided so, or a copy of the model would lie in several TPU slices.
+
+    That is what a run refuses, too, unless the configuration says `mesh.slices=1`. Nodes of GPUs are joined well enough to be
+    considered.
+    """
     data, fsdp, tensor = mesh["data"], mesh["fsdp"], mesh["tensor"]
+    across = data % devices.slices != 0
+    if across and devices.accelerator.per_node is None and config.mesh.slices != 1:
+        return None
     if config.train.batch_size % parts or config.train.batch_size // parts % (data * fsdp):
         return None
     rows = config.train.batch_size // parts // (data * fsdp)
@@ -106,14 +133,15 @@ def make_option(
     chip = devices.accelerator
     work = (facts["flops"] + (FORWARD_PASSES[remat] - 1) * facts["forward_flops"]) / devices.count
     moved = _moved(facts, mesh, activations, parts=parts, remat=remat)
+    sent = _sent(facts, mesh, devices, rows=rows, parts=parts, remat=remat)
     return Option(
-        data=data, fsdp=fsdp, tensor=tensor, remat=remat, parts=parts, rows=rows,
+        data=data, fsdp=fsdp, tensor=tensor, across=across, remat=remat, parts=parts, rows=rows,
         params=mesh["params"], frozen=mesh["frozen"], opt_state=mesh["opt_state"],
         gradients=gradients, activations=activations,
         compute_s=work / (peak_flops(facts, devices) * mfu),
         memory_s=moved / chip.bandwidth if chip.bandwidth else 0.0,
-        link_s=_sent_s(facts, mesh, devices, rows=rows, parts=parts, remat=remat),
-        moved=moved,
+        link_s=(sent.inside / chip.link if chip.link else 0.0) + (sent.across / chip.node_link if chip.node_link else 0.0),
+        moved=moved, crossing=sent.across,
     )  # fmt: skip
 
 
@@ -152,28 +180,44 @@ def _moved(facts: dict[str, Any], mesh: dict[str, int], activations: int, *, par
     return parts * ((1 + FORWARD_PASSES[remat]) * weights + 2 * activations) + update
 
 
-def _sent_s(
+@dataclasses.dataclass(frozen=True)
+class _Sent:
+    """Bytes that a device sends in a step, inside its slice or node and across to others."""
+
+    inside: float
+    across: float
+
+
+def _sent(
     facts: dict[str, Any], mesh: dict[str, int], devices: Devices, *, rows: int, parts: int, remat: Remat
-) -> float:
-    """Seconds to send what a step sends, in rings, one after the other, each at the speed of its slowest link."""
-    chip, sizes = devices.accelerator, facts["sizes"]
-    if chip.link is None:
-        return 0.0
+) -> _Sent:
+    """What a step sends, in rings, one after the other.
+
+    What spans slices or nodes goes in two rings: a sum is made inside, where each device gets a part of it, these parts are
+    summed across, and the results gathered inside. So of the gradients there crosses 2 x (4 bytes x trained / (fsdp x tensor x
+    data inside a slice)) x (slices - 1) / slices a device. GPUs come to the same by several rings at once, each through the
+    network card of another GPU.
+    """
     data, fsdp, tensor = mesh["data"], mesh["fsdp"], mesh["tensor"]
-
-    def link(span: int) -> float:  # of the devices that a ring spans; `tensor` is innermost, then `fsdp`, then `data`
-        return chip.node_link if chip.per_node and chip.node_link and span > chip.per_node else chip.link or 1.0
-
-    item = _item(facts)
+    sizes, item = facts["sizes"], _item(facts)
     # Weights are gathered in each pass, gradients summed and dealt out again, in float32.
     weights = facts["parameters"] * item / tensor * (1 + FORWARD_PASSES[remat]) + 4 * facts["trained"] / tensor
-    seconds = parts * weights * (fsdp - 1) / fsdp / link(tensor * fsdp)
-    seconds += 2 * 4 * facts["trained"] / (fsdp * tensor) * (data - 1) / data / link(tensor * fsdp * data)
+    gradients = 2 * 4 * facts["trained"] / (fsdp * tensor)
     # Two sums a layer of the encoder and three of the decoder, in each pass (Shoeybi et al. 2019, section 3).
     inputs, targets = facts["lengths"]
     sums = 2 * sizes["num_encoder_layers"] * inputs + 3 * sizes["num_decoder_layers"] * targets
-    sent = 2 * sums * rows * sizes["emb_dim"] * item * (1 + FORWARD_PASSES[remat])
-    return seconds + parts * sent * (tensor - 1) / tensor / link(tensor)
+    activations = 2 * sums * rows * sizes["emb_dim"] * item * (1 + FORWARD_PASSES[remat])
+    inside = across = 0.0
+    # `tensor` is innermost, then `fsdp`, then `data`: of a ring of `size` devices one in `apart` of the mesh is a member.
+    for sent, size, apart in (
+        (parts * activations, tensor, 1),
+        (parts * weights, fsdp, tensor),
+        (gradients, data, fsdp * tensor),
+    ):
+        near = math.gcd(size, max(1, devices.together // apart))  # members in one slice or node
+        inside += sent * (near - 1) / near
+        across += sent / near * (1 - near / size)
+    return _Sent(inside, across)
 
 
 def peak_flops(facts: dict[str, Any], devices: Devices) -> float:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-from launch.accelerators import Devices, gpu_topology, parse_devices, tpu_topology
+from launch.accelerators import Devices, gpu_topology, more_of, parse_devices, tpu_topology
 from launch.cost import USABLE, Option, candidates, make_option, of_different_meshes, peak_flops
 from t5x_tasks.errors import UserError
 from train import config as configuration
@@ -30,7 +30,10 @@ _TOPOLOGY = {"gpu": gpu_topology, "tpu": tpu_topology}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--devices", required=True, metavar="D", help="8xh100, 1xh200, 8xa100, v5e-64, v6e-16, v5p-16, cpu-8"
+        "--devices",
+        required=True,
+        metavar="D",
+        help="8xh100, 1xh200, 16xa100 (two nodes), v5e-64, v6e-16, v5p-16, 4xv5e-64 (four slices), cpu-8",
     )
     parser.add_argument(
         "--mfu", type=float, default=MFU, help="share of the peak that is reached (default: %(default)s)"
@@ -70,6 +73,10 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
     """
     if options.compiler != "cpu":
         _TOPOLOGY[options.compiler](devices)  # says so now where there is none
+    if config.mesh.slices not in ("auto", 1) and config.mesh.slices % devices.slices:
+        raise UserError(
+            f"mesh.slices: {config.mesh.slices}, but {devices.name} are {devices.slices} slices or nodes; say auto"
+        )
     facts = _aot("shapes", options, devices)
     configured = _configured(config, facts, devices, options.mfu)
     options_here = candidates(config, facts, devices, options.mfu)
@@ -109,6 +116,7 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
         "closest": _entry(None if chosen else closest, compiled, usable),
         "alternatives": [_entry(o, compiled, usable) for o in of_different_meshes(fitting)[:6]],
         "enough_devices": None if chosen else _enough_devices(config, options, devices),
+        "launcher": devices.launcher,
         "price": options.price_per_device_hour,
         "fits": chosen is not None,
     }
@@ -147,7 +155,7 @@ def _aot(
 
 
 def _configured(config: Config, facts: dict[str, Any], devices: Devices, mfu: float) -> Option | None:
-    """The configuration as it stands; None when its batch cannot be divided (the loop would say so)."""
+    """The configuration as it stands; None when it cannot be divided so (the loop would say so)."""
     axes = {"data": config.mesh.data, "fsdp": config.mesh.fsdp, "tensor": config.mesh.tensor}
     known = 1
     for size in axes.values():
@@ -155,20 +163,22 @@ def _configured(config: Config, facts: dict[str, Any], devices: Devices, mfu: fl
     axes = {name: size if size > 0 else devices.count // known for name, size in axes.items()}
     for mesh in facts["meshes"]:
         if all(mesh[name] == size for name, size in axes.items()):
-            return make_option(config, facts, devices, mfu, mesh, config.model.remat, config.train.grad_accumulation)
+            parts = config.train.grad_accumulation
+            option = make_option(config, facts, devices, mfu, mesh, config.model.remat, parts)
+            return None if option and option.across and config.mesh.slices != 1 else option
     return None
 
 
-def _enough_devices(config: Config, options: argparse.Namespace, devices: Devices) -> int | None:
-    """How many of these devices, a power of two times as many, would do by shapes; None: not even the most looked at."""
+def _enough_devices(config: Config, options: argparse.Namespace, devices: Devices) -> str | None:
+    """What would do by shapes, a power of two times as many of these devices; None: not even the most looked at."""
     most = devices.count * 2 ** max(1, (_MOST_DEVICES // devices.count).bit_length() - 1)
     facts = _aot("shapes", options, dataclasses.replace(devices, count=most))
     cuts = {(mesh["fsdp"], mesh["tensor"]): mesh for mesh in facts["meshes"]}  # bytes a device do not depend on `data`
     count = devices.count
     while (count := 2 * count) <= most:
-        more = dataclasses.replace(devices, count=count)
+        more = more_of(devices, count)
         meshes = [{**mesh, "data": count // (f * t)} for (f, t), mesh in cuts.items() if count % (f * t) == 0]
         options_there = candidates(config, facts | {"meshes": meshes}, more, options.mfu)
         if any(o.total <= USABLE * more.accelerator.memory for o in options_there):
-            return count
+            return more.name
     return None

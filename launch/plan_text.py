@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from launch.accelerators import as_booked
-
 _GB = 1e9
 
 
@@ -12,9 +10,10 @@ def render(plan: dict[str, Any]) -> str:
     chip = devices["accelerator"]
     s = model["sizes"]
     inputs, targets = model["lengths"]
+    several = f" in {_groups(devices)}" if devices["slices"] > 1 else ""
     trained = "" if model["trained"] == model["parameters"] else f", {model['trained']:,} trained"
     lines = [
-        f"{plan['config']} on {devices['name']}: {devices['count']} device(s) of {chip['memory'] / _GB:.3g} GB, "
+        f"{plan['config']} on {devices['name']}: {devices['count']} device(s) of {chip['memory'] / _GB:.3g} GB{several}, "
         f"{plan['peak_flops'] / 1e12:.3g} TFLOP/s each ({chip['source']})",
         f"model      {model['parameters']:,} parameters{trained}: emb {s['emb_dim']}, mlp {s['mlp_dim']}, heads "
         f"{s['num_heads']} x {s['head_dim']}, layers {s['num_encoder_layers']} + {s['num_decoder_layers']}, "
@@ -24,7 +23,11 @@ def render(plan: dict[str, Any]) -> str:
         "",
     ]
     if plan["configured"] is None:
-        lines += ["as configured: train.batch_size or the model's sizes cannot be divided over this mesh", ""]
+        several = f", or mesh.data is no multiple of the {_groups(devices)}" if devices["slices"] > 1 else ""
+        lines += [
+            f"as configured: train.batch_size or the model's sizes cannot be divided over this mesh{several}",
+            "",
+        ]
     else:
         lines += _memory("as configured", plan["configured"], plan)
     best = plan["best"]
@@ -33,11 +36,14 @@ def render(plan: dict[str, Any]) -> str:
         if plan["closest"]:
             lines += _memory("the smallest", plan["closest"], plan)
         if plan["enough_devices"]:
-            enough = as_booked(devices["name"], plan["enough_devices"])
-            lines += [f"By shapes, {enough} would do with train.batch_size={plan['batch_size']}."]
+            lines += [f"By shapes, {plan['enough_devices']} would do with train.batch_size={plan['batch_size']}."]
         else:
+            inside = (
+                "" if chip["per_node"] else ", where fsdp x tensor stay inside one slice unless you say mesh.slices=1"
+            )
             lines += [
-                "More of them do not help with this train.batch_size, which is divided over data x fsdp; choose a larger one."
+                "More of them do not help with this train.batch_size, which is divided over data x fsdp; choose a larger one"
+                f"{inside}."
             ]
         return "\n".join(lines)
     if plan["configured"] is None or best["overrides"] != plan["configured"]["overrides"]:
@@ -48,14 +54,21 @@ def render(plan: dict[str, Any]) -> str:
             f"  {_name(option):<50} {option['total'] / _GB:>7.1f} GB {_seconds(option['step_s']):>8} "
             f"({', '.join(_seconds(option[f'{part}_s']) for part in ('compute', 'memory', 'link'))})"
         )
+    if any(option["across"] for option in plan["alternatives"]):
+        lines.append("  across: a copy of the model lies in several of the nodes or slices, which takes mesh.slices=1")
     return "\n".join([*lines, "", *_time(plan, best)])
+
+
+def _groups(devices: dict[str, Any]) -> str:
+    return f"{devices['slices']} {'nodes' if devices['accelerator']['per_node'] else 'slices'}"
 
 
 def _name(option: dict[str, Any]) -> str:
     extra = (f" remat {option['remat']}" if option["remat"] != "none" else "") + (
         f" in {option['parts']} parts" if option["parts"] > 1 else ""
     )
-    return f"data {option['data']} x fsdp {option['fsdp']} x tensor {option['tensor']}{extra}"
+    across = " across" if option["across"] else ""
+    return f"data {option['data']} x fsdp {option['fsdp']} x tensor {option['tensor']}{across}{extra}"
 
 
 _VERDICTS = {
@@ -103,6 +116,8 @@ def _time(plan: dict[str, Any], best: dict[str, Any]) -> list[str]:
         lines.append(
             f"intensity  {done / best['moved']:,.0f} FLOP a byte of memory traffic; below {ridge:,.0f} memory is the limit"
         )
+    if plan["devices"]["slices"] > 1:
+        lines.append(f"between    the {_groups(plan['devices'])} each device sends {_crossing(best, chip)}")
     if plan["steps"] is None:
         return [
             *lines,
@@ -117,7 +132,15 @@ def _time(plan: dict[str, Any], best: dict[str, Any]) -> list[str]:
         *lines,
         line + " (steps alone: no start, validation, checkpoints)",
         f"with       {' '.join(best['overrides'])}",
+        *([f"by         {plan['launcher']}"] if plan["launcher"] else []),
     ]
+
+
+def _crossing(option: dict[str, Any], chip: dict[str, Any]) -> str:
+    sent = f"{option['crossing'] / 1e6:,.4g} MB a step"
+    if chip["node_link"] is None:
+        return f"{sent}, at a speed that is not published for {chip['kind']}: the time is WITHOUT it"
+    return f"{sent}, {_seconds(option['crossing'] / chip['node_link'])} at {chip['node_link'] / _GB:.4g} GB/s"
 
 
 def _seconds(seconds: float) -> str:

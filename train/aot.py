@@ -1,8 +1,8 @@
 """`python -m train.aot shapes|compile CONFIG --devices N`: what a train step needs, as one JSON object. See train/memory.py.
 
 `python -m launch plan` starts it: a process simulates as many CPU devices as it was started with, so each number of devices
-needs its own. With `--topology v5e:8x8` or `h100:8` the own compiler of such TPUs or GPUs compiles for them, and needs none; see
-train/topologies.py.
+needs its own. With `--topology v5e:8x8`, `2xv5e:8x8` (two slices) or `h100:8` the own compiler of such TPUs or GPUs compiles
+for them, and needs none; see train/topologies.py.
 """
 
 import argparse
@@ -37,7 +37,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="plan for this CPU: measure its peak, and compute in float32"
     )
-    parser.add_argument("--topology", metavar="T", help="compile for these, v5e:8x8 or h100:8, in place of CPU devices")
+    parser.add_argument(
+        "--topology",
+        metavar="T",
+        help="compile for these, v5e:8x8, 2xv5e:8x8 or h100:8, in place of CPU devices",
+    )
     options = parser.parse_intermixed_args(arguments)
     config = configuration.load(options.config, options.overrides)
     if not options.cpu:  # what `auto` is on GPUs and TPUs, which are not here

@@ -132,7 +132,8 @@ def compile_for(config: Config, topology: str, *, vocabulary_size: int) -> dict[
     devices = topologies.devices(topology)
     path = topologies.fused_path(devices) if config.model.attention == "auto" else config.model.attention
     config = config.model_copy(update={"model": config.model.model_copy(update={"attention": path})})
-    mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": 1}), devices)
+    slices = 1 if config.mesh.slices == 1 else "auto"  # a number may mean processes, and those of a run are others
+    mesh = sharding.make_mesh(config.mesh.model_copy(update={"slices": slices}), devices)
     try:
         with jax.default_device(devices[0]):  # kernels ask it what they are for
             return compile_step(config, mesh, vocabulary_size=vocabulary_size)

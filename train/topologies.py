@@ -41,7 +41,7 @@ _GPUS_A_NODE = 8
 
 
 def devices(topology: str) -> list[Any]:
-    """Devices to compile for: of a TPU slice, `v5e:8x8`, or GPUs in nodes of eight, `h100:16`.
+    """Devices to compile for: of a TPU slice, `v5e:8x8`, of several, `2xv5e:8x8`, or GPUs in nodes of eight, `h100:16`.
 
     Raises:
       UserError: the compiler is not installed, or knows no such devices.
@@ -70,8 +70,11 @@ def _tpu_devices(topology: str) -> list[Any]:
         raise UserError("a TPU's compiler is in the package libtpu: pip install libtpu (it needs no TPU)")
     # A single chip is less than the host of four that libtpu assumes.
     alone = {"chips_per_host_bounds": (1, 1, 1)} if set(topology.partition(":")[2]) <= {"1", "x"} else {}
+    several = re.match(r"(\d+)x", topology)
+    slices, one = (int(several[1]), topology[several.end() :]) if several else (1, topology)
     try:
-        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices)
+        described = topologies.get_topology_desc(platform="tpu", topology_name=one, num_slices=slices, **alone)
+        return list(described.devices)
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"libtpu has no slice {topology}: {str(error).splitlines()[0]}") from error
 
