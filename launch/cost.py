@@ -196,13 +196,14 @@ def _sent(
     What spans slices or nodes goes in two rings: a sum is made inside, where each device gets a part of it, these parts are
     summed across, and the results gathered inside. So of the gradients there crosses 2 x (4 bytes x trained / (fsdp x tensor x
     data inside a slice)) x (slices - 1) / slices a device. GPUs come to the same by several rings at once, each through the
-    network card of another GPU.
+    network card of another GPU. As in the programs that are compiled for TPUs, gradients are summed in each part of a batch, and
+    the embedding's twice, for the encoder's inputs and for the decoder's.
     """
     data, fsdp, tensor = mesh["data"], mesh["fsdp"], mesh["tensor"]
     sizes, item = facts["sizes"], _item(facts)
     # Weights are gathered in each pass, gradients summed and dealt out again, in float32.
     weights = facts["parameters"] * item / tensor * (1 + FORWARD_PASSES[remat]) + 4 * facts["trained"] / tensor
-    gradients = 2 * 4 * facts["trained"] / (fsdp * tensor)
+    gradients = 2 * 4 * (facts["trained"] + facts["embedding"]) / (fsdp * tensor)
     # Two sums a layer of the encoder and three of the decoder, in each pass (Shoeybi et al. 2019, section 3).
     inputs, targets = facts["lengths"]
     sums = 2 * sizes["num_encoder_layers"] * inputs + 3 * sizes["num_decoder_layers"] * targets
@@ -212,7 +213,7 @@ def _sent(
     for sent, size, apart in (
         (parts * activations, tensor, 1),
         (parts * weights, fsdp, tensor),
-        (gradients, data, fsdp * tensor),
+        (parts * gradients, data, fsdp * tensor),
     ):
         near = math.gcd(size, max(1, devices.together // apart))  # members in one slice or node
         inside += sent * (near - 1) / near

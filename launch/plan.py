@@ -74,9 +74,8 @@ def make_plan(config: Config, options: argparse.Namespace, devices: Devices) -> 
     if options.compiler != "cpu":
         _TOPOLOGY[options.compiler](devices)  # says so now where there is none
     if config.mesh.slices not in ("auto", 1) and config.mesh.slices % devices.slices:
-        raise UserError(
-            f"mesh.slices: {config.mesh.slices}, but {devices.name} are {devices.slices} slices or nodes; say auto"
-        )
+        several = f"{devices.slices} {'nodes' if devices.accelerator.per_node else 'slices'}"
+        raise UserError(f"mesh.slices: {config.mesh.slices}, but {devices.name} are {several}; say auto")
     facts = _aot("shapes", options, devices)
     configured = _configured(config, facts, devices, options.mfu)
     options_here = candidates(config, facts, devices, options.mfu)

@@ -240,6 +240,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
         optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 1), model.split(model.axes)[0])
         shapes = state.state_shapes(model, optimizer)
     frozen, anchor = model.split(model.shapes)[1], anchor_shapes(config, shapes["params"])
+    embedding = shapes["params"].get("embedding")
     lengths = _lengths(config)
     rows = config.train.batch_size
     # Every row full, of one example: no more can be in a batch.
@@ -276,6 +277,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
     return {
         "parameters": sum(x.size for x in jax.tree.leaves(model.shapes)),
         "trained": sum(x.size for x in jax.tree.leaves(shapes["params"])),
+        "embedding": 0 if embedding is None else embedding.size,  # of what is trained
         "compute_dtype": model_config.compute_dtype.name,
         "sizes": {**config.model.sizes(), "vocab_size": model_config.vocab_size},
         "lengths": [lengths.inputs, lengths.targets],
