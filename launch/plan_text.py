@@ -38,13 +38,13 @@ def render(plan: dict[str, Any]) -> str:
         if plan["enough_devices"]:
             lines += [f"By shapes, {plan['enough_devices']} would do with train.batch_size={plan['batch_size']}."]
         else:
-            inside = (
-                "" if chip["per_node"] else ", where fsdp x tensor stay inside one slice unless you say mesh.slices=1"
-            )
             lines += [
-                "More of them do not help with this train.batch_size, which is divided over data x fsdp; choose a larger one"
-                f"{inside}."
+                "More of them do not help with this train.batch_size, which is divided over data x fsdp; choose a larger one."
             ]
+            if chip["kind"].startswith("TPU"):
+                lines += [
+                    "Parts of a copy (fsdp, tensor) stay in one slice; with mesh.slices=1 they may lie in several."
+                ]
         return "\n".join(lines)
     if plan["configured"] is None or best["overrides"] != plan["configured"]["overrides"]:
         lines += _memory("best that fits", best, plan)
