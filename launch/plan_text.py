@@ -48,10 +48,11 @@ def render(plan: dict[str, Any]) -> str:
         return "\n".join(lines)
     if plan["configured"] is None or best["overrides"] != plan["configured"]["overrides"]:
         lines += _memory("best that fits", best, plan)
-    lines += ["best first:                                              memory     step   (computing, memory, links)"]
+    width = max(50, *(len(_name(option)) for option in plan["alternatives"]))
+    lines += [f"{'best first:':<{width + 7}}memory     step   (computing, memory, links)"]
     for option in plan["alternatives"]:
         lines.append(
-            f"  {_name(option):<50} {option['total'] / _GB:>7.1f} GB {_seconds(option['step_s']):>8} "
+            f"  {_name(option):<{width}} {option['total'] / _GB:>7.1f} GB {_seconds(option['step_s']):>8} "
             f"({', '.join(_seconds(option[f'{part}_s']) for part in ('compute', 'memory', 'link'))})"
         )
     if any(option["across"] for option in plan["alternatives"]):
@@ -137,7 +138,8 @@ def _time(plan: dict[str, Any], best: dict[str, Any]) -> list[str]:
 
 
 def _crossing(option: dict[str, Any], chip: dict[str, Any]) -> str:
-    sent = f"{option['crossing'] / 1e6:,.4g} MB a step"
+    sent = option["crossing"]
+    sent = f"{sent / _GB:,.1f} GB a step" if sent >= _GB else f"{sent / 1e6:.4g} MB a step"
     if chip["node_link"] is None:
         return f"{sent}, at a speed that is not published for {chip['kind']}: the time is WITHOUT it"
     return f"{sent}, {_seconds(option['crossing'] / chip['node_link'])} at {chip['node_link'] / _GB:.4g} GB/s"

@@ -248,10 +248,14 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
     stats |= {"encoder_pairs": rows * lengths.inputs**2, "decoder_pairs": rows * lengths.targets**2}
     stats |= {"cross_pairs": rows * lengths.inputs * lengths.targets}
 
+    def place(mesh: AbstractMesh, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.update(sharding=NamedSharding(mesh, leaf.sharding.spec)), tree)
+
     def on(mesh: AbstractMesh, tree: Any) -> int:
-        return _bytes(tree, jax.tree.map(lambda leaf: NamedSharding(mesh, leaf.sharding.spec), tree))
+        return _bytes(tree, jax.tree.map(lambda leaf: leaf.sharding, place(mesh, tree)))
 
     flops = model.flops()
+    held = {"params": shapes["params"], "frozen": (frozen, anchor or {}), "opt_state": shapes["opt_state"]}
     meshes = []
     for axes in _meshes(devices):
         mesh: Any = _abstract(*axes)
@@ -259,16 +263,11 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
             continue
         try:
             sharding.check_model_fits(mesh, model_config)
+            sharding.check_cut(mesh, place(mesh, (shapes, frozen)))
         except UserError:
             continue
-        meshes.append(
-            dict(zip(("data", "fsdp", "tensor"), axes, strict=True))
-            | {
-                "params": on(mesh, shapes["params"]),
-                "frozen": on(mesh, frozen) + (on(mesh, anchor) if anchor else 0),
-                "opt_state": on(mesh, shapes["opt_state"]),
-            }
-        )
+        sizes = {name: on(mesh, tree) for name, tree in held.items()}
+        meshes.append(dict(zip(("data", "fsdp", "tensor"), axes, strict=True)) | sizes)
     kept = {}
     for remat in sorted({config.model.remat, "layer"}):
         model_section = config.model.model_copy(update={"remat": remat})

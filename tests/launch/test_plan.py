@@ -14,6 +14,7 @@ from launch.cost import candidates
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
 from train import config as configuration
+from train.memory import describe
 from train.topologies import needed_memory
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -97,6 +98,13 @@ def test_among_meshes_as_fast_the_simplest_comes_first(config):
         (4, 2, 1), (2, 4, 1), (4, 1, 2), (1, 4, 2), (2, 1, 4), (1, 2, 4),
         (2, 2, 2),
     ]  # fmt: skip
+
+
+def test_a_mesh_that_a_run_would_refuse_is_not_considered(config):
+    """Adafactor keeps one number a column: 6 MiB of the three decoder layers' MLP, which `tensor` alone cuts."""
+    wide = configuration.load(config("adafactor"), ["model.emb_dim=128", "model.mlp_dim=524288"])
+    found = describe(wide, devices=4, vocabulary_size=0)["meshes"]
+    assert {(m["fsdp"], m["tensor"]) for m in found} == {(1, 1), (1, 2), (1, 4), (2, 2)}
 
 
 def test_what_does_not_fit_says_how_many_devices_would_do(config, capsys):

@@ -68,6 +68,13 @@ def found(path, devices, *overrides):
     return candidates(configuration.load(path, ["train.batch_size=64", *overrides]), FACTS, parse_devices(devices), 0.4)
 
 
+def option(path, devices, axes, parts=1):
+    config = configuration.load(path, ["train.batch_size=64"])
+    made = make_option(config, FACTS, parse_devices(devices), 0.4, mesh(*axes), "selected", parts)
+    assert made is not None
+    return made
+
+
 def test_a_copy_of_the_model_stays_in_one_slice(path):
     assert {(o.data, o.fsdp, o.tensor) for o in found(path, "v5e-16")} == set(MESHES)
     assert {(o.data, o.fsdp, o.tensor) for o in found(path, "2xv5e-8")} == {axes for axes in MESHES if axes[0] > 1}
@@ -78,18 +85,13 @@ def test_a_copy_of_the_model_stays_in_one_slice(path):
 def test_a_mesh_that_cuts_a_copy_across_nodes_says_what_a_run_needs_for_it(path):
     options = found(path, "16xh100")
     assert {(o.data, o.fsdp, o.tensor) for o in options} == set(MESHES)
-    for option in options:
-        assert option.across == (option.data == 1) == ("mesh.slices=1" in option.overrides)
+    for o in options:
+        assert o.across == (o.data == 1) == ("mesh.slices=1" in o.overrides)
 
 
 def test_what_crosses_slices_is_the_part_of_the_gradients_that_a_device_has_summed(path):
     """Of 2 slices of 8, data 8 x fsdp 2: each device sums a quarter of its half, and sends that part on."""
-    config = configuration.load(path, ["train.batch_size=64"])
-
-    def option(devices, parts=1):
-        return make_option(config, FACTS, parse_devices(devices), 0.4, mesh(8, 2, 1), "selected", parts)
-
-    one, two, many = option("v5p-32"), option("2xv5p-16"), option("4xv5p-8")
+    one, two, many = (option(path, devices, (8, 2, 1)) for devices in ("v5p-32", "2xv5p-16", "4xv5p-8"))
     crossing = 2 * 4 * (PARAMETERS + EMBEDDING) / 2 / 4 * (1 - 1 / 2)
     assert (one.crossing, two.crossing) == (0, pytest.approx(crossing))
     # Inside a ring of 4 in place of one of 8.
@@ -98,20 +100,21 @@ def test_what_crosses_slices_is_the_part_of_the_gradients_that_a_device_has_summ
     assert many.crossing == pytest.approx(2 * 4 * (PARAMETERS + EMBEDDING) / 2 / 2 * (1 - 1 / 4))
     assert one.link_s < two.link_s < many.link_s
     assert (two.compute_s, two.memory_s, two.total) == (one.compute_s, one.memory_s, one.total)
-    assert option("2xv5p-16", parts=2).crossing == 2 * two.crossing, "in each part of a batch"
+    assert option(path, "2xv5p-16", (8, 2, 1), parts=2).crossing == 2 * two.crossing, "in each part of a batch"
 
 
 def test_nodes_send_through_the_network_cards_of_all_their_gpus(path):
-    config = configuration.load(path, ["train.batch_size=64"])
-    option = make_option(config, FACTS, parse_devices("16xh100"), 0.4, mesh(16, 1, 1), "selected", 1)
     gradients = 2 * 4 * (PARAMETERS + EMBEDDING)
-    assert option.link_s == pytest.approx(gradients * 7 / 8 / 450e9 + gradients / 8 / 2 / 50e9)
+    assert option(path, "16xh100", (16, 1, 1)).link_s == pytest.approx(
+        gradients * 7 / 8 / 450e9 + gradients / 8 / 2 / 50e9
+    )
 
 
 def test_planned_bytes_of_two_slices_are_those_of_the_compiled_program(plan):
-    option = plan["configured"]
-    assert (option["data"], option["fsdp"], option["tensor"]) == (4, 2, 1)
-    assert (option["params"], option["opt_state"]) == (option["compiled"]["params"], option["compiled"]["opt_state"])
+    configured = plan["configured"]
+    program = configured["compiled"]
+    assert (configured["data"], configured["fsdp"], configured["tensor"]) == (4, 2, 1)
+    assert (configured["params"], configured["opt_state"]) == (program["params"], program["opt_state"])
 
 
 def test_a_plan_says_what_crosses_and_what_starts_it(plan):
@@ -119,14 +122,13 @@ def test_a_plan_says_what_crosses_and_what_starts_it(plan):
     assert "2xv5e-4: 8 device(s) of 16 GB in 2 slices, " in text
     sent = plan["best"]["crossing"]
     assert (
-        f"between    the 2 slices each device sends {sent / 1e6:,.4g} MB a step, " in text and " at 3.125 GB/s" in text
+        f"between    the 2 slices each device sends {sent / 1e6:.4g} MB a step, " in text and " at 3.125 GB/s" in text
     )
     assert "with       mesh.data=" in text and text.endswith("by         tpu-vm --accelerator v5litepod-4 --slices 2")
 
 
 def test_where_the_speed_between_slices_is_not_published_the_plan_says_that_the_time_is_without(plan, path):
-    config, axes = configuration.load(path, ["train.batch_size=64"]), mesh(16, 1, 1)
-    v4 = make_option(config, FACTS, parse_devices("2xv4-16"), 0.4, axes, "selected", 1)
+    v4 = option(path, "2xv4-16", (16, 1, 1))
     near = 2 * 4 * (PARAMETERS + EMBEDDING) * 7 / 8 / 150e9
     assert v4.crossing > 0 and v4.link_s == pytest.approx(near)
     unknown = copy.deepcopy(plan)
