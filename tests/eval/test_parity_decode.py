@@ -1,15 +1,12 @@
 """Our decoding against `generate` of transformers' PyTorch T5, token for token, in float32."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from bench import decode_parity
 from eval.decode import Decoder, until_end
 from train.config import BeamConfig, GreedyConfig, MeshConfig
 from train.model import T5Config, abstract_model
@@ -112,17 +109,13 @@ def different(ours, theirs):
 
 @pytest.mark.needs_torch
 @pytest.mark.needs_shared
-def test_decodes_32_dialogues_as_transformers_does_token_for_token():
-    """In a process of its own, whose programs are optimised: at flan-t5-small's size they take longer to run than to compile."""
-    shared = Path(__file__).parents[3] / "shared" / "data"
-    data = ["--root", str(shared), "--vocabulary", str(shared / "t5_vocab" / "spiece.model"), "--rows", "32"]
-    settings = ["--batch-size", "16", "--tokens", "16", "--beams", "1", "4", "--penalties", "1.0"]
-    command = [sys.executable, "-m", "bench.decode_parity", *data, *settings]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("32/32 rows identical") == 2
-    different = [int(n) for n in re.findall(r"(\d+) different answers", done.stdout)]
+def test_decodes_32_dialogues_as_transformers_does_token_for_token(shared_data, capsys):
+    data = ["--root", str(shared_data), "--vocabulary", str(shared_data / "t5_vocab" / "spiece.model"), "--rows", "32"]
+    code = decode_parity.main([*data, "--batch-size", "16", "--tokens", "16", "--beams", "1", "4", "--penalties", "1.0"])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert said.count("32/32 rows identical") == 2
+    different = [int(n) for n in re.findall(r"(\d+) different answers", said)]
     assert min(different) > 16, "the random model does not say one thing to everybody"
 
 
