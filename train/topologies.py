@@ -20,6 +20,7 @@ class _Gpu(NamedTuple):
     name: str
     capability: str
     multiprocessors: int
+    float32_units: int  # of a multiprocessor; where it is not told, no fusion seems worth while
     clock_ghz: float
     memory: int  # bytes
     bandwidth: int  # bytes/s
@@ -28,11 +29,20 @@ class _Gpu(NamedTuple):
     shared_memory_of_block: int  # bytes at most
 
 
-_HOPPER = ("major: 9 feature_extension: ACCELERATED_FEATURES", 132, 1.98)
+_HOPPER = ("major: 9 feature_extension: ACCELERATED_FEATURES", 132, 128, 1.98)
 _HOPPER_SHARED = (228 * 2**10, 227 * 2**10)
 _GPUS = {
     "a100": _Gpu(
-        "NVIDIA A100-SXM4-80GB", "major: 8", 108, 1.41, 80 * 2**30, 2_039 * 10**9, 40 * 2**20, 164 * 2**10, 163 * 2**10
+        "NVIDIA A100-SXM4-80GB",
+        "major: 8",
+        108,
+        64,
+        1.41,
+        80 * 2**30,
+        2_039 * 10**9,
+        40 * 2**20,
+        164 * 2**10,
+        163 * 2**10,
     ),
     "h100": _Gpu("NVIDIA H100 80GB HBM3", *_HOPPER, 80 * 2**30, 3_350 * 10**9, 50 * 2**20, *_HOPPER_SHARED),
     "h200": _Gpu("NVIDIA H200", *_HOPPER, 141 * 10**9, 4_800 * 10**9, 60 * 2**20, *_HOPPER_SHARED),
@@ -97,7 +107,7 @@ def _described(gpu: _Gpu) -> str:
         gpu_device_info {{
           name: "{gpu.name}" device_vendor: "NVIDIA Corporation"
           cuda_compute_capability {{ {gpu.capability} }}
-          core_count: {gpu.multiprocessors} clock_rate_ghz: {gpu.clock_ghz}
+          core_count: {gpu.multiprocessors} fpus_per_core: {gpu.float32_units} clock_rate_ghz: {gpu.clock_ghz}
           device_memory_size: {gpu.memory} memory_bandwidth: {gpu.bandwidth} l2_cache_size: {gpu.l2} ecc_enabled: true
           shared_memory_per_block: 49152 shared_memory_per_block_optin: {gpu.shared_memory_of_block}
           shared_memory_per_core: {gpu.shared_memory}

@@ -214,17 +214,23 @@ with jax.default_device(device):
     program = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(*inputs).lower(lowering_platforms=("cuda",)).compile()
 text = program.as_text()
 print(text.count('custom_call_target="mosaic_gpu'))
+
+def of_elements(x):
+    return 0.5 * x * (1.0 + jnp.tanh(0.8 * (x + 0.04 * x**3)))
+
+program = jax.jit(of_elements).trace(of((1024, 1024), jnp.float32)).lower(lowering_platforms=("cuda",)).compile()
+print(program.as_text().count(" fusion("))
 """
 
 
 @pytest.mark.needs_cuda_compiler
 def test_on_a_hopper_gpu_a_scan_over_layers_takes_three_kernels():
-    """One forward and two backward, none of them twice; compiled for a GPU that is not here."""
+    """One forward and two backward, none of them twice; and what goes by elements is one. Compiled for a GPU that is not here."""
     environment = os.environ | {"PYTHONPATH": str(programs.cuda_compiler())}
     done = subprocess.run(
         [sys.executable, "-c", FOR_A_GPU], cwd=REPOSITORY, capture_output=True, text=True, env=environment
     )
-    assert done.stdout == "3\n", done.stderr
+    assert done.stdout == "3\n1\n", done.stderr
 
 
 @pytest.mark.parametrize("causal", [False, True])
