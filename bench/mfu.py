@@ -2,6 +2,7 @@
 
     python -m bench.mfu                                          # small, base, large, XL at 512/128
     python -m bench.mfu --presets flan-t5-large --rows 64 --attention xla cudnn tokamax --remat none selected
+    python -m bench.mfu --presets flan-t5-large --scan-layers true false
     python -m bench.mfu --presets flan-t5-large --profile 15     # which kernels the time goes to
 
 Random weights, packed rows without padding, each of two to four examples of random tokens, dropout 0.05, Adafactor, bfloat16 with
@@ -40,6 +41,9 @@ def main(arguments: list[str]) -> int:
         "--attention", nargs="+", default=["auto"], metavar="PATH", help="model.attention; default: auto"
     )
     parser.add_argument("--remat", nargs="+", default=["selected"], help="model.remat; default: selected")
+    parser.add_argument(
+        "--scan-layers", nargs="+", default=["true"], choices=("true", "false"), help="model.scan_layers; default: true"
+    )
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="show the N kernels that take most time")
     parser.add_argument("--least", type=float, default=0.0, metavar="MFU")
     parser.add_argument("--alone", help=argparse.SUPPRESS)  # a setting, as JSON: in this process
@@ -48,22 +52,25 @@ def main(arguments: list[str]) -> int:
         measure(**json.loads(chosen.alone))
         return 0
     reached = []
-    for preset, attention, remat in itertools.product(chosen.presets, chosen.attention, chosen.remat):
+    settings = itertools.product(chosen.presets, chosen.attention, chosen.remat, chosen.scan_layers)
+    for preset, attention, remat, scan_layers in settings:
         setting = {
             "preset": preset, "rows": chosen.rows or ROWS.get(preset, 8), "lengths": chosen.lengths,
-            "attention": attention, "remat": remat, "profile": chosen.profile,
+            "attention": attention, "remat": remat, "scan_layers": scan_layers == "true", "profile": chosen.profile,
         }  # fmt: skip
         command = [sys.executable, "-m", "bench.mfu", "--alone", json.dumps(setting)]
         ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         *lines, last = ended.stdout.splitlines() or [""]
         print("\n".join(lines), flush=True)
         if ended.returncode:  # as where memory is short
-            print(f"{preset} {attention} {remat}: ended with {ended.returncode}", flush=True)
+            print(f"{preset} {attention} {remat} {scan_layers}: ended with {ended.returncode}", flush=True)
         reached.append(0.0 if ended.returncode else float(last))
     return int(min(reached) < chosen.least)
 
 
-def measure(*, preset: str, rows: int, lengths: str, attention: str, remat: str, profile: int) -> None:
+def measure(
+    *, preset: str, rows: int, lengths: str, attention: str, remat: str, scan_layers: bool, profile: int
+) -> None:
     """Prints what one setting took, and its MFU alone on the last line."""
     import jax
     import numpy as np
@@ -81,10 +88,12 @@ def measure(*, preset: str, rows: int, lengths: str, attention: str, remat: str,
     inputs, targets = map(int, lengths.split("/"))
     sections = {
         "run_dir": "unused",
-        "model": {"preset": preset, "weights": "random", "attention": attention, "remat": remat},
+        "model": {
+            "preset": preset, "weights": "random", "attention": attention, "remat": remat, "scan_layers": scan_layers,
+        },
         "data": {"mixture": "none", "lengths": {"inputs": inputs, "targets": targets}},
         "train": {"steps": 1000, "batch_size": rows, "dropout": 0.05},
-    }
+    }  # fmt: skip
     config = Config.model_validate(sections)
     mesh = make_mesh(config.mesh, [device])
     with jax.set_mesh(mesh):
@@ -119,8 +128,10 @@ def measure(*, preset: str, rows: int, lengths: str, attention: str, remat: str,
     flops = model.flops().update(stats)
     mfu = [flops / s / peak for s in seconds]
     memory = (device.memory_stats() or {}).get("peak_bytes_in_use", float("nan"))
+    layers = "scanned" if scan_layers else "written out"
     print(
-        f"{preset}, {rows} x {lengths}, attention {model.config.attention}, remat {remat}: MFU {statistics.median(mfu):.1%} "
+        f"{preset}, {rows} x {lengths}, attention {model.config.attention}, remat {remat}, layers {layers}: "
+        f"MFU {statistics.median(mfu):.1%} "
         f"({min(mfu):.1%} to {max(mfu):.1%}), {rows / statistics.median(seconds):.1f} rows/s, "
         f"{1000 * statistics.median(seconds):.1f} ms, peak {memory / 1e9:.1f} GB, compiled in {compile_s:.0f} s, "
         f"loss {float(metrics['loss']):.3f}; {device.device_kind}, jax {jax.__version__}"

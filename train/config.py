@@ -71,6 +71,11 @@ class ModelConfig(Section):
         description="what the backward pass computes anew, for less memory. layer: all of each layer, a third more FLOPs; "
         "selected: all but attention and products with weights, nearly no FLOPs; true: layer, false: none",
     )
+    scan_layers: bool = Field(
+        default=True,
+        description="the layers of a stack are a loop in the program, which compiles as fast for 24 as for 2; false: they are "
+        "written out, so that nothing is copied into and out of what a loop keeps for its backward pass",
+    )
     attention: Literal["auto", "xla", "rows", "cudnn", "tokamax", "pallas"] = Field(
         default="auto",
         description="what computes attention; auto: the device's fused kernel (cudnn on GPUs in bfloat16, pallas on TPUs) where "

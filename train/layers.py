@@ -36,6 +36,7 @@ class T5Config:
     compute_dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32  # of kernels, embedding and head; norms' scales and position biases are float32
     remat: Remat = "none"
+    scan_layers: bool = True
     attention: Path = "xla"
 
 

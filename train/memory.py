@@ -197,7 +197,7 @@ def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) ->
     # The other paths have loops of their own, which are none over layers.
     local = config.model_copy(
         update={
-            "model": config.model.model_copy(update=cut | {"attention": "xla"}),
+            "model": config.model.model_copy(update=cut | {"attention": "xla", "scan_layers": True}),
             "train": config.train.model_copy(update={"batch_size": rows, "grad_accumulation": 1}),
         }
     )

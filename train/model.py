@@ -2,8 +2,9 @@
 
 Gated GELU, RMS norm without bias, relative position bias shared over a stack, untied output: train/layers.py. Modules hold
 parameters; the layers of a stack are one block whose parameters have a leading `layers` axis, walked by `jax.lax.scan`, so
-that compile time does not grow with depth. Every parameter carries `logical_axes`; train/sharding.py maps them to the mesh.
-What a fine-tuning method adds hangs in `adapters` of the module that it changes (train/adapters.py); the model knows no method.
+that compile time does not grow with depth (`scan_layers: false` writes them out). Every parameter carries `logical_axes`;
+train/sharding.py maps them to the mesh. What a fine-tuning method adds hangs in `adapters` of the module that it changes
+(train/adapters.py); the model knows no method.
 
 Numerics: norms, softmax, residual sums of squares, logits and, unless `param_dtype` says otherwise, parameters are float32;
 matrix products run in `compute_dtype`. T5 in bfloat16 throughout gives NaN.
@@ -78,24 +79,34 @@ def blocks(stack: nnx.Module) -> tuple[Any, ...]:
 
 
 def scan_layers(
-    stack: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any = None, *, remat: Remat = "none"
+    stack: nnx.Module,
+    body: Callable[..., Any],
+    carry: Any,
+    xs: Any = None,
+    *,
+    remat: Remat = "none",
+    written_out: bool = False,
 ) -> Any:
     """Runs `carry, y = body(block of one layer, carry, x)` over the layers of a stack; returns (carry, stacked ys).
 
-    `xs` has a leading axis of layers, like the parameters. `remat`: what of a layer is computed anew for the backward pass,
-    see `train.config.ModelConfig`.
+    Args:
+      xs: with a leading axis of layers, like the parameters.
+      remat: what of a layer is computed anew for the backward pass, see `train.config.ModelConfig`.
+      written_out: the layers stand one behind the other in the program, not in a loop.
     """
     outputs, start = [], 0
     for block in blocks(stack):
         end = start + jax.tree.leaves(nnx.state(block))[0].shape[0]
         part = jax.tree.map(lambda x, here=slice(start, end): x[here], xs)
-        carry, ys = _scan_block(block, body, carry, part, remat=remat)
+        carry, ys = _scan_block(block, body, carry, part, remat=remat, written_out=written_out)
         outputs.append(ys)
         start = end
     return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), *outputs)
 
 
-def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any, *, remat: Remat) -> Any:
+def _scan_block(
+    block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any, *, remat: Remat, written_out: bool
+) -> Any:
     graphdef, stacked = nnx.split(block)
 
     def step(carry: Any, layer: Any) -> Any:
@@ -105,8 +116,9 @@ def _scan_block(block: nnx.Module, body: Callable[..., Any], carry: Any, xs: Any
     if remat != "none":
         policies = jax.checkpoint_policies
         keep = policies.save_only_these_names(PRODUCT) if remat == "selected" else policies.nothing_saveable
-        step = jax.checkpoint(step, policy=keep, prevent_cse=False)
-    return jax.lax.scan(step, carry, (nnx.to_pure_dict(stacked), xs))
+        # From one loop to another XLA merges nothing that is computed twice; where there is none, it would.
+        step = jax.checkpoint(step, policy=keep, prevent_cse=written_out)
+    return jax.lax.scan(step, carry, (nnx.to_pure_dict(stacked), xs), unroll=written_out)
 
 
 class T5(nnx.Module):
@@ -163,7 +175,7 @@ class T5(nnx.Module):
         if self.prompt is not None:
             x = self.prompt(tokens, x)
         x = constrain(dropout(x), ("batch", "length", None))
-        x, _ = scan_layers(self.encoder, layer, x, (keys, fronts and fronts[:2]), remat=self.config.remat)
+        x, _ = self._through(self.encoder, layer, x, (keys, fronts and fronts[:2]))
         return dropout(self.encoder_norm(x))
 
     def decode(
@@ -197,7 +209,7 @@ class T5(nnx.Module):
 
         x = constrain(dropout(self.embed(tokens)), ("batch", "length", None))
         of_layers = (keys, fronts and fronts[:2], cross and cross[:2])
-        x, _ = scan_layers(self.decoder, layer, x, of_layers, remat=self.config.remat)
+        x, _ = self._through(self.decoder, layer, x, of_layers)
         return dropout(self.decoder_norm(x))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
@@ -220,6 +232,9 @@ class T5(nnx.Module):
     def __call__(self, batch: dict[str, jax.Array], dropout_key: jax.Array | None = None) -> jax.Array:
         """Float32 logits `[batch, target_length, vocab]`, all at once; a loss takes them in parts: train/loss.py."""
         return constrain(self.logits(self.hidden(batch, dropout_key)), ("batch", "length", "vocab"))
+
+    def _through(self, stack: nnx.Module, layer: Callable[..., Any], x: jax.Array, of_layers: Any) -> Any:
+        return scan_layers(stack, layer, x, of_layers, remat=self.config.remat, written_out=not self.config.scan_layers)
 
     def _dropout(self, key: jax.Array | None, layers: int) -> tuple[Dropout, jax.Array | None]:
         """Dropout outside the layers, and a key for each layer."""

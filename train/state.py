@@ -51,6 +51,7 @@ def model_config(config: Config, vocabulary_size: int) -> T5Config:
         compute_dtype=jnp.dtype(dtype),
         param_dtype=jnp.dtype(model.param_dtype),
         remat=model.remat,
+        scan_layers=model.scan_layers,
         attention=choose_path(model.attention, dtype=dtype, num_heads=sizes["num_heads"], head_dim=sizes["head_dim"]),
         **sizes,
     )

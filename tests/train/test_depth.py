@@ -7,14 +7,14 @@ from train.memory import StepProgram
 from train.sharding import make_mesh
 
 
-def instructions(layers: int) -> int:
+def instructions(layers: int, scan_layers: bool = True) -> int:
     """Of the lowered train step, before XLA sees it."""
     sizes = {"emb_dim": 16, "mlp_dim": 32, "num_heads": 2, "head_dim": 8, "vocab_size": 128}
     depth = {"num_encoder_layers": layers, "num_decoder_layers": layers}
     config = Config.model_validate(
         {
             "run_dir": "unused",
-            "model": {**sizes, **depth, "compute_dtype": "float32"},
+            "model": {**sizes, **depth, "compute_dtype": "float32", "scan_layers": scan_layers},
             "data": {"lengths": {"inputs": 16, "targets": 8}},
             "optimizer": {"type": "adamw"},
             "train": {"steps": 1, "batch_size": 2, "dropout": 0.1},
@@ -30,3 +30,8 @@ def instructions(layers: int) -> int:
 def test_the_program_of_xxls_depth_is_hardly_longer_than_that_of_two_layers():
     shallow, deep = instructions(2), instructions(24)
     assert 500 < deep < 1.05 * shallow  # some constants are written out up to a size
+
+
+def test_written_out_each_layer_stands_in_the_program():
+    two, three, four = (instructions(layers, scan_layers=False) for layers in (2, 3, 4))
+    assert two + 100 < three < four - 100
