@@ -20,6 +20,5 @@ def test_all_code_that_makes_tokens_counts_for_whether_they_are_made_anew():
 
 def _imports(path: Path) -> set[str]:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    return {
-        node.module for node in nodes if isinstance(node, ast.ImportFrom) and str(node.module).startswith("t5x_tasks.")
-    }
+    modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module for module in modules if module.startswith("t5x_tasks.")}
