@@ -29,7 +29,6 @@ from t5x_tasks.vocabulary import Vocabulary
 from train.config import PRESETS, BeamConfig, GreedyConfig
 
 AIM = 1.5  # times as fast
-INPUT_LIMIT = 512  # tokens
 
 
 class Times(NamedTuple):
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--beams", type=int, nargs="*", default=[1, 4], help="1 is greedy (default: 1 4)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     chosen = parser.parse_args(arguments)
-    inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows)
+    inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows, chosen.inputs)
     reached = True
     with tempfile.TemporaryDirectory() as folder:
         weights = chosen.weights or write_random(Path(folder), PRESETS[chosen.preset])
@@ -91,12 +90,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", type=int, default=64, help="first rows of DialogSum's test split (default: %(default)s)"
     )
+    parser.add_argument(
+        "--inputs", type=int, default=512, help="tokens of a question, cut to that (default: %(default)s)"
+    )
     parser.add_argument("--tokens", type=int, default=64, help="new tokens, at most (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
 
 
-def read_inputs(root: str, vocabulary: str, rows: int) -> list[np.ndarray]:
-    """Token ids of the first dialogues, put as a question, cut to INPUT_LIMIT."""
+def read_inputs(root: str, vocabulary: str, rows: int, limit: int) -> list[np.ndarray]:
+    """Token ids of the first dialogues, put as a question, cut to `limit`."""
     path = Path(root) / "dialogsum" / "test.jsonl.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -105,7 +107,7 @@ def read_inputs(root: str, vocabulary: str, rows: int) -> list[np.ndarray]:
         raise UserError(f"{path}: no such file; --root is the folder that holds dialogsum") from None
     pieces = Vocabulary.load(vocabulary)
     ids = pieces.encode_batch([f"Summarize the following dialogue.\n\n{text}\n\nSummary:" for text in dialogues])
-    return [np.append(row[: INPUT_LIMIT - 1], pieces.eos_id).astype(np.int32) for row in ids]
+    return [np.append(row[: limit - 1], pieces.eos_id).astype(np.int32) for row in ids]
 
 
 def decode_settings(beams: int, tokens: int, length_penalty: float = 1.0) -> GreedyConfig | BeamConfig:

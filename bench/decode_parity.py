@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--beams", type=int, nargs="*", default=[1, 2, 4, 8], help="1 is greedy (default: 1 2 4 8)")
     parser.add_argument("--penalties", type=float, nargs="*", default=[0.6, 1.0, 2.0], help="default: 0.6 1.0 2.0")
     chosen = parser.parse_args(arguments)
-    inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows)
+    inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows, chosen.inputs)
     ties = worse = 0
     with tempfile.TemporaryDirectory() as folder:
         weights = chosen.weights or write_random(Path(folder), PRESETS[chosen.preset])

@@ -111,9 +111,8 @@ def different(ours, theirs):
 @pytest.mark.needs_shared
 def test_decodes_32_dialogues_as_transformers_does_token_for_token(shared_data, capsys):
     data = ["--root", str(shared_data), "--vocabulary", str(shared_data / "t5_vocab" / "spiece.model"), "--rows", "32"]
-    code = decode_parity.main(
-        [*data, "--batch-size", "16", "--tokens", "16", "--beams", "1", "4", "--penalties", "1.0"]
-    )
+    settings = ["--batch-size", "16", "--inputs", "128", "--tokens", "16", "--beams", "1", "4", "--penalties", "1.0"]
+    code = decode_parity.main([*data, *settings])
     said = capsys.readouterr().out
     assert code == 0, said
     assert said.count("32/32 rows identical") == 2

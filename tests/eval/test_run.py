@@ -1,74 +1,22 @@
 """`python -m eval` from end to end on a tiny model: checkpoints, files, table, summary."""
 
-import csv
-import io
 import json
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import jax
 import pytest
-import yaml
+from helpers.checkpoint import evaluate_run, save_checkpoint
 
 from eval.__main__ import main
 from eval.decode import Decoder
-from eval.files import write_rows
 from eval.plan import load_config, make_plan
-from eval.run import evaluate, follow
-from eval.score import read_predictions
+from eval.run import follow
 from eval.summary import summarize
 from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
-from train.checkpoints import Checkpoints
-from train.config import MeshConfig
-from train.model import init_params
-from train.sharding import make_mesh
-from train.state import Model, model_config
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run_dir(make_card, tmp_path, vocabulary_path) -> Path:
-    """A run of a tiny model on the card `tiny`, without checkpoints yet."""
-    rows = [
-        {"id": f"r{i}", "dialogue": f"Ann: Is it {i}?\nBob: Yes, it is {i}.", "summary": f"It is {i}."}
-        for i in range(6)
-    ]
-    config = {
-        "run_dir": str(tmp_path / "run"),
-        "model": {
-            "preset": "t5-tiny", "vocabulary": str(vocabulary_path), "emb_dim": 16, "mlp_dim": 16,
-            "num_heads": 2, "head_dim": 8, "num_encoder_layers": 1, "num_decoder_layers": 1,
-        },
-        "data": {"mixture": "tiny", "cards": [str(make_card(test_rows=rows))], "lengths": {"inputs": 24, "targets": 16}},
-        "mesh": {"data": 1},
-        "eval": {"split": "test", "decode": {"type": "greedy", "max_tokens": 4}},
-    }  # fmt: skip
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
-    return tmp_path / "run"
-
-
-def save_checkpoint(run_dir: Path, step: int, seed: int, total_steps: int | None = None) -> None:
-    config, _ = load_config(str(run_dir), [])
-    vocabulary_size = Vocabulary.load(config.model.vocabulary).size
-    model = Model.on(
-        make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), model_config(config, vocabulary_size)
-    )
-    params = init_params(model.config, seed)
-    params["head"] = jax.random.normal(jax.random.key(seed), params["head"].shape)  # says something, and something else
-    params = jax.device_put(params, model.shardings)
-    with Checkpoints(run_dir / "checkpoints", keep_latest=5) as checkpoints:
-        checkpoints.save(
-            step, {"params": params, "step": jax.numpy.int32(step)}, position={}, metadata={"total_steps": total_steps}
-        )
-
-
-def run(run_dir: Path, *overrides: str) -> int:
-    return evaluate(make_plan(*load_config(str(run_dir), list(overrides))))
 
 
 def predictions(run_dir: Path, step: int) -> list[dict]:
@@ -78,7 +26,7 @@ def predictions(run_dir: Path, step: int) -> list[dict]:
 
 def test_a_run_is_scored_before_and_after_training(run_dir, capsys):
     save_checkpoint(run_dir, 3, seed=7)
-    assert run(run_dir, "mesh.data=1") == 0
+    assert evaluate_run(run_dir, "mesh.data=1") == 0
     before, after = (json.loads((run_dir / "eval" / str(step) / "metrics.json").read_text()) for step in (0, 3))
     assert before["weights"] == "random (seed 0)" and after["weights"] == str(run_dir / "checkpoints" / "3")
     assert after["step"] == 3 and after["split"] == "test" and after["decode"] == {"type": "greedy", "max_tokens": 4}
@@ -103,7 +51,7 @@ def test_a_run_is_scored_before_and_after_training(run_dir, capsys):
 
 
 def test_the_first_rows_are_probed_and_no_limit_means_none(run_dir, capsys):
-    assert run(run_dir, "eval.steps=[0]", "eval.probe.limit=4") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.probe.limit=4") == 0
     diagnostics = json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"]["tiny"]["diagnostics"]
     negation = diagnostics["probe.negation_added"]  # `It is 0.`: it is not
     assert negation["n"] == 4 and negation["not_applicable"] == 0 and 0 <= negation["value"] <= 100
@@ -113,7 +61,7 @@ def test_the_first_rows_are_probed_and_no_limit_means_none(run_dir, capsys):
     assert probed[0]["negation_added"]["text"] == "It is not 0."
     assert "prefers the reference to its negation" in capsys.readouterr().out
 
-    assert run(run_dir, "eval.steps=[0]", "eval.probe.limit=0") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.probe.limit=0") == 0
     diagnostics = json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"]["tiny"]["diagnostics"]
     assert "made_up_rows" in diagnostics and not any(name.startswith("probe.") for name in diagnostics)
 
@@ -123,7 +71,7 @@ def test_a_broken_checkpoint_does_not_stop_the_others(run_dir, capsys):
     for file in (run_dir / "checkpoints" / "3" / "params").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    assert run(run_dir, "eval.steps=[3, 0]") == 2
+    assert evaluate_run(run_dir, "eval.steps=[3, 0]") == 2
     assert (run_dir / "eval" / "0" / "metrics.json").is_file()
     assert not (run_dir / "eval" / "3").exists()
     said = capsys.readouterr().err
@@ -134,13 +82,13 @@ def test_an_empty_configuration_of_a_run_does_not_stand_for_all_defaults(run_dir
     for text in ("", "# nothing\n"):
         (run_dir / "config.yaml").write_text(text)
         with pytest.raises(UserError, match=r"run/config\.yaml: is empty"):
-            run(run_dir)
+            evaluate_run(run_dir)
 
 
 def test_weights_that_do_not_fit_are_the_users_mistake(run_dir):
     save_checkpoint(run_dir, 3, seed=7)
     with pytest.raises(UserError, match="checkpoints/3: params/"):
-        run(run_dir, "eval.steps=[3]", "model.emb_dim=32")
+        evaluate_run(run_dir, "eval.steps=[3]", "model.emb_dim=32")
     assert not (run_dir / "eval").exists()
 
 
@@ -148,17 +96,17 @@ def test_a_split_that_the_card_does_not_have_is_named_with_the_key_to_set(run_di
     with pytest.raises(
         UserError, match=r"no split validation; it has train, test; eval\.split names the split to score"
     ):
-        run(run_dir, "eval.split=validation")
+        evaluate_run(run_dir, "eval.split=validation")
 
 
 def test_tasks_scored_one_after_the_other_share_a_file_and_other_settings_take_its_place(run_dir):
     def tasks():
         return set(json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"])
 
-    assert run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
-    assert run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.tasks=[tiny.heldout]") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.tasks=[tiny.heldout]") == 0
     assert tasks() == {"tiny", "tiny.heldout"}
-    assert run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.decode.max_tokens=3") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.limit=2", "eval.decode.max_tokens=3") == 0
     assert tasks() == {"tiny"}
 
 
@@ -167,7 +115,7 @@ def test_a_metric_that_fails_costs_the_scores_and_not_the_predictions(run_dir, c
     text = card.read_text()
     assert "\n- rouge\n" in text
     card.write_text(text.replace("\n- rouge\n", "\n- operator:itemgetter\n"))
-    assert run(run_dir, "eval.steps=[0]") == 1
+    assert evaluate_run(run_dir, "eval.steps=[0]") == 1
     assert [row["id"] for row in predictions(run_dir, 0)] == [f"r{i}" for i in range(6)]
     assert not (run_dir / "eval" / "0" / "metrics.json").exists()
     assert "failed: step 0, tiny" in capsys.readouterr().err
@@ -175,8 +123,8 @@ def test_a_metric_that_fails_costs_the_scores_and_not_the_predictions(run_dir, c
 
 def test_scores_of_different_rows_are_shown_in_different_tables(run_dir, capsys):
     save_checkpoint(run_dir, 3, seed=7)
-    assert run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
-    assert run(run_dir, "eval.steps=[3]") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.limit=2") == 0
+    assert evaluate_run(run_dir, "eval.steps=[3]") == 0
     capsys.readouterr()
     summarize(run_dir)
     shown = capsys.readouterr().out
@@ -205,7 +153,7 @@ def test_killed_between_batches_it_goes_on_with_the_same_bytes_and_decodes_nothi
         return {path.name: path.read_bytes() for path in (run_dir / "eval").rglob("*") if path.is_file()}
 
     few = ("eval.steps=[0]", "eval.batch_size=2")
-    assert run(run_dir, *few) == 0
+    assert evaluate_run(run_dir, *few) == 0
     whole = files()
     answers = run_dir / "eval" / "0" / "tiny" / "answers.jsonl"
     lines = answers.read_bytes().splitlines(keepends=True)
@@ -224,18 +172,18 @@ def test_killed_between_batches_it_goes_on_with_the_same_bytes_and_decodes_nothi
         for path in (run_dir / "eval").rglob("*.json*"):
             path.unlink()
         answers.write_bytes(b"".join(lines[:kept]) + torn)
-        assert run(run_dir, *few) == 0
+        assert evaluate_run(run_dir, *few) == 0
         assert files() == whole
         assert len(decoded) == 4 - max(1, kept)
 
     decoded.clear()
-    assert run(run_dir, *few, "eval.decode.max_tokens=3") == 0  # decoded otherwise: not what was asked for
+    assert evaluate_run(run_dir, *few, "eval.decode.max_tokens=3") == 0  # decoded otherwise: not what was asked for
     assert len(decoded) == 3
 
 
 def test_several_samples_of_a_row_stand_in_its_predictions(run_dir):
     sampling = "eval.decode={type: sample, samples: 3, temperature: 2.0, max_tokens: 6}"
-    assert run(run_dir, "eval.steps=[0]", sampling) == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", sampling) == 0
     rows = predictions(run_dir, 0)
     assert all(len(row["samples"]) == 3 and row["samples"][0] == row["prediction"] for row in rows)
     assert len({text for row in rows for text in row["samples"]}) > 6
@@ -245,7 +193,7 @@ def test_a_task_without_references_is_named(run_dir, write_jsonl):
     rows = [{"id": "r", "dialogue": "Ann: Hi.", "summary": " "}]
     write_jsonl(run_dir.parent / "cards" / "tiny" / "test.jsonl", rows)
     with pytest.raises(UserError, match="tiny: the test split has no references"):
-        run(run_dir, "eval.steps=[0]")
+        evaluate_run(run_dir, "eval.steps=[0]")
     assert not (run_dir / "eval").exists()
 
 
@@ -253,7 +201,7 @@ def test_a_checkpoint_half_written_is_no_checkpoint(run_dir):
     save_checkpoint(run_dir, 3, seed=7)
     (run_dir / "checkpoints" / "3" / "commit_success.txt").unlink()
     with pytest.raises(UserError, match="no checkpoint"):
-        run(run_dir, "eval.steps=[3]")
+        evaluate_run(run_dir, "eval.steps=[3]")
 
 
 def test_a_checkpoint_that_cannot_be_read_is_named_in_one_line(run_dir):
@@ -262,7 +210,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_in_one_line(run_dir):
         if file.is_file():
             file.write_bytes(b"")
     with pytest.raises(UserError, match=r"checkpoints/3: is damaged: params/.* has 0 bytes"):
-        run(run_dir, "eval.steps=[3]")
+        evaluate_run(run_dir, "eval.steps=[3]")
 
 
 def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
@@ -273,45 +221,12 @@ def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
         make_plan(config, folder)
 
 
-def answers_in(path: Path) -> list[str]:
-    return [json.loads(line)["prediction"] for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def test_rows_of_a_file_get_the_answers_that_an_evaluation_gives_them_in_their_order(run_dir, tmp_path):
-    save_checkpoint(run_dir, 3, seed=3)
-    config, folder = load_config(str(run_dir), ["eval.tasks=[tiny.t01]", "eval.steps=[3]"])
-    evaluate(make_plan(config, folder))
-    expected = answers_in(run_dir / "eval" / "3" / "tiny.t01" / "predictions.jsonl")
-    rows = ["dialogue,case", *(f'"Ann: Is it {i}?\nBob: Yes, it is {i}.",c{i}' for i in range(6))]
-    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
-    output = tmp_path / "answers.jsonl"
-    asked = [
-        "predict",
-        str(run_dir),
-        "--input",
-        str(tmp_path / "mine.csv"),
-        "--output",
-        str(output),
-        "--task",
-        "tiny.t01",
-        "--id",
-        "case",
-    ]
-    assert main(asked) == 0
-    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == [f"c{i}" for i in range(6)]
-    assert answers_in(output) == expected
-    assert len(set(expected)) > 1
-    assert not list(tmp_path.glob("*.partial"))
-    with pytest.raises(UserError, match="is there already"):
-        main(asked)
-
-
 def test_an_output_that_cannot_be_written_is_refused_before_the_weights_are_loaded(run_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("eval.answerer.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
     below = tmp_path / "file" / "new"
     below.parent.touch()
     with pytest.raises(UserError, match=f"eval.output: {below}: cannot be written"):
-        run(run_dir, f"eval.output={below}", "eval.steps=[0]")
+        evaluate_run(run_dir, f"eval.output={below}", "eval.steps=[0]")
     with pytest.raises(UserError, match=f"--output: {below}: cannot be written"):
         main(["predict", str(run_dir), "--step=0", "--input", str(tmp_path / "x.csv"), "--output", f"{below}/x.jsonl"])
 
@@ -323,51 +238,9 @@ def test_a_disk_that_is_full_is_named_without_a_traceback(run_dir, capsys, monke
         return write_text(Path("/dev/full") if path.name == "predictions.jsonl.tmp" else path, text, **options)
 
     monkeypatch.setattr(Path, "write_text", fill_up)
-    assert run(run_dir, "eval.steps=[0]") == 1
+    assert evaluate_run(run_dir, "eval.steps=[0]") == 1
     said = capsys.readouterr().err
     assert f"{run_dir}/eval/0/tiny/predictions.jsonl: No space left on device" in said and "Traceback" not in said
-
-
-def test_rows_of_ones_own_may_lack_the_cards_id_and_blank_ones_are_named(
-    run_dir, tmp_path, make_card, write_jsonl, capsys
-):
-    save_checkpoint(run_dir, 3, seed=3)
-    make_card([{"case": f"c{n}", "dialogue": "Ann: Yes.", "summary": "Yes."} for n in range(2)], id="case")
-    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"dialogue": " "}])
-    asked = ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output"]
-    assert main([*asked, str(tmp_path / "out.jsonl")]) == 0
-    assert "mine.jsonl: 1 of 2 rows have a blank field (row-1): what is answered there" in capsys.readouterr().err
-    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes.", "case": "x"}, {"dialogue": "Bo: No.", "case": " "}])
-    with pytest.raises(UserError, match=r"mine\.jsonl:2: case is blank, and names the rows"):
-        main([*asked, str(tmp_path / "two.jsonl")])
-
-
-def test_what_is_said_to_rows_of_ones_own_comes_as_a_table_too(run_dir, tmp_path):
-    (tmp_path / "mine.csv").write_text('dialogue\n"Ann: Is it 4, or 5?"\n')
-    (tmp_path / "none.csv").write_text("dialogue\n")
-    said = {}
-    sampling = "eval.decode={type: sample, samples: 2, temperature: 2.0, max_tokens: 6}"
-    for name in ("out.jsonl", "out.csv", "out.tsv"):
-        asked = ["predict", str(run_dir), sampling, "--step=0", "--input", str(tmp_path / "mine.csv")]
-        assert main([*asked, "--output", str(tmp_path / name)]) == 0
-        said[name] = (tmp_path / name).read_text()
-    (row,) = map(json.loads, said["out.jsonl"].splitlines())
-    assert row.keys() == {"id", "prediction", "samples"} and row["id"] == "row-0"
-    flat = {
-        "id": "row-0",
-        "prediction": row["prediction"],
-        "samples.0": row["samples"][0],
-        "samples.1": row["samples"][1],
-    }
-    for name, delimiter in (("out.csv", ","), ("out.tsv", "\t")):
-        assert list(csv.DictReader(io.StringIO(said[name]), delimiter=delimiter)) == [flat]
-    write_rows(tmp_path / "odd.csv", [{"id": "a\rb", "prediction": 'x\r"y", z\n'}])
-    assert read_predictions(tmp_path / "odd.csv")["a\rb"][1] == 'x\r"y", z\n'
-    with pytest.raises(UserError, match=r"out\.parquet: its name must end with \.jsonl, \.csv or \.tsv"):
-        main([*asked, "--output", str(tmp_path / "out.parquet")])
-    asked[-1] = str(tmp_path / "none.csv")
-    with pytest.raises(UserError, match=r"none\.csv: no rows$"):
-        main([*asked, "--output", str(tmp_path / "new.csv")])
 
 
 def test_it_is_said_if_nothing_is_scored_that_was_trained_on(run_dir, capsys):
@@ -380,22 +253,12 @@ def test_it_is_said_if_nothing_is_scored_that_was_trained_on(run_dir, capsys):
 
 
 def test_scores_that_others_take_the_place_of_are_named(run_dir, capsys):
-    assert run(run_dir, "eval.steps=[0]") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]") == 0
     assert "replaces" not in capsys.readouterr().err
-    assert run(run_dir, "eval.steps=[0]", "eval.limit=1") == 0
+    assert evaluate_run(run_dir, "eval.steps=[0]", "eval.limit=1") == 0
     assert (
         "metrics.json: replaces the scores of tiny (limit None); eval.output=DIR keeps both" in capsys.readouterr().err
     )
-
-
-def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
-    save_checkpoint(run_dir, 3, seed=3)
-    write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"text": "Bob: No."}])
-    with pytest.raises(UserError, match=r"mine\.jsonl:2.*dialogue"):
-        main(
-            ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output", str(tmp_path / "out.jsonl")]
-        )
-    assert not list(tmp_path.glob("out*"))
 
 
 def test_following_a_run_evaluates_each_checkpoint_once_and_ends_with_its_last(run_dir, monkeypatch):

@@ -152,7 +152,6 @@ print(status("VmHWM") - before)
     ("topology", "compiler", "dropout"),
     [
         pytest.param("v5e:2x4", programs.libtpu, 0.05, marks=pytest.mark.needs_libtpu),
-        pytest.param("2xv5e:2x2", programs.libtpu, 0, marks=pytest.mark.needs_libtpu),
         # Random bits go into every other fusion and double the time; no kernel of attention knows of them.
         pytest.param("h100:8", programs.cuda_compiler, 0, marks=pytest.mark.needs_cuda_compiler),
     ],
