@@ -131,7 +131,7 @@ def save_with(fault: str, mended: int, tmp_path: Path) -> list[tuple[dict[str, A
 def test_both_try_again_until_the_fault_of_either_is_gone(tmp_path, fault):
     (first, said), (second, said_too) = save_with(fault, 2, tmp_path)
     assert first == second
-    assert (first["pauses"], first["ends"]) == ([1, 2], "")
+    assert (first["pauses"], first["ends"]) == ([1, 2], ""), said
     # A save in the background is not tried again; the next one is.
     step, steps = (3, [1, 3]) if fault == "a write of both" else (2, [2, 3])
     assert first["steps"] == steps

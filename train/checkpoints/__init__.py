@@ -182,7 +182,9 @@ class Checkpoints(StepFolder, AbstractContextManager):
         gc.collect()  # tasks of Orbax's that failed refer to each other, and to a copy of the state
 
         def clear() -> bool:
-            self._remove_leftovers()
+            # Threads of that try may still write there. The next has a folder of its own, and clears up when it is done.
+            with contextlib.suppress(OSError):
+                self._remove_leftovers()
             return committed(path)
 
         return together("clearing away", clear if distributed.is_first() else bool, at=path)[0]
