@@ -11,14 +11,13 @@ Which keys hold speaker and text is told by their names. What is not understood 
 
 import ast
 import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from t5x_tasks.heuristics import name_parts
-from t5x_tasks.values import known_columns, scalar_text, shown
+from t5x_tasks.values import is_missing, known_columns, scalar_text, shown
 
 # Words of the keys that say who speaks, the most telling first: a name before a role, for a summary says who did what.
 _SPEAKERS = (
@@ -149,7 +148,7 @@ def speaker_of(value: Any) -> str:
     Raises:
       ValueError: it is something else.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return ""
     if isinstance(value, Mapping):
         tiers = _tiers(map(str, value), _OF_AN_AUTHOR)
@@ -168,7 +167,7 @@ def text_of(value: Any) -> str:
     Raises:
       ValueError: it is something else.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return ""
     if isinstance(value, list | tuple):
         return " ".join(filter(None, map(text_of, value)))
@@ -223,7 +222,7 @@ def _loaded(value: Any) -> Any:
             value = json.loads(text) if text else None
         except (ValueError, RecursionError) as error:
             value = _of_pandas(text, error)
-    return [] if _is_missing(value) else value
+    return [] if is_missing(value) else value
 
 
 def _of_pandas(text: str, error: Exception) -> Any:
@@ -253,7 +252,3 @@ def _tiers(names: Iterable[str], known: Iterable[set[str]]) -> list[list[str]]:
 
 def _words(name: Any) -> str:
     return " ".join(name_parts(str(name)))
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -28,6 +28,11 @@ def scalar_text(value: Any) -> str | None:
     return None
 
 
+def is_missing(value: Any) -> bool:
+    """Tells whether a cell has no value: null, or NaN, which pandas and Parquet make of it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def known_columns(row: Iterable[Any]) -> str:
     """Returns the names of a row's columns for an error, which must stay one line whatever they are."""
     names = [printable(short_line(str(name)))[:24] for name in row]

@@ -1,6 +1,5 @@
 """A table in memory: the rows of a file by a key that several of them may share."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import source_of
-from t5x_tasks.values import known_columns, scalar_text, shown
+from t5x_tasks.values import is_missing, known_columns, scalar_text, shown
 
 
 class Table:
@@ -59,11 +58,7 @@ class Table:
 
 def is_blank(value: Any) -> bool:
     """Tells whether a cell has nothing in it: null, NaN, white space."""
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
 def key_of(value: Any) -> str:
