@@ -1,6 +1,7 @@
-"""How fast we decode, beside `generate` of transformers' PyTorch T5: same weights, same rows, same batches, same cores.
+"""How fast we decode, beside `generate` of transformers' PyTorch T5: same weights, same rows, same batches, same device.
 
     python -m bench.decode --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model
+    python -m bench.decode ... --preset flan-t5-large --dtype bfloat16 --batch-size 64        # on a GPU both use it
 
 End to end from token ids to token ids, compilation apart (said beside it), the two in turns within one process. Without
 `--weights` both get transformers' own random weights of flan-t5-small's shape: no row ends early, so all rows take
@@ -9,6 +10,7 @@ Needs PyTorch, and transformers of the `dev` extra.
 """
 
 import argparse
+import dataclasses
 import gzip
 import itertools
 import json
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.entrants import DTYPES
 from bench.pytorch import write_random
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.vocabulary import Vocabulary
@@ -41,16 +44,17 @@ def main(arguments: list[str]) -> int:
     add_arguments(parser)
     parser.add_argument("--beams", type=int, nargs="*", default=[1, 4], help="1 is greedy (default: 1 4)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="both compute in; default: %(default)s")
     chosen = parser.parse_args(arguments)
     inputs = read_inputs(chosen.root, chosen.vocabulary, chosen.rows, chosen.inputs)
     reached = True
     with tempfile.TemporaryDirectory() as folder:
         weights = chosen.weights or write_random(Path(folder), PRESETS[chosen.preset])
-        reference, ours = open_reference(weights), open_ours(weights)
+        reference, ours = open_reference(weights, chosen.dtype), open_ours(weights, chosen.dtype)
         lengths = [len(ids) for ids in inputs]
         print(
             f"{weights if chosen.weights else chosen.preset + ', random weights'}: {len(inputs)} rows of {min(lengths)} to "
-            f"{max(lengths)} tokens, batches of {chosen.batch_size}, {chosen.tokens} new tokens, {os.cpu_count()} cores"
+            f"{max(lengths)} tokens, batches of {chosen.batch_size}, {chosen.tokens} new tokens, {chosen.dtype}, {hardware()}"
         )
         print(
             f"{'':<10}{'first':>8}{'ours s':>9}{'theirs s':>10}{'ratio':>8}{'spread':>16}{'processor':>11}{'same rows':>11}"
@@ -116,14 +120,28 @@ def decode_settings(beams: int, tokens: int, length_penalty: float = 1.0) -> Gre
     return BeamConfig(beams=beams, max_tokens=tokens, length_penalty=length_penalty)
 
 
-def open_reference(weights: Path) -> Callable[..., list[np.ndarray]]:
-    """`generate(inputs, batch_size, **settings)`: transformers on the batches that we make, each padded to its longest."""
+def hardware() -> str:
+    """What both decode on: jax's first device."""
+    import jax
+
+    device = jax.devices()[0]
+    return f"{os.cpu_count()} cores" if device.platform == "cpu" else device.device_kind
+
+
+def open_reference(weights: Path, dtype: str = "float32") -> Callable[..., list[np.ndarray]]:
+    """`generate(inputs, batch_size, **settings)`: transformers on the batches that we make, each padded to its longest.
+
+    In `dtype` throughout but for what transformers keeps in float32, on the GPU if jax has one.
+    """
+    import jax
     import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
     from eval.decode import batches, until_end
 
-    model: Any = transformers.T5ForConditionalGeneration.from_pretrained(weights).eval()
+    place = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    reading: Any = transformers.T5ForConditionalGeneration
+    model = reading.from_pretrained(weights, dtype=getattr(torch, dtype)).to(place).eval()
 
     def generate(inputs: Sequence[np.ndarray], batch_size: int, **settings: Any) -> list[np.ndarray]:
         outputs: list[np.ndarray] = [np.zeros(0, np.int64)] * len(inputs)
@@ -131,29 +149,35 @@ def open_reference(weights: Path) -> Callable[..., list[np.ndarray]]:
             tokens = np.zeros((len(indices), max(len(inputs[i]) for i in indices)), np.int64)
             for row, index in zip(tokens, indices, strict=True):
                 row[: len(inputs[index])] = inputs[index]
-            batch = torch.from_numpy(tokens)
+            batch = torch.from_numpy(tokens).to(place)
             # oneDNN would make kernels anew for each length that the cache grows to
             with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
                 decoded = model.generate(batch, attention_mask=(batch != 0).long(), do_sample=False, **settings)
-            for index, row in zip(indices, decoded.numpy(), strict=True):
+            for index, row in zip(indices, decoded.cpu().numpy(), strict=True):
                 outputs[index] = until_end(row[1:])
         return outputs
 
     return generate
 
 
-def open_ours(weights: Path) -> Callable[[GreedyConfig | BeamConfig, int], Callable[..., list[np.ndarray]]]:
+def open_ours(
+    weights: Path, dtype: str = "float32"
+) -> Callable[[GreedyConfig | BeamConfig, int], Callable[..., list[np.ndarray]]]:
     """`decoder = ours(settings, batch_size)`; `decoder(inputs)`."""
     import jax
+    import jax.numpy as jnp
 
     from eval.decode import Decoder
     from train import sharding
     from train import weights as importing
+    from train.attention.path import choose_path
     from train.config import MeshConfig
     from train.state import Model
 
     mesh = sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1])
-    model = Model.on(mesh, importing.infer(weights))
+    config = importing.infer(weights)
+    path = choose_path("auto", dtype=dtype, num_heads=config.num_heads, head_dim=config.head_dim)
+    model = Model.on(mesh, dataclasses.replace(config, compute_dtype=jnp.dtype(dtype), attention=path))
     params = importing.load(weights, model.shapes, model.shardings, model.config)
 
     def decoder(settings: GreedyConfig | BeamConfig, batch_size: int) -> Callable[..., list[np.ndarray]]:

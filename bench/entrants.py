@@ -1,4 +1,4 @@
-"""Two trainers that step in turns: ours and transformers' PyTorch T5, each in a process of its own.
+"""Two trainers that step in turns: ours and transformers' PyTorch T5, each in a process of its own, on a GPU if there is one.
 
 One waits while the other computes, so both meet the same machine, and neither has the other's threads or memory. Both load
 one Hugging Face directory, clip gradients to norm 1 and use AdamW at one rate (PyTorch's fused one). In bfloat16 ours keeps
@@ -6,6 +6,7 @@ float32 parameters and computes in bfloat16; PyTorch does the same by autocast.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,7 +25,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Taken(NamedTuple):
-    """What a step took; `processor_s` of all threads, `peak_gb` of the process so far."""
+    """What a step took; `processor_s` of all threads, `peak_gb` of the process so far, in the GPU's memory if it uses one."""
 
     clock_s: float
     processor_s: float
@@ -32,13 +33,19 @@ class Taken(NamedTuple):
     loss: float
 
 
+class Trainer(NamedTuple):
+    step: Callable[[Batch], float]  # trains on a batch and returns its loss
+    peak_gb: Callable[[], float]
+
+
 class Entrant:
     """A process that takes a step when it is asked to."""
 
     def __init__(self, command: list[str]):
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # two share a GPU's memory
+        )  # fmt: skip
 
     def turn(self, batch: str) -> Taken:
         """Steps twice on the batch; what the second one took, as a step in the midst of training does.
@@ -63,18 +70,21 @@ class Entrant:
         self._process.communicate()
 
 
-def serve(step: Callable[[Batch], float], make_batch: Callable[[str], Batch]) -> None:
+def serve(trainer: Trainer, make_batch: Callable[[str], Batch]) -> None:
     """Takes a step for each line of standard input, the name of a batch, and says what it took."""
     for line in sys.stdin:
         batch = make_batch(line.strip())
         clock, processor = time.perf_counter(), time.process_time()
-        loss = step(batch)
+        loss = trainer.step(batch)
         taken = time.perf_counter() - clock, time.process_time() - processor
-        peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(json.dumps([*taken, peak_gb, loss]), flush=True)
+        print(json.dumps([*taken, trainer.peak_gb(), loss]), flush=True)
 
 
-def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batch], float]:
+def _process_peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def ours(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
     import dataclasses
 
     import jax
@@ -107,21 +117,25 @@ def our_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batc
         state, metrics = update(state, {}, global_batch(mesh, batch, parts=1))
         return float(metrics["loss"])
 
-    return step
+    def device_peak_gb() -> float:
+        return (mesh.devices.flat[0].memory_stats() or {}).get("peak_bytes_in_use", float("nan")) / 1e9
+
+    return Trainer(step, _process_peak_gb if jax.default_backend() == "cpu" else device_peak_gb)
 
 
-def pytorch_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[Batch], float]:
+def pytorch(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
     import torch  # pyright: ignore[reportMissingImports]
 
     from bench.pytorch import open_model
 
-    model = open_model(weights_folder, dropout=dropout)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = open_model(weights_folder, dropout=dropout).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0, fused=True)
 
     def step(batch: Batch) -> float:
-        arrays: dict[str, Any] = {name: torch.tensor(x, dtype=torch.long) for name, x in batch.items()}
+        arrays: dict[str, Any] = {name: torch.tensor(x, dtype=torch.long, device=device) for name, x in batch.items()}
         labels = arrays["decoder_target_tokens"].masked_fill(arrays["decoder_segment_ids"] == 0, -100)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
             loss = model(
                 input_ids=arrays["encoder_input_tokens"], attention_mask=arrays["encoder_segment_ids"], labels=labels
             ).loss
@@ -131,10 +145,10 @@ def pytorch_step(weights_folder: Path, dtype: str, dropout: float) -> Callable[[
         optimizer.zero_grad()
         return loss.item()
 
-    return step
+    return Trainer(step, _process_peak_gb if device == "cpu" else lambda: torch.cuda.max_memory_allocated() / 1e9)
 
 
-ENTRANTS = {"ours": our_step, "pytorch": pytorch_step}
+ENTRANTS = {"ours": ours, "pytorch": pytorch}
 
 
 def check_pytorch() -> None:

@@ -2,15 +2,17 @@
 
     python -m bench.epoch --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model
 
-    packed     ours: 8 rows of 512/128 with as many examples as go in
+    python -m bench.epoch ... --preset flan-t5-base --rows 32 --dtype bfloat16               # on a GPU
+
+    packed     ours: 8 rows (`--rows`) of 512/128 with as many examples as go in
     full       PyTorch: 8 examples, each padded to 512/128
     longest    PyTorch: 8 examples, padded to the longest of them
     grouped    the same of examples of like length: sorted within 50 batches, as transformers' `group_by_length` does
 
-Same random weights of flan-t5-small's shape, dropout 0.1, float32; see bench/entrants.py. Texts are tokens before, inputs cut
-to 512, targets to 128. An epoch has 1,558 batches of eight; each turn steps on one of each kind (twice, see there), and the
-turns' batches stand at even distances in the order of their lengths, so that their mean is the epoch's. Exits with 1 below
-2.5, 1.7, 1.1.
+Same random weights of flan-t5-small's shape (`--preset`), dropout 0.1, float32; see bench/entrants.py. Texts are tokens before,
+inputs cut to 512, targets to 128. An epoch has 1,558 batches of eight; each turn steps on one of each kind (twice, see there),
+and the turns' batches stand at even distances in the order of their lengths, so that their mean is the epoch's. Exits with 1
+below 2.5, 1.7, 1.1.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from t5x_tasks.vocabulary import Vocabulary
 from train.config import PRESETS
 from train.input import packing
 
-ROWS, LENGTHS, DROPOUT = 8, (512, 128), 0.1
+LENGTHS, DROPOUT = (512, 128), 0.1
 AIMS = {"full": 2.5, "longest": 1.7, "grouped": 1.1}  # times as many examples a second
 _MEGABATCH = 50  # batches that `group_by_length` sorts together
 Examples = list[tuple[np.ndarray, np.ndarray]]  # tokens of input and target
@@ -40,26 +42,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--root", required=True, help="folder that mirrors data sets: holds dialogsum/train.jsonl.gz")
     parser.add_argument("--vocabulary", required=True, help="T5's SentencePiece model")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--rows", type=int, default=8, help="of a step, or examples (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--preset", choices=PRESETS, default="flan-t5-small", help="default: %(default)s")
     parser.add_argument("--entrant", nargs=2, help=argparse.SUPPRESS)  # name, weights
     chosen = parser.parse_args(arguments)
-    batches = Batches(read(chosen.root, chosen.vocabulary), chosen.turns)
+    batches = Batches(read(chosen.root, chosen.vocabulary), chosen.turns, chosen.rows)
     if chosen.entrant:
         name, weights = chosen.entrant
         serve(ENTRANTS[name](Path(weights), chosen.dtype, DROPOUT), batches.make)
         return 0
     check_pytorch()
     shared = [
-        "--root",
-        chosen.root,
-        "--vocabulary",
-        chosen.vocabulary,
-        "--dtype",
-        chosen.dtype,
-        "--turns",
-        str(chosen.turns),
-    ]
+        "--root", chosen.root, "--vocabulary", chosen.vocabulary, "--dtype", chosen.dtype, "--turns", str(chosen.turns),
+        "--rows", str(chosen.rows),
+    ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         write_random(Path(folder), PRESETS[chosen.preset])
         entrants = {name: Entrant(["bench.epoch", *shared, "--entrant", name, folder]) for name in ENTRANTS}
@@ -79,7 +76,7 @@ def _entrant(kind: str) -> str:
 
 
 def report(chosen: argparse.Namespace, batches: "Batches", taken: dict[str, list[Taken]]) -> int:
-    print(f"{chosen.preset}, {chosen.dtype}, {ROWS} rows of at most {LENGTHS}, {chosen.turns} turns")
+    print(f"{chosen.preset}, {chosen.dtype}, {chosen.rows} rows of at most {LENGTHS}, {chosen.turns} turns")
     print(f"{'':<10}{'examples/s':>12}{'of processor':>14}{'ratio':>8}{'of processor':>14}{'peak, GB':>10}{'aim':>6}")
     rates = {}
     for kind, steps in taken.items():
@@ -116,25 +113,25 @@ def read(root: str, vocabulary: str) -> Examples:
 class Batches:
     """The batches of each turn by their names, `packed 0`, ...: rows of indices of examples."""
 
-    def __init__(self, examples: Examples, turns: int):
+    def __init__(self, examples: Examples, turns: int, size: int):
         self._examples = examples
         lengths = np.array([[len(side) for side in example] for example in examples])
         shuffled = np.random.default_rng(0).permutation(len(examples))
-        shuffled = shuffled[: len(shuffled) // ROWS * ROWS]
-        mega = [shuffled[i : i + ROWS * _MEGABATCH] for i in range(0, len(shuffled), ROWS * _MEGABATCH)]
+        shuffled = shuffled[: len(shuffled) // size * size]
+        mega = [shuffled[i : i + size * _MEGABATCH] for i in range(0, len(shuffled), size * _MEGABATCH)]
         grouped = np.concatenate([part[np.argsort(-lengths[part, 0], kind="stable")] for part in mega])
         plan = packing.plan(lengths, LENGTHS)
         rows = [plan.examples[a:b] for a, b in zip(plan.row_starts[:-1], plan.row_starts[1:], strict=True)]
         rows = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))]
         self._rows: dict[str, list[np.ndarray]] = {}
         for turn in range(turns):
-            self._rows[f"packed {turn}"] = rows[turn * ROWS : (turn + 1) * ROWS]
+            self._rows[f"packed {turn}"] = rows[turn * size : (turn + 1) * size]
         for kind, order in (("full", shuffled), ("longest", shuffled), ("grouped", grouped)):
-            all_of = order.reshape(-1, ROWS)
+            all_of = order.reshape(-1, size)
             by_length = all_of[np.argsort(lengths[all_of, 0].max(1), kind="stable")]
             for turn in range(turns):
                 batch = by_length[int((turn + 0.5) / turns * len(by_length))]
-                self._rows[f"{kind} {turn}"] = [batch[i : i + 1] for i in range(ROWS)]
+                self._rows[f"{kind} {turn}"] = [batch[i : i + 1] for i in range(size)]
 
     def count(self, name: str) -> int:
         return sum(map(len, self._rows[name]))
