@@ -57,7 +57,7 @@ BENCHES = input prepare methods compile saving step
 VOCABULARY ?= $(DATA)/t5_vocab/spiece.model
 bench: install
 	$(PY) -c "import torch" 2> /dev/null || $(PY) -m pip --quiet --disable-pip-version-check install torch==2.13.0
-	missed=; for bench in $(BENCHES); do $(PY) -m bench.$$bench || missed="$$missed $$bench"; done; \
+	trap 'exit 130' INT; missed=; for bench in $(BENCHES); do $(PY) -m bench.$$bench || missed="$$missed $$bench"; done; \
 	for bench in $(if $(DATA),epoch decode); do \
 	  $(PY) -m bench.$$bench --root $(DATA) --vocabulary $(VOCABULARY) || missed="$$missed $$bench"; done; \
 	test -z "$$missed" || { echo "missed:$$missed"; exit 1; }

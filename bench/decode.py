@@ -1,7 +1,7 @@
 """How fast we decode, beside `generate` of transformers' PyTorch T5: same weights, same rows, same batches, same device.
 
     python -m bench.decode --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model
-    python -m bench.decode ... --preset flan-t5-large --dtype bfloat16 --batch-size 64        # on a GPU both use it
+    python -m bench.decode ... --preset flan-t5-base --dtype bfloat16 --rows 256 --batch-size 64     # on a GPU both use it
 
 End to end from token ids to token ids, compilation apart (said beside it), the two in turns within one process. Without
 `--weights` both get transformers' own random weights of flan-t5-small's shape: no row ends early, so all rows take
