@@ -1,4 +1,4 @@
-"""Cross-entropy from hidden states, in parts of the target length: the logits of all positions never stand in memory.
+"""Cross-entropy from hidden states, in parts of the positions: the logits of all never stand in memory, nor any of padding.
 
 The loss is a sum over positions, so each part's gradient is known as soon as its logits are: it is taken at once and only
 the gradients of the hidden states and of the head are kept. That needs the three products of the plain loss and no
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from train.sharding import constrain
+from train.sharding import constrain, shards
 
 Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
 
@@ -54,7 +54,7 @@ def loss_sums(
 def head_loss_sums(
     hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, *, z_loss: float, label_smoothing: float
 ) -> tuple[jax.Array, Sums]:
-    """`loss_sums` of the logits `hidden @ head`, in parts; only the objective has a gradient.
+    """`loss_sums` of the logits `hidden @ head`, in parts that hold targets; only the objective has a gradient.
 
     Args:
       hidden: `[batch, length, embed]` in the compute type.
@@ -70,44 +70,46 @@ def head_loss_sums(
 def _in_parts(
     hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, z_loss: float, label_smoothing: float
 ) -> tuple[jax.Array, Sums]:
-    kernel = _kernel(hidden, head)
+    kernel, parts = _kernel(hidden, head), Parts(weights)
+    hidden, targets, weights = map(parts.take, (hidden, targets, weights))
 
-    def part(total: Any, xs: Any) -> tuple[Any, None]:
-        hidden, targets, weights = xs
-        logits = _logits(hidden, kernel)
-        sums = loss_sums(logits, targets, weights, z_loss=z_loss, label_smoothing=label_smoothing)
-        return jax.tree.map(jnp.add, total, sums), None
+    def part(number: jax.Array, total: tuple[jax.Array, Sums]) -> tuple[jax.Array, Sums]:
+        logits = _logits(parts.of(hidden, number), kernel)
+        here = parts.of(targets, number), parts.of(weights, number)
+        return jax.tree.map(jnp.add, total, loss_sums(logits, *here, z_loss=z_loss, label_smoothing=label_smoothing))
 
-    return jax.lax.scan(part, _zeros(), _split(hidden, targets, weights))[0]
+    return jax.lax.fori_loop(0, parts.count, part, _zeros())
 
 
 def _forward(
     hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array, z_loss: float, label_smoothing: float
 ) -> tuple[tuple[jax.Array, Sums], tuple[jax.Array, jax.Array]]:
-    kernel = _kernel(hidden, head)
+    kernel, parts, shape = _kernel(hidden, head), Parts(weights), hidden.shape
+    hidden, targets, weights = map(parts.take, (hidden, targets, weights))
 
-    def part(carry: Any, xs: Any) -> tuple[Any, jax.Array]:
-        total, of_kernel = carry
-        hidden, targets, weights = xs
-        logits = _logits(hidden, kernel)
-        sums = loss_sums(logits, targets, weights, z_loss=z_loss, label_smoothing=label_smoothing)
+    def part(number: jax.Array, carry: Any) -> Any:
+        total, of_hidden, of_kernel = carry
+        here, inside = parts.of(hidden, number), parts.of(weights, number)
+        aims = parts.of(targets, number)
+        logits = _logits(here, kernel)
+        sums = loss_sums(logits, aims, inside, z_loss=z_loss, label_smoothing=label_smoothing)
         log_z = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         # d/dlogits of log_z - aim + z_loss * log_z^2
-        is_target = jnp.arange(logits.shape[-1]) == targets[..., None]
+        is_target = jnp.arange(logits.shape[-1]) == aims[..., None]
         gradient = jnp.exp(logits - log_z) * (1 + 2 * z_loss * log_z)
         gradient -= jnp.where(is_target, 1 - label_smoothing, 0.0) + label_smoothing / logits.shape[-1]
-        gradient = jnp.where(weights[..., None], gradient, 0.0).astype(hidden.dtype)
+        gradient = jnp.where(inside[..., None], gradient, 0.0).astype(here.dtype)
         gradient = jax.lax.optimization_barrier(constrain(gradient, ("batch", "length", "vocab")))
-        of_hidden = constrain(gradient @ kernel.T, ("batch", "length", None))
-        here = jax.lax.dot_general(
-            hidden, gradient, (((0, 1), (0, 1)), ((), ())), preferred_element_type=of_kernel.dtype
+        of_hidden = parts.put(of_hidden, constrain(gradient @ kernel.T, ("batch", "length", None)), number)
+        of_kernel += jax.lax.dot_general(
+            here, gradient, (((0, 1), (0, 1)), ((), ())), preferred_element_type=of_kernel.dtype
         )
-        return (jax.tree.map(jnp.add, total, sums), of_kernel + here), of_hidden
+        return jax.tree.map(jnp.add, total, sums), of_hidden, of_kernel
 
-    first = _zeros(), constrain(jnp.zeros(head.shape, jnp.promote_types(head.dtype, jnp.float32)), ("embed", "vocab"))
-    (total, of_head), of_hidden = jax.lax.scan(part, first, _split(hidden, targets, weights))
-    of_hidden = of_hidden.swapaxes(0, 1).reshape(hidden.shape)
-    return total, (of_hidden, of_head.astype(head.dtype))
+    of_kernel = constrain(jnp.zeros(head.shape, jnp.promote_types(head.dtype, jnp.float32)), ("embed", "vocab"))
+    first = _zeros(), jnp.zeros_like(hidden), of_kernel
+    total, of_hidden, of_head = jax.lax.fori_loop(0, parts.count, part, first)
+    return total, (parts.back(of_hidden, shape), of_head.astype(head.dtype))
 
 
 def _backward(
@@ -153,12 +155,57 @@ def _logits(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
     return constrain(logits, ("batch", "length", "vocab"))
 
 
+class Parts:
+    """A batch's positions, those with a target first, in parts: a packed row ends with padding, and its logits count for nothing.
+
+    Devices that have rows of their own order only these, so nothing travels; all walk as many parts as the fullest needs. Below,
+    `groups` are those devices, and `positions` are what each has: rows x length.
+    """
+
+    def __init__(self, weights: jax.Array):
+        """Of bool `[batch, length]`, False on padding."""
+        devices = shards("batch")
+        self._groups = devices if weights.shape[0] % devices == 0 else 1  # fewer rows than devices: they lie on each
+        inside = self._grouped(weights)
+        positions = inside.shape[1]
+        self._size = positions // _number_of_parts(positions, self._groups)
+        self.count = jnp.max(-(-jnp.sum(inside, axis=1, dtype=jnp.int32) // self._size))
+        self._order = jnp.argsort(~inside, axis=1)  # stable
+
+    def take(self, x: jax.Array) -> jax.Array:
+        """`[batch, length, ...]` -> `[groups, positions, ...]`, in order."""
+        return _along_positions(self._grouped(x), self._order)
+
+    def back(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """What `take` took, as it was."""
+        return _along_positions(x, jnp.argsort(self._order, axis=1)).reshape(shape)
+
+    def of(self, x: jax.Array, number: jax.Array) -> jax.Array:
+        """The part of that number of what `take` took."""
+        return jax.lax.dynamic_slice_in_dim(x, number * self._size, self._size, axis=1)
+
+    def put(self, x: jax.Array, part: jax.Array, number: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(x, part, number * self._size, axis=1)
+
+    def _grouped(self, x: jax.Array) -> jax.Array:
+        return x.reshape(self._groups, -1, *x.shape[2:])
+
+
+def _along_positions(x: jax.Array, order: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1)
+
+
 def _split(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """`[batch, length, ...]` -> `[parts, batch, length / parts, ...]`: with positions of all rows, so of all devices, in each."""
     batch, length = arrays[0].shape[:2]
-    enough = (n for n in range(min(_PARTS, length), length + 1) if length % n == 0 and batch * length <= n * _POSITIONS)
-    parts = next(enough, length)
+    parts = _number_of_parts(length, batch)
     return tuple(x.reshape(batch, parts, length // parts, *x.shape[2:]).swapaxes(0, 1) for x in arrays)
+
+
+def _number_of_parts(length: int, width: int) -> int:
+    """The fewest parts of `length`, at least `_PARTS`, that divide it and are small enough, each `width` times its share."""
+    enough = (n for n in range(min(_PARTS, length), length + 1) if length % n == 0 and length * width <= n * _POSITIONS)
+    return next(enough, length)
 
 
 def _zeros() -> tuple[jax.Array, Sums]:

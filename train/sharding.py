@@ -191,6 +191,12 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec(axes))
 
 
+def shards(axis: str) -> int:
+    """In how many parts the mesh that is set cuts a logical axis; 1 where none is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod(mesh.shape[name] for name in RULES[axis]) if not mesh.empty else 1
+
+
 def on_each_device(
     function: Callable[..., jax.Array],
     *,
