@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from train.products import dense, gated, gated_dense
+from train.products import dense, gated, gated_dense, joined_dense
 
 PRODUCT = "product"  # name of what remat=selected keeps
 
@@ -88,6 +88,15 @@ class Projections(nnx.Module):
         """`[..., in]` -> `[..., out]` by the kernel of that name."""
         kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
         y = dense(x, kernel) if adapter is None else adapter(x, kernel, dropout)
+        return checkpoint_name(y, PRODUCT)
+
+    def project_joined(self, x: jax.Array, name: str, dropout: Dropout) -> jax.Array:
+        """`[..., heads, head_dim]` -> `[..., out]` by the kernel of that name, whose `in` is heads x head_dim."""
+        kernel, adapter = getattr(self, name)[...], self.adapters.get(name)
+        if adapter is None:
+            y = joined_dense(x, kernel)
+        else:
+            y = adapter(x.reshape(*x.shape[:-2], -1), kernel, dropout)
         return checkpoint_name(y, PRODUCT)
 
     def project_gated(self, gate: jax.Array, up: jax.Array, name: str, dropout: Dropout) -> jax.Array:

@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 
-from train.adapters import NO_DROPOUT, PRODUCT, Dropout, Projections
+from train.adapters import NO_DROPOUT, Dropout, Projections
 from train.attention import Front, Mask, Path, attention, relative_position_bucket
 from train.config import Remat
 from train.sharding import constrain
@@ -94,7 +93,7 @@ class Attention(Projections):
 
     def project_out(self, x: jax.Array, dropout: Dropout = NO_DROPOUT) -> jax.Array:
         """`[..., length, heads, head_dim]` -> `[..., length, embed]`."""
-        return self.project(x.reshape(*x.shape[:-2], -1), "out", dropout)
+        return self.project_joined(x, "out", dropout)
 
     def __call__(
         self,
@@ -111,7 +110,7 @@ class Attention(Projections):
         k, v = (constrain(y, heads) for y in self.keys_values(memory, dropout))
         dropped, path = dropout.mask((*k.shape[:3], 1)), self.config.attention
         y = attention(q, k, v, mask=mask, bias=bias, key_dropout=dropped, front=front, path=path)
-        return self.project_out(checkpoint_name(y, PRODUCT), dropout)
+        return self.project_out(y, dropout)
 
 
 class MLP(Projections):

@@ -46,6 +46,32 @@ dense.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp
+def joined_dense(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`dense` of `[..., heads, head_dim]` as `[..., in]`, in = heads x head_dim.
+
+    What is kept is `x` as it comes: attention's own backward pass keeps it, too, and so it is kept once.
+    """
+    return dense(_joined(x), kernel)
+
+
+def _joined(x: jax.Array) -> jax.Array:
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def _joined_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return joined_dense(x, kernel), (x, kernel)
+
+
+def _joined_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    of_x, of_kernel = _backward((_joined(x), kernel), gradient)
+    return of_x.reshape(x.shape), of_kernel
+
+
+joined_dense.defvjp(_joined_forward, _joined_backward)
+
+
+@jax.custom_vjp
 def gated_dense(gate: jax.Array, up: jax.Array, mask: jax.Array | None, kernel: jax.Array) -> jax.Array:
     """`(gelu(gate) * up * mask) @ kernel`: `[..., in]` twice, dropout's mask or None, `[in, out]` -> `[..., out]`.
 

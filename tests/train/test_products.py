@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.products import dense, gated, gated_dense
+from train.products import dense, gated, gated_dense, joined_dense
 
 
 def arrays(*shapes):
@@ -26,6 +26,10 @@ def assert_same_gradients(ours, plain, *inputs):
 
 def test_dense():
     assert_same_gradients(dense, lambda x, kernel: x @ kernel, *arrays((2, 5, 8), (8, 3)))
+
+
+def test_joined_dense():
+    assert_same_gradients(joined_dense, lambda x, kernel: x.reshape(2, 5, 8) @ kernel, *arrays((2, 5, 2, 4), (8, 3)))
 
 
 @pytest.mark.parametrize("dropped", [False, True])

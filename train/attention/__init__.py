@@ -86,14 +86,15 @@ def attention(
         rows were wanted.
 
     Returns:
-      `[batch, q_length, heads, head_dim]`, of the type of `v`.
+      `[batch, q_length, heads, head_dim]`, of the type of `v`; named for what remat=selected keeps.
     """
     if key_dropout is not None:
         v = checkpoint_name(v * key_dropout.astype(v.dtype), PRODUCT)  # kept instead of what it is made from
+    # What a path keeps for its own backward pass it names itself: named again, it would be kept twice.
     if front is not None:
-        return _attend_with_front(q, k, v, mask.allowed, bias, front)
+        return checkpoint_name(_attend_with_front(q, k, v, mask.allowed, bias, front), PRODUCT)
     if path == "cudnn":
-        return _cudnn(q, k, v, mask, bias)
+        return checkpoint_name(_cudnn(q, k, v, mask, bias), PRODUCT)
     if path == "tokamax":
         from train.attention.tokamax import tokamax_attention  # an extra; importing it takes a second
 
@@ -102,7 +103,8 @@ def attention(
         from train.attention import pallas  # imports this module; and where it is not used, Pallas takes 0.4 s
 
         if pallas.block_of_queries(q.shape[1], k.shape[1]) is not None:
-            return pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")
+            y = pallas.pallas_attention(q, k, v, mask, bias, interpret=path == "interpreted")
+            return checkpoint_name(y, PRODUCT)
     by_row = path == "rows" and q.shape[1] * k.shape[1] >= LEAST_LOGITS
     return _attend(q, k, v, mask.allowed, bias, by_row)
 
@@ -136,22 +138,14 @@ def _attend(
 ) -> jax.Array:
     """XLA's attention. Nothing of the size `[q_length, k_length]` is kept for the backward pass: it is computed anew.
 
+    What is kept besides are the result and, of each query, the largest logit and the sum that its weights are divided by (Dao
+    et al. 2022, arXiv 2205.14135, section 3.1): neither maximum, sum nor quotient is taken of the whole again.
+
     With `by_row` one row of the batch comes after the other. On a CPU the logits of a whole batch go to memory and come back for
     each of some ten operations, and what XLA frees after a step costs page faults in the next; those of one row stay in the
     cache. On several devices a loop over rows would gather them.
     """
-
-    def rows(arrays: tuple[jax.Array, ...]) -> jax.Array:
-        q, k, v, mask = arrays
-        return jnp.einsum("...qk,...kd->...qd", _weights(q, k, mask, _of_all(bias)).astype(v.dtype), v)
-
-    arrays = (*map(_swap, (q, k, v)), mask)
-    return _swap(jax.lax.map(rows, arrays) if by_row else rows(arrays))
-
-
-def _weights(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Float32 `[..., heads, q_length, k_length]`; arguments as `_logits`."""
-    return jax.nn.softmax(_logits(q, k, mask, bias), axis=-1)
+    return _attend_forward(q, k, v, mask, bias, by_row)[0]
 
 
 def _logits(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None) -> jax.Array:
@@ -163,8 +157,8 @@ def _logits(q: jax.Array, k: jax.Array, mask: jax.Array, bias: jax.Array | None)
 
 
 def _swap(x: jax.Array) -> jax.Array:
-    """`[batch, length, heads, head_dim]` <-> `[batch, heads, length, head_dim]`, as the products want it."""
-    return x.swapaxes(1, 2)
+    """`[..., length, heads, head_dim]` <-> `[..., heads, length, head_dim]`, as the products want it."""
+    return x.swapaxes(-3, -2)
 
 
 def _of_all(bias: jax.Array | None) -> jax.Array | None:
@@ -175,31 +169,48 @@ def _of_all(bias: jax.Array | None) -> jax.Array | None:
 def _attend_forward(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, by_row: bool
 ) -> tuple[jax.Array, Any]:
-    return _attend(q, k, v, mask, bias, by_row), (q, k, v, mask, bias)
+    def rows(arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        q, k, v = map(_swap, arrays[:3])
+        mask = arrays[3]
+        logits = _logits(q, k, mask, _of_all(bias))
+        highest = jnp.max(logits, axis=-1)
+        weights = jnp.exp(logits - highest[..., None])
+        share = 1 / jnp.sum(weights, axis=-1)
+        y = jnp.einsum("...qk,...kd->...qd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+        return _swap((y * share[..., None]).astype(v.dtype)), highest, share
+
+    arrays = q, k, v, mask
+    kept = jax.lax.map(rows, arrays) if by_row else rows(arrays)
+    y, highest, share = (checkpoint_name(x, PRODUCT) for x in kept)
+    return y, (q, k, v, mask, bias, y, highest, share)
 
 
 def _attend_backward(
     by_row: bool, saved: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, None, jax.Array | None]:
-    q, k, v, mask, bias = saved
+    q, k, v, mask, bias, y, highest, share = saved
 
     def rows(arrays: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
-        q, k, v, gradient, mask = arrays
-        weights = _weights(q, k, mask, _of_all(bias))
+        q, k, v, y, gradient = map(_swap, arrays[:5])
+        mask, highest, share = arrays[5:]
+        weights = jnp.exp(
+            _logits(q, k, mask, _of_all(bias)) - highest[..., None]
+        )  # each `share` of them, once multiplied
+        gradient *= share[..., None].astype(gradient.dtype)
         of_v = jnp.einsum("...qk,...qd->...kd", weights.astype(v.dtype), gradient)
         of_weights = jnp.einsum("...qd,...kd->...qk", gradient, v, preferred_element_type=jnp.float32)
-        inner = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
+        inner = jnp.sum(gradient.astype(jnp.float32) * y, axis=-1, keepdims=True)
         of_logits = jnp.where(mask, weights * (of_weights - inner), 0.0)
         narrow = of_logits.astype(q.dtype)
         of_q = jnp.einsum("...qk,...kd->...qd", narrow, k)
         of_k = jnp.einsum("...qk,...qd->...kd", narrow, q)
-        return (of_q, of_k, of_v), of_logits
+        return (_swap(of_q), _swap(of_k), _swap(of_v)), of_logits
 
     def add_row(of_bias: jax.Array, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         grads, of_logits = rows(arrays)
         return of_bias + of_logits, grads
 
-    arrays = (*map(_swap, (q, k, v, gradient)), mask)
+    arrays = q, k, v, y, gradient, mask, highest, share
     of_bias = None
     if by_row and bias is not None:
         total, grads = jax.lax.scan(add_row, jnp.zeros(bias.shape[1:], jnp.float32), arrays)
@@ -209,7 +220,7 @@ def _attend_backward(
     else:
         grads, of_logits = rows(arrays)
         of_bias = None if bias is None else _sum_of_rows(of_logits).astype(bias.dtype)
-    of_q, of_k, of_v = map(_swap, grads)
+    of_q, of_k, of_v = grads
     return of_q, of_k, of_v, None, of_bias
 
 
