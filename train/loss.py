@@ -1,4 +1,6 @@
-"""Cross-entropy from hidden states, in parts of the positions: the logits of all never stand in memory, nor any of padding.
+"""Cross-entropy from hidden states, in parts of the positions: the logits of all never stand in memory.
+
+Parts that are nothing but padding are left out.
 
 The loss is a sum over positions, so each part's gradient is known as soon as its logits are: it is taken at once and only
 the gradients of the hidden states and of the head are kept. That needs the three products of the plain loss and no
@@ -156,7 +158,7 @@ def _logits(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Parts:
-    """A batch's positions, those with a target first, in parts: a packed row ends with padding, and its logits count for nothing.
+    """A batch's positions, those with a target first, in parts: those with nothing but padding can be left out.
 
     Devices that have rows of their own order only these, so nothing travels; all walk as many parts as the fullest needs. Below,
     `groups` are those devices, and `positions` are what each has: rows x length.

@@ -193,9 +193,8 @@ def _attend_backward(
     def rows(arrays: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
         q, k, v, y, gradient = map(_swap, arrays[:5])
         mask, highest, share = arrays[5:]
-        weights = jnp.exp(
-            _logits(q, k, mask, _of_all(bias)) - highest[..., None]
-        )  # each `share` of them, once multiplied
+        # Not divided by their sum: what they are multiplied with is.
+        weights = jnp.exp(_logits(q, k, mask, _of_all(bias)) - highest[..., None])
         gradient *= share[..., None].astype(gradient.dtype)
         of_v = jnp.einsum("...qk,...qd->...kd", weights.astype(v.dtype), gradient)
         of_weights = jnp.einsum("...qd,...kd->...qk", gradient, v, preferred_element_type=jnp.float32)
