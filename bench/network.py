@@ -7,7 +7,6 @@ minute and name the other. Then the run goes on from its last checkpoint, on one
 nobody disturbed: their losses must agree to 1e-5. Exits with 1 if anything is otherwise.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import yaml
 
 from bench.notes import SIZES, write_notes
 from t5x_tasks.errors import UserError, run_cli
+from train.metrics_log import METRICS, read_rows
 
 HOSTS = ("flan-t5x-a", "flan-t5x-b")  # namespaces, and ends of the cable
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
@@ -141,8 +141,7 @@ def simulated(devices: int) -> dict[str, str]:
 
 
 def losses(run: Path) -> list[float]:
-    path = run / "metrics.jsonl"
-    return [json.loads(line)["loss"] for line in path.read_text().splitlines()] if path.exists() else []
+    return [row["loss"] for row in read_rows(run / METRICS)]
 
 
 if __name__ == "__main__":
