@@ -36,6 +36,7 @@ class Taken(NamedTuple):
 class Trainer(NamedTuple):
     step: Callable[[Batch], float]  # trains on a batch and returns its loss
     peak_gb: Callable[[], float]
+    device: str  # cpu or gpu
 
 
 class Entrant:
@@ -46,6 +47,7 @@ class Entrant:
             [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # two share a GPU's memory
         )  # fmt: skip
+        self.device = self._answer()
 
     def turn(self, batch: str) -> Taken:
         """Steps twice on the batch; what the second one took, as a step in the midst of training does.
@@ -58,20 +60,43 @@ class Entrant:
 
     def step(self, batch: str) -> Taken:
         """Steps on the batch of that name, which the process makes itself."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         self._process.stdin.write(f"{batch}\n")
         self._process.stdin.flush()
+        return Taken(*self._answer())
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{' '.join(self._process.args)}: ended; see above")  # pyright: ignore[reportCallIssue, reportArgumentType]
-        return Taken(*json.loads(answer))
+        return json.loads(answer)
 
     def close(self) -> None:
         self._process.communicate()
 
 
+def start_both(command: Callable[[str], list[str]]) -> dict[str, Entrant]:
+    """Both entrants by their names, each by its command.
+
+    Raises:
+      UserError: one computes on a GPU, the other on the CPU.
+    """
+    entrants = {name: Entrant(command(name)) for name in ENTRANTS}
+    if len({entrant.device for entrant in entrants.values()}) > 1:
+        for entrant in entrants.values():
+            entrant.close()
+        places = ", ".join(f"{name} on {entrant.device}" for name, entrant in entrants.items())
+        raise UserError(
+            f"the two would not compute on the same device: {places}; install a jax and a torch that both have the GPU, or "
+            "hide it (JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES=)"
+        )
+    return entrants
+
+
 def serve(trainer: Trainer, make_batch: Callable[[str], Batch]) -> None:
-    """Takes a step for each line of standard input, the name of a batch, and says what it took."""
+    """Says its device, then takes a step for each line of standard input, the name of a batch, and says what it took."""
+    print(json.dumps(trainer.device), flush=True)
     for line in sys.stdin:
         batch = make_batch(line.strip())
         clock, processor = time.perf_counter(), time.process_time()
@@ -120,7 +145,8 @@ def ours(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
     def device_peak_gb() -> float:
         return (mesh.devices.flat[0].memory_stats() or {}).get("peak_bytes_in_use", float("nan")) / 1e9
 
-    return Trainer(step, _process_peak_gb if jax.default_backend() == "cpu" else device_peak_gb)
+    device = jax.default_backend()
+    return Trainer(step, _process_peak_gb if device == "cpu" else device_peak_gb, device)
 
 
 def pytorch(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
@@ -145,7 +171,9 @@ def pytorch(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
         optimizer.zero_grad()
         return loss.item()
 
-    return Trainer(step, _process_peak_gb if device == "cpu" else lambda: torch.cuda.max_memory_allocated() / 1e9)
+    if device == "cpu":
+        return Trainer(step, _process_peak_gb, "cpu")
+    return Trainer(step, lambda: torch.cuda.max_memory_allocated() / 1e9, "gpu")
 
 
 ENTRANTS = {"ours": ours, "pytorch": pytorch}

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.entrants import DTYPES, ENTRANTS, Batch, Entrant, Taken, check_pytorch, serve
+from bench.entrants import DTYPES, ENTRANTS, Batch, Taken, check_pytorch, serve, start_both
 from bench.pytorch import write_random
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         write_random(Path(folder), PRESETS[chosen.preset])
-        entrants = {name: Entrant(["bench.epoch", *shared, "--entrant", name, folder]) for name in ENTRANTS}
+        entrants = start_both(lambda name: ["bench.epoch", *shared, "--entrant", name, folder])
         taken: dict[str, list[Taken]] = {kind: [] for kind in ("packed", *AIMS)}
         for kind in taken:  # compile and warm up
             entrants[_entrant(kind)].step(f"{kind} 0")

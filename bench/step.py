@@ -1,6 +1,6 @@
 """The train step of flan-t5-small beside transformers' PyTorch: seconds a step, processor time, peak memory.
 
-    python -m bench.step                          # 8 x 256/64, float32 and bfloat16
+    python -m bench.step                          # 8 x 256/64, float32, and bfloat16 where PyTorch has instructions for it
     python -m bench.step --dtypes float32 --turns 7
 
 Same random weights, same batch of random tokens without padding, dropout 0.1; see bench/entrants.py. Ratios are PyTorch's
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.entrants import DTYPES, ENTRANTS, Batch, Entrant, Taken, check_pytorch, serve
+from bench.entrants import DTYPES, ENTRANTS, Batch, Entrant, Taken, check_pytorch, serve, start_both
 from bench.pytorch import write_random
 from t5x_tasks.errors import run_cli
 from train.config import PRESETS
@@ -27,7 +27,7 @@ SAME_WORK = {"float32": 1e-4, "bfloat16": 2e-2}  # relative difference of the fi
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.step", description="The train step beside PyTorch's.")
-    parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=DTYPES)
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, help="default: those that this machine computes in")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--preset", choices=PRESETS, default="flan-t5-small", help="default: %(default)s")
     parser.add_argument("--entrant", nargs=4, help=argparse.SUPPRESS)  # name, weights, dtype, dropout
@@ -37,25 +37,35 @@ def main(arguments: list[str]) -> int:
         serve(ENTRANTS[name](Path(weights), dtype, float(dropout)), make_batch)
         return 0
     check_pytorch()
+    dtypes = chosen.dtypes or computed_here()
     with tempfile.TemporaryDirectory() as folder:
         write_random(Path(folder), PRESETS[chosen.preset])
         print(
             f"{chosen.preset}, {ROWS} x {INPUTS}/{TARGETS}, dropout {DROPOUT}, AdamW, {chosen.turns} turns", flush=True
         )
-        reached = [compare(folder, dtype, chosen.turns) for dtype in chosen.dtypes]
+        reached = [compare(folder, dtype, chosen.turns) for dtype in dtypes]
     return int(not all(reached))
+
+
+def computed_here() -> list[str]:
+    """The dtypes but bfloat16 where PyTorch has no instructions for it: on AVX2 it had not ended after 17 minutes."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    if torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return list(DTYPES)
+    print("bfloat16 is left out: PyTorch has no instructions for it on this processor (--dtypes bfloat16 for all that)")
+    return ["float32"]
 
 
 def compare(weights: str, dtype: str, turns: int) -> bool:
     """Steps both in turns, prints what it took, and says whether ours is as fast as it must be."""
-    losses = [start(name, weights, dtype, 0.0) for name in ENTRANTS]
     firsts = []
-    for entrant in losses:
+    for entrant in start(weights, dtype, 0.0).values():
         firsts.append(entrant.step("0").loss)
         entrant.close()
     if abs(firsts[0] / firsts[1] - 1) > SAME_WORK[dtype]:
         raise RuntimeError(f"{dtype}: losses {firsts} without dropout differ: the two do not compute the same")
-    entrants = {name: start(name, weights, dtype, DROPOUT) for name in ENTRANTS}
+    entrants = start(weights, dtype, DROPOUT)
     for entrant in entrants.values():  # compile and warm up
         entrant.step("0")
         entrant.step("0")
@@ -74,8 +84,8 @@ def compare(weights: str, dtype: str, turns: int) -> bool:
     return ratio >= LEAST.get(dtype, 0)
 
 
-def start(name: str, weights: str, dtype: str, dropout: float) -> Entrant:
-    return Entrant(["bench.step", "--entrant", name, weights, dtype, str(dropout)])
+def start(weights: str, dtype: str, dropout: float) -> dict[str, Entrant]:
+    return start_both(lambda name: ["bench.step", "--entrant", name, weights, dtype, str(dropout)])
 
 
 def make_batch(_: str) -> Batch:
