@@ -12,6 +12,7 @@ from t5x_tasks.errors import UserError
 if TYPE_CHECKING:
     from eval.examples import Questions
     from eval.plan import Plan
+    from t5x_tasks.vocabulary import Vocabulary
 
 
 def main(arguments: list[str]) -> int:
@@ -90,7 +91,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
         questions = answerer.prompted(own)
         inputs = answerer.inputs(questions)
         answerer.count_cut(questions, label=str(path))
-        _say_what_is_odd(own, path)
+        _say_what_is_odd(own, path, answerer.vocabulary)
         weights = answerer.load(step)
         partial = output.with_name(output.name + ".partial")
         with jax.set_mesh(answerer.mesh):
@@ -108,8 +109,9 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
     return 0
 
 
-def _say_what_is_odd(own: "Questions", path: Path) -> None:
-    """Says which rows are blank, for a model makes something up of nothing, and how much the vocabulary does not know."""
+def _say_what_is_odd(own: "Questions", path: Path, vocabulary: "Vocabulary") -> None:
+    """Says which rows are blank, for a model makes something up of nothing, and what the vocabulary does not know."""
+    from t5x_tasks.vocabulary import shown_characters
     from train.log import say
 
     if blank := [example.id for example in own.examples if example.empty]:
@@ -118,4 +120,5 @@ def _say_what_is_odd(own: "Questions", path: Path) -> None:
             f"{path}: {len(blank)} of {len(own.examples)} rows have a blank field ({named}): what is answered there is made up"
         )
     if own.unknown_tokens:
-        say(f"{path}: {own.unknown_tokens} tokens are unknown to the vocabulary and read as one and the same")
+        which = shown_characters(vocabulary.unknown_characters([example.inputs for example in own.examples]))
+        say(f"{path}: {own.unknown_tokens} tokens are unknown to the vocabulary and read as one and the same ({which})")

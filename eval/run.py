@@ -32,7 +32,7 @@ from eval.scoring import (
 from eval.summary import print_scores
 from t5x_tasks.errors import Failure, UserError, explained, one_line
 from t5x_tasks.output import check_writable
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.vocabulary import Vocabulary, shown_characters
 from train import config as configuration
 from train import distributed, runtime
 from train.checkpoints import Checkpoints
@@ -219,17 +219,25 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
     max_tokens = answerer.config.eval.decode.max_tokens
     targets = questions.targets()
     references = [text for texts in targets for text in texts]
-    longer = np.array([len(ids) + 1 > max_tokens for ids in answerer.vocabulary.encode_batch(references)])
+    vocabulary = answerer.vocabulary
+    encoded = vocabulary.encode_batch(references)
+    longer = np.array([len(ids) + 1 > max_tokens for ids in encoded])
     if longer.any():
         say(
             f"{questions.task}: {longer.mean():.0%} of the references are longer than max_tokens={max_tokens}, so no "
             "prediction can reach their length; eval.decode.max_tokens sets it"
         )
+    if lacking := shown_characters(vocabulary.unknown_characters(references)):
+        say(
+            f"{questions.task}: the references hold characters that the vocabulary lacks ({lacking}): no prediction has them"
+        )
+    spelled = np.array([vocabulary.unk_id not in ids for ids in encoded])
     rows = np.repeat(np.arange(len(targets)), [len(texts) for texts in targets])
     return {
         "truncated_inputs": cut_inputs,
         "truncated_references": len(np.unique(rows[longer])),
         "unknown_tokens": questions.unknown_tokens,
+        "unwritable_references": len(np.setdiff1d(rows[~spelled], rows[spelled])),  # none of them can be written
     }
 
 

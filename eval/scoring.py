@@ -15,6 +15,7 @@ from t5x_tasks.metrics import compute, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.pooled import Pooled, Scores
 from t5x_tasks.rendering import is_blank
+from t5x_tasks.vocabulary import UNKNOWN
 
 BASELINES = {"lead_3": lead, "longest_3": longest}
 
@@ -38,7 +39,7 @@ def score_task(
     """Scores one prediction for each example with the metrics of the task's card; summaries are diagnosed, too.
 
     Args:
-      counts: what was cut or unknown on the way; those of empty texts are added.
+      counts: what was cut or unknown on the way; those of empty and unknown texts are added.
       bootstrap_samples: resamples behind each confidence interval.
 
     Raises:
@@ -68,7 +69,7 @@ def score_task(
         "phrasings": phrasings,
         "metrics": summarized(scores),
         "baselines": baselines,
-        "counts": {**counts, **count_references(questions), **_empty(examples, predictions)},
+        "counts": {**counts, **count_references(questions), **_count_texts(examples, predictions)},
     }
     of_rows = {
         name: values
@@ -107,7 +108,7 @@ def count_references(questions: Questions) -> dict[str, int]:
 
 
 def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
-    """What someone must know of n rows' ROUGE, from `count_references`: it is lower than the summaries deserve."""
+    """What someone must know of n rows' scores, from their counts: lower, or higher, than the predictions deserve."""
     said = []
     if blank := counts.get("blank_references"):
         said.append(
@@ -119,13 +120,23 @@ def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
             f"{unread} of {n} rows have references in other letters than a to z, which ROUGE does not see: it is 0 there "
             "whatever is predicted; set the card's metrics to chrf, which reads every script"
         )
+    if unwritable := counts.get("unwritable_references"):
+        said.append(
+            f"{unwritable} of {n} rows have references with characters that the vocabulary lacks, so no prediction can be the "
+            "same; where they are letters other than a to z ROUGE does not show it, but chrf among the card's metrics does"
+        )
+    if unknown := counts.get("unknown_predictions"):
+        said.append(
+            f"{unknown} of {n} predictions hold {UNKNOWN}, which stands for a character that the vocabulary lacks"
+        )
     return said
 
 
-def _empty(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, int]:
+def _count_texts(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, int]:
     return {
         "empty_inputs": sum(example.empty for example in examples),
         "empty_predictions": sum(not prediction.strip() for prediction in predictions),
+        "unknown_predictions": sum(UNKNOWN in prediction for prediction in predictions),
     }
 
 

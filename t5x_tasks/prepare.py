@@ -174,7 +174,10 @@ class _Dataset:
             return
         first = new[0]
         examples, tokens = sum(w.examples for w in new), sum(w.tokens for w in new)
-        unknown = sum(w.unknown_tokens for w in new)
+        unknown, lacking = sum(w.unknown_tokens for w in new), sum(w.unknown_in_targets for w in new)
+        in_targets = (
+            f", of targets {lacking:,}, which a model then never writes: t5x_tasks check names them" if lacking else ""
+        )
         seconds = sum(w.seconds for w in new)
         skipped = first.skipped.items()
         left_out = ", ".join(f"{e['rows']} {reason} ({', '.join(e['ids'][:3])})" for reason, e in skipped) or "none"
@@ -186,7 +189,7 @@ class _Dataset:
         print(
             f"prepared {self._card.name} {self._split}: {len(new)} phrasings x {first.examples:,} examples, "
             f"{examples / max(seconds, 1e-9):,.0f}/s a process, unknown tokens {unknown:,} "
-            f"({100 * unknown / max(1, tokens):.3f}%), rows left out: {left_out}{empty}{shots}{groups}",
+            f"({100 * unknown / max(1, tokens):.3f}%{in_targets}), rows left out: {left_out}{empty}{shots}{groups}",
             file=sys.stderr,
             flush=True,
         )

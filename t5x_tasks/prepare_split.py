@@ -69,6 +69,7 @@ class Written:
     examples: int
     tokens: int
     unknown_tokens: int
+    unknown_in_targets: int
     skipped: dict[str, Any]
     empty_inputs: int
     exemplars: dict[str, int]
@@ -245,6 +246,7 @@ def _written(split: CachedSplit, seconds: float, *, new: bool) -> Written:
         examples=len(split),
         tokens=int(split.lengths.sum()),
         unknown_tokens=sum(counts["unknown_tokens"].values()),
+        unknown_in_targets=counts["unknown_tokens"]["targets"],
         skipped=counts["skipped"],
         empty_inputs=counts["empty_inputs"],
         exemplars=counts.get("exemplars", {}),

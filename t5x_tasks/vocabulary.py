@@ -6,6 +6,7 @@ T5 (Raffel et al. 2020, appendix on span corruption), in SeqIO with `extra_ids=1
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,8 @@ from t5x_tasks.hub import reason, skip_retries_if_unreachable
 
 EXTRA_IDS = 100
 DEFAULT = "hf://google/flan-t5-base"
+UNKNOWN = "⁇"  # as which the unknown token reads
+_SHOWN = 8  # characters that are named
 
 
 def locate_vocabulary(source: str | PathLike[str]) -> Path:
@@ -101,6 +104,17 @@ class Vocabulary:
         """Returns the ids of each text, 1-D int32 without end of sequence."""
         return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or num_cores())
 
+    def unknown_characters(self, texts: Sequence[str]) -> Counter[str]:
+        """Counts the characters, as SentencePiece normalises them, that the vocabulary lacks: each becomes the unknown token."""
+        found: Counter[str] = Counter()
+        for text, ids in zip(texts, self.encode_batch(texts), strict=True):
+            if self.unk_id in ids:
+                pieces = self._processor.encode(text, out_type=str)
+                found.update(
+                    char for piece, i in zip(pieces, ids, strict=True) if i == self.unk_id for char in piece.strip("▁")
+                )
+        return found
+
     def spell(self, entries: Iterable[str | int], where: str) -> list[tuple[int, ...]]:
         """Returns the ids of each entry, a text as it is split at the start of a word, or the id of a token.
 
@@ -133,6 +147,12 @@ class Vocabulary:
             if token != self.pad_id:
                 kept.append(token if token < self.size else self.unk_id)
         return self._processor.decode(kept)
+
+
+def shown_characters(counts: Counter[str]) -> str:
+    """Returns `ü 412, € 160`: the most frequent ones; those without a shape as U+200B."""
+    shown = [f"{char if char.isprintable() else f'U+{ord(char):04X}'} {n:,}" for char, n in counts.most_common(_SHOWN)]
+    return ", ".join(shown) + f" and {len(counts) - _SHOWN} more" * (len(counts) > _SHOWN)
 
 
 def num_cores() -> int:

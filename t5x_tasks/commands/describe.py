@@ -23,7 +23,7 @@ from t5x_tasks.sources import Row, count_rows, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.models import SPLITS
 from t5x_tasks.values import known_columns
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.vocabulary import Vocabulary, shown_characters
 
 Fits = tuple[int, int]  # tokens that fit: inputs, targets
 
@@ -266,14 +266,20 @@ def print_lengths(
     phrasings = [p for p in phrasings if not p.inverted and not p.shots] or phrasings
     renderings = [render(card, phrasings[i % len(phrasings)], row) for i, row in enumerate(rows)]
     for side, length in zip(("inputs", "targets"), fits, strict=True):
-        ids = vocabulary.encode_batch([getattr(rendering, side) for rendering in renderings])
+        texts = [getattr(rendering, side) for rendering in renderings]
+        ids = vocabulary.encode_batch(texts)
         sizes = np.array([len(one) + 1 for one in ids])  # with end of sequence
         unknown = sum(int(np.count_nonzero(one == vocabulary.unk_id)) for one in ids)
+        which = f" ({shown_characters(vocabulary.unknown_characters(texts))})" if unknown else ""
         p50, p95 = np.percentile(sizes, [50, 95], method="lower").tolist()
         print(
             f"  {'':<10} {side}: {sizes.mean():.0f} tokens on average, p50 {p50}, p95 {p95}, max {sizes.max()}; "
-            f"{100 * np.mean(sizes > length):.2f}% longer than {length}; {unknown:,} unknown tokens"
+            f"{100 * np.mean(sizes > length):.2f}% longer than {length}; {unknown:,} unknown tokens{which}"
         )
+        if unknown and side == "targets":
+            print(
+                f"  {'':<10} warning: a model never writes what the vocabulary lacks; spell the targets without it (ae for ä)"
+            )
 
 
 def _as_seen(text: str, length: int, vocabulary: Vocabulary) -> tuple[str, str]:

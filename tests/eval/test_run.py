@@ -197,6 +197,16 @@ def test_a_task_without_references_is_named(run_dir, write_jsonl):
     assert not (run_dir / "eval").exists()
 
 
+def test_references_that_the_vocabulary_cannot_spell_are_counted_and_named(run_dir, write_jsonl, capsys):
+    said = ["Ann greets.", "Ann 東 greets.", "Ann 🙂🙂."]
+    rows = [{"id": f"r{i}", "dialogue": "Ann: Hi.", "summary": summary} for i, summary in enumerate(said)]
+    write_jsonl(run_dir.parent / "cards" / "tiny" / "test.jsonl", rows)
+    assert evaluate_run(run_dir, "eval.steps=[0]") == 0
+    counts = json.loads((run_dir / "eval" / "0" / "metrics.json").read_text())["tasks"]["tiny"]["counts"]
+    assert counts["unwritable_references"] == 2
+    assert "the references hold characters that the vocabulary lacks (🙂 2, 東 1)" in capsys.readouterr().err
+
+
 def test_a_checkpoint_half_written_is_no_checkpoint(run_dir):
     save_checkpoint(run_dir, 3, seed=7)
     (run_dir / "checkpoints" / "3" / "commit_success.txt").unlink()

@@ -7,7 +7,7 @@ import pytest
 from rouge_score import rouge_scorer
 
 from eval.examples import prepare_questions, read_questions
-from eval.scoring import bootstrap, score_task
+from eval.scoring import bootstrap, remarks, score_task
 from eval.summary import print_scores
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
@@ -172,6 +172,19 @@ def test_an_empty_dialogue_and_unknown_tokens_are_counted(card, vocabulary):
     assert [example.empty for example in questions.examples] == [False, True, False]
     assert questions.unknown_tokens == sum(int((ids == 2).sum()) for ids in questions.tokens) >= 1  # the emoji
     assert score_task(questions, ["x"] * 3, counts=NO_COUNTS).summary["counts"]["empty_inputs"] == 1
+
+
+def test_an_unknown_character_that_rouge_does_not_see_is_counted_and_remarked(make_card):
+    rows = [
+        {"id": "a", "dialogue": "Ann: Hi.", "summary": "El niño"},
+        {"id": "b", "dialogue": "Bo: Hi.", "summary": "x"},
+    ]
+    questions = read_questions("tiny", "test", cards=[make_card(test_rows=rows)])
+    summary = score_task(questions, ["El ni ⁇ o", "x"], counts={"unwritable_references": 1}).summary
+    assert summary["metrics"]["rouge1"]["value"] == 100 and summary["counts"]["unknown_predictions"] == 1
+    lacking, unknown = remarks(summary["counts"], 2)
+    assert lacking.startswith("1 of 2 rows have references with characters that the vocabulary lacks")
+    assert unknown.startswith("1 of 2 predictions hold ⁇")
 
 
 def test_source_and_cache_give_the_same_questions(card, vocabulary):

@@ -130,6 +130,14 @@ def test_check_reads_all_the_data(capsys, make_card, tiny_rows):
         main(["check", str(card)])
 
 
+def test_check_names_the_characters_that_the_vocabulary_lacks(capsys, make_card, vocabulary_path):
+    card = make_card(rows=[{"id": "a", "dialogue": "Ann 東西: Hi.", "summary": "Ann 東."}])
+    lines = iter(run(capsys, "check", card, "--vocabulary", vocabulary_path).splitlines())
+    assert any("inputs: " in line and line.endswith("unknown tokens (東 1, 西 1)") for line in lines)
+    assert next(lines).endswith("1 unknown tokens (東 1)")
+    assert "warning: a model never writes what the vocabulary lacks" in next(lines)
+
+
 def test_check_finds_groups_that_no_row_has(make_card, tiny_rows):
     rows = [{**row, "topic": None, "product": "card"} for row in tiny_rows]
     check = ("check", str(make_card(rows, groups={"topic": "topic", "product": ["made", "product"]})))

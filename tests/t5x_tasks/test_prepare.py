@@ -68,7 +68,15 @@ def test_unknown_tokens_are_counted_and_reported(data, vocabulary, capsys):
     unknown = sum(int((ids == vocabulary.unk_id).sum()) for pair in split.tokens(range(3)) for ids in pair)
     assert unknown >= 1  # the emoji
     assert sum(split.manifest["counts"]["unknown_tokens"].values()) == unknown
-    assert f"unknown tokens {unknown} " in capsys.readouterr().err
+    assert f"unknown tokens {unknown} " in (said := capsys.readouterr().err) and "of targets" not in said
+
+
+def test_unknown_tokens_of_targets_are_said_for_they_are_never_written(make_card, tmp_path, vocabulary, capsys):
+    card = make_card(rows=[{"id": "a", "dialogue": "Ann: Hi.", "summary": "Ann 東."}])
+    ensure_prepared(
+        "tiny.t00", "train", data=DataConfig(cards=(str(card),), cache=str(tmp_path)), vocabulary=vocabulary
+    )
+    assert "of targets 1, which a model then never writes" in capsys.readouterr().err
 
 
 def test_evaluation_splits_hold_texts_references_and_fields(make_card, tmp_path, vocabulary):

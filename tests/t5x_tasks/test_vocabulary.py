@@ -1,8 +1,10 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.vocabulary import UNKNOWN, Vocabulary, shown_characters
 
 
 def test_tokens_give_the_text_back_up_to_the_end_of_sequence(vocabulary):
@@ -22,6 +24,15 @@ def test_sentinels_are_the_last_ids(vocabulary):
 
 def test_ids_that_only_the_padded_embedding_has_decode_as_unknown(vocabulary):
     assert vocabulary.decode([vocabulary.size + 5]) == vocabulary.decode([vocabulary.unk_id])
+
+
+def test_characters_that_the_vocabulary_lacks_are_counted_and_shown(vocabulary):
+    counts = vocabulary.unknown_characters(["Ann 🙂 asks 🙂🙂.", "No 東, nothing.", "All of it."])
+    assert counts == {"🙂": 3, "東": 1}
+    assert shown_characters(counts) == "🙂 3, 東 1"
+    many = Counter({chr(0x4E00 + n): 1 for n in range(10)}) + Counter({"\u200b": 7})
+    assert shown_characters(many).startswith("U+200B 7, 一 1, ") and shown_characters(many).endswith(" and 3 more")
+    assert UNKNOWN in vocabulary.decode(vocabulary.encode_batch(["東"])[0])
 
 
 def test_threads_do_not_change_tokens(vocabulary):
