@@ -12,7 +12,7 @@ import numpy as np
 
 from t5x_tasks.card import Card, Phrasing, Template
 from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.errors import UserError
 from t5x_tasks.fields import has_column
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
 from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
@@ -190,11 +190,7 @@ def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequ
     tasks: list[str] = []
     for name in names:
         if name.endswith(".*"):
-            dataset = name.removesuffix(".*")
-            if dataset not in catalog.cards:
-                raise UserError(f"eval.tasks: {name}: no data set {dataset}{suggest(dataset, catalog.cards)}")
-            card = catalog.cards[dataset]
-            tasks += [card.task_name(phrasing) for phrasing in card.phrasings if not phrasing.inverted]
+            tasks += catalog.every_phrasing(name)
             continue
         if modules and not catalog.knows(name):
             tasks.append(name)

@@ -47,6 +47,18 @@ class Catalog:
                 pairs[card.name, phrasing.id] = (card, phrasing)
         return list(pairs.values())
 
+    def every_phrasing(self, name: str) -> list[str]:
+        """Returns the tasks that `dialogsum.*` stands for: each phrasing, held-out ones too; inverted ones are another task.
+
+        Raises:
+          UserError: no such data set.
+        """
+        dataset = name.removesuffix(".*")
+        if dataset not in self.cards:
+            raise UserError(f"{name}: no data set {dataset}{suggest(dataset, self.cards)}")
+        card = self.cards[dataset]
+        return [card.task_name(phrasing) for phrasing in card.phrasings if not phrasing.inverted]
+
     def knows(self, name: str) -> bool:
         """Tells whether a name is of a card or mixture here, though it may name none of the card's phrasings."""
         return name in self.mixtures or name.partition(".")[0] in self.cards
@@ -149,7 +161,7 @@ class Catalog:
         for phrasing in card.phrasings:
             if phrasing.id == rest:
                 return [(card, phrasing)]
-        known = [card.task_name(phrasing) for phrasing in card.phrasings]
+        known = [*(f"{dataset}.{kind}" for kind in KINDS), *map(card.task_name, card.phrasings)]
         raise UserError(f"{where}: {card.path} has no phrasing {rest}{suggest(name, known)}")
 
 

@@ -1,9 +1,13 @@
 """`python -m train CONFIG [key=value ...]`: trains a run; prepares what is missing, resumes what was cut off."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import run_cli
+from t5x_tasks.errors import UserError, run_cli
+
+if TYPE_CHECKING:
+    from train.config import Config
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +25,7 @@ def main(arguments: list[str]) -> int:
     from train import config as configuration
 
     config = configuration.load(options.config, options.overrides)
+    _check_names(config)
     if options.dry_run:
         print(configuration.dump(config), end="")
         return 0
@@ -28,6 +33,25 @@ def main(arguments: list[str]) -> int:
     from train.loop import train  # JAX is imported here: after --help, and after what is wrong with the configuration
 
     return train(config)
+
+
+def _check_names(config: "Config") -> None:
+    """Raises UserError for a task or mixture that nobody knows: those to be scored, too, before hours go into the training."""
+    from t5x_tasks.catalog import load_catalog
+
+    catalog = load_catalog(config.data.cards)
+    replayed = (config.replay.mixture,) if config.replay.mixture else ()
+    keys = {"data.mixture": (config.data.mixture,), "replay.mixture": replayed, "eval.tasks": config.eval.tasks}
+    for key, name in ((key, name) for key, names in keys.items() for name in names):
+        if config.data.modules and not catalog.knows(name):
+            continue  # a SeqIO task of the user's: seen when it is prepared
+        try:
+            if name.endswith(".*"):
+                catalog.every_phrasing(name)
+            else:
+                catalog.resolve(name)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -170,6 +170,34 @@ def test_a_mistake_in_the_method_is_named(method, message, write):
         configuration.load(path, [])
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "data.mixture=suport_chats",
+            "data.mixture: suport_chats: unknown task or mixture, did you mean support_chats",
+        ),
+        ("eval.tasks=[support_chats.helout]", "has no phrasing helout, did you mean support_chats.heldout"),
+        (
+            "eval.tasks=[support_chats, suport_chats.*]",
+            r"eval.tasks: suport_chats.\*: no data set suport_chats, did you mean",
+        ),
+        ("replay.mixture=multitaks", "replay.mixture: multitaks: unknown task or mixture, did you mean multitask"),
+    ],
+)
+def test_names_of_tasks_that_nobody_knows_are_refused_before_anything_is_done(override, said):
+    with pytest.raises(UserError, match=said):
+        main([str(REPOSITORY / "configs" / "quickstart.yaml"), "--dry-run", override])
+
+
+def test_names_of_tasks_may_stand_for_phrasings_or_be_those_of_modules(tmp_path, capsys):
+    quickstart = str(REPOSITORY / "configs" / "quickstart.yaml")
+    assert main([quickstart, "--dry-run", "eval.tasks=[support_chats.*, support_chats.heldout, multitask]"]) == 0
+    (tmp_path / "mine.py").touch()
+    assert main([quickstart, "--dry-run", "data.mixture=mine", f"data.modules=[{tmp_path / 'mine.py'}]"]) == 0
+    assert "mixture: mine" in capsys.readouterr().out
+
+
 def test_overrides_may_stand_behind_options_and_have_no_dashes(write, capsys):
     path = str(write(MINIMAL))
     assert main([path, "--dry-run", "train.seed=3"]) == 0
