@@ -113,6 +113,11 @@ class AdafactorConfig(Section):
     )
     schedule: Schedule = Schedule()
     decay_rate: float = Field(default=0.8, gt=0, lt=1, description="beta2 at step t is 1 - t^-decay_rate")
+    multiply_by_parameter_scale: bool | None = Field(
+        default=None,
+        description="whether learning_rate is relative; null: not for what a method adds, which may start at zero, where a "
+        "relative rate hardly moves it",
+    )
 
 
 class AdamWConfig(Section):
@@ -379,9 +384,11 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-# What may differ when a run goes on: where and how long it runs. A schedule that ends with the run follows its new length.
+# What may differ when a run goes on: where, how fast and how long it runs. A schedule that ends with the run follows its new
+# length; other parts of a batch draw other dropout masks.
 FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "profile", "mesh", "checkpoint", "environment",
-                  "data.root", "data.cache", "model.remat", "train.stuck_after_s",
+                  "data.root", "data.cache", "model.remat", "model.scan_layers", "model.attention", "train.grad_accumulation",
+                  "train.stuck_after_s",
                   "train.skip.max_in_a_row", "train.skip.max_in_all")  # fmt: skip
 
 

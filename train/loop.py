@@ -176,7 +176,9 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation:
                     with clock.calling("validate", "validation"):
-                        row |= _validate(validate, current["params"], frozen, validation, mesh)
+                        row |= _validate(
+                            validate, current["params"], frozen, validation, mesh, config.train.grad_accumulation
+                        )
                 row |= clock.row()
                 _check_finite(row, lambda: _last_saved(checkpoints))
                 if log and progress:
@@ -231,9 +233,9 @@ def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:
 
 
 def _validate(
-    validate: Any, params: Any, frozen: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh
+    validate: Any, params: Any, frozen: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh, parts: int
 ) -> dict[str, float]:
-    sums = [validate(params, frozen, sharding.global_batch(mesh, batch.arrays, parts=1)) for batch in batches]
+    sums = [validate(params, frozen, sharding.global_batch(mesh, batch.arrays, parts=parts)) for batch in batches]
     jax.block_until_ready(sums)
     loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
     return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}

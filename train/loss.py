@@ -19,7 +19,7 @@ from train.sharding import constrain, shards
 Sums = dict[str, jax.Array]  # float32 [], over the target tokens of a batch
 
 _PARTS = 4  # at least
-_POSITIONS = 4096  # of the global batch in a part, at most, as far as the length divides
+_POSITIONS = 4096  # of a device in a part, at most, as far as the length divides
 
 
 def loss_sums(
@@ -103,14 +103,16 @@ def _forward(
         gradient = jnp.where(inside[..., None], gradient, 0.0).astype(here.dtype)
         gradient = jax.lax.optimization_barrier(constrain(gradient, ("batch", "length", "vocab")))
         of_hidden = parts.put(of_hidden, constrain(gradient @ kernel.T, ("batch", "length", None)), number)
-        of_kernel += jax.lax.dot_general(
-            here, gradient, (((0, 1), (0, 1)), ((), ())), preferred_element_type=of_kernel.dtype
-        )
+        own = jax.lax.dot_general(here, gradient, (((1,), (1,)), ((0,), (0,))), preferred_element_type=of_kernel.dtype)
+        of_kernel = constrain(of_kernel + own, ("batch", None, "vocab"))
         return jax.tree.map(jnp.add, total, sums), of_hidden, of_kernel
 
-    of_kernel = constrain(jnp.zeros(head.shape, jnp.promote_types(head.dtype, jnp.float32)), ("embed", "vocab"))
-    first = _zeros(), jnp.zeros_like(hidden), of_kernel
-    total, of_hidden, of_head = jax.lax.fori_loop(0, parts.count, part, first)
+    # Each group's sum stays on its devices; the devices' are summed once, after the last part.
+    shape_of_sums = hidden.shape[0], *head.shape
+    of_kernel = jnp.zeros(shape_of_sums, jnp.promote_types(head.dtype, jnp.float32))
+    first = _zeros(), jnp.zeros_like(hidden), constrain(of_kernel, ("batch", None, "vocab"))
+    total, of_hidden, of_kernel = jax.lax.fori_loop(0, parts.count, part, first)
+    of_head = constrain(jnp.sum(of_kernel, axis=0), ("embed", "vocab"))
     return total, (parts.back(of_hidden, shape), of_head.astype(head.dtype))
 
 
@@ -170,7 +172,7 @@ class Parts:
         self._groups = devices if weights.shape[0] % devices == 0 else 1  # fewer rows than devices: they lie on each
         inside = self._grouped(weights)
         positions = inside.shape[1]
-        self._size = positions // _number_of_parts(positions, self._groups)
+        self._size = positions // _number_of_parts(positions, rows=1)
         self.count = jnp.max(-(-jnp.sum(inside, axis=1, dtype=jnp.int32) // self._size))
         self._order = jnp.argsort(~inside, axis=1)  # stable
 
@@ -200,13 +202,13 @@ def _along_positions(x: jax.Array, order: jax.Array) -> jax.Array:
 def _split(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """`[batch, length, ...]` -> `[parts, batch, length / parts, ...]`: with positions of all rows, so of all devices, in each."""
     batch, length = arrays[0].shape[:2]
-    parts = _number_of_parts(length, batch)
+    parts = _number_of_parts(length, rows=-(-batch // shards("batch")))
     return tuple(x.reshape(batch, parts, length // parts, *x.shape[2:]).swapaxes(0, 1) for x in arrays)
 
 
-def _number_of_parts(length: int, width: int) -> int:
-    """The fewest parts of `length`, at least `_PARTS`, that divide it and are small enough, each `width` times its share."""
-    enough = (n for n in range(min(_PARTS, length), length + 1) if length % n == 0 and length * width <= n * _POSITIONS)
+def _number_of_parts(length: int, *, rows: int) -> int:
+    """The fewest parts of `length`, at least `_PARTS`, that divide it and, of so many of a device's rows, are small enough."""
+    enough = (n for n in range(min(_PARTS, length), length + 1) if length % n == 0 and length * rows <= n * _POSITIONS)
     return next(enough, length)
 
 

@@ -121,6 +121,10 @@ def _scan_block(
     return jax.lax.scan(step, carry, (nnx.to_pure_dict(stacked), xs), unroll=written_out)
 
 
+# Names on the paths of parameters that a method adds.
+ADDED = {"adapters", "prompt", "encoder_prefix", "decoder_prefix", "cross_prefix"}
+
+
 class T5(nnx.Module):
     """The encoder-decoder. `logits = model(batch)`; for decoding: `encode`, then eval/decode.py with the decoder's parts."""
 

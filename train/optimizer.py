@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from train.config import AdafactorConfig, AdamWConfig, Schedule
+from train.model import ADDED
 
 
 def make_schedule(config: AdafactorConfig | AdamWConfig, total_steps: int) -> optax.Schedule:
@@ -35,14 +36,14 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """The optimizer for parameters with these logical axes (a tree of tuples of names).
 
-    Adafactor clips its update and scales it by the RMS of each parameter; a stack's parameters hold all its layers, so it is
-    mapped over them: what it does to a layer does not depend on the others, as without stacking.
+    Adafactor clips its update and scales it by the RMS of each parameter that the model has of itself. A stack's parameters hold
+    all its layers, so it is mapped over them: what it does to a layer does not depend on the others, as without stacking.
     """
     if isinstance(config, AdamWConfig):
         # Matrices only: a scale, of a norm or of a method, is best near one, not near zero.
         decayed = _map_axes(lambda names: len(names) - (names[0] == "layers") > 1, axes)
         return optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
-    adafactor = _adafactor(schedule, config.decay_rate)
+    adafactor = _adafactor(schedule, config)
     # Encoder and decoder apart: they may differ in depth.
     labels = jax.tree_util.tree_map_with_path(
         lambda path, names: f"layers of {path[0].key}" if names[0] == "layers" else "single", axes, is_leaf=_is_axes
@@ -51,15 +52,31 @@ def make_optimizer(
     return optax.partition({**stacked, "single": adafactor}, labels)
 
 
-def _adafactor(schedule: optax.Schedule, decay_rate: float) -> optax.GradientTransformation:
+def _adafactor(schedule: optax.Schedule, config: AdafactorConfig) -> optax.GradientTransformation:
     """`optax.adafactor` in its parts, with the same state, and with barriers where XLA must not fuse; see `_scaled`."""
     return optax.chain(
-        _scale_by_factored_rms(decay_rate),
+        _scale_by_factored_rms(config.decay_rate),
         optax.clip_by_block_rms(1.0),
         optax.scale_by_learning_rate(schedule, flip_sign=False),
-        optax.scale_by_param_block_rms(),
+        _scale_by_parameters(config.multiply_by_parameter_scale),
         optax.scale(-1),
     )
+
+
+def _scale_by_parameters(chosen: bool | None) -> optax.GradientTransformation:
+    """optax's `scale_by_param_block_rms`, of the parameters that are chosen; None: not of those that a method adds."""
+    scaling = optax.scale_by_param_block_rms()
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        scaled, state = scaling.update(updates, state, params)
+
+        def choose(path: Any, plain: Any, scaled: Any) -> Any:
+            is_own = not any(str(part.key) in ADDED for part in path)
+            return scaled if (is_own if chosen is None else chosen) else plain
+
+        return jax.tree_util.tree_map_with_path(choose, updates, scaled), state
+
+    return optax.GradientTransformation(scaling.init, update)
 
 
 def _scale_by_factored_rms(decay_rate: float) -> optax.GradientTransformation:

@@ -98,14 +98,16 @@ class Selection:
     def enough(self, step: int) -> str | None:
         """Why the run ends at a step: `patience` checkpoints in a row no better than the best before them. None: it goes on.
 
-        The step's own validation loss counts, if it is logged; its own score of a task nobody can know yet.
+        Those of `every_steps` count, and not what a run saves besides because it is stopped. The step's own validation loss
+        counts, if it is logged; its own score of a task nobody can know yet.
         """
         return distributed.from_first("early stopping", lambda: self._stale(step))
 
     def _stale(self, step: int) -> str | None:
         if self._config.patience is None:
             return None
-        losses = {s: loss for s, loss in self.losses().items() if s < step or (s == step and not self._config.best)}
+        before = step if self._config.best else step + 1
+        losses = {s: x for s, x in self.losses().items() if s < before and s % self._config.every_steps == 0}
         if not losses:
             return None
         best = min(losses, key=lambda s: (losses[s], s))

@@ -206,14 +206,27 @@ def on_each_device(
     """`function` on each device of the mesh that is set, for its own part of each argument: for kernels, which XLA cannot cut up.
 
     Args:
-      arguments: logical axes of each; None for one that is None.
+      arguments: logical axes of each; None for one that is None. Rows that the devices along `batch` cannot share evenly (one
+        example for the Fisher information) lie whole on each.
       result: its logical axes. What an argument has whole on several devices gets the sum of their gradients.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return function
-    places = tuple(None if axes is None else spec(axes) for axes in arguments)
-    return jax.shard_map(function, in_specs=places, out_specs=spec(result), check_vma=False)
+
+    def run(*values: Any) -> jax.Array:
+        rows = {
+            x.shape[0] for x, axes in zip(values, arguments, strict=True) if axes is not None and axes[0] == "batch"
+        }
+        uneven = any(count % shards("batch") for count in rows)
+
+        def place(axes: Sequence[str | None]) -> PartitionSpec:
+            return spec([None if uneven and name == "batch" else name for name in axes])
+
+        places = tuple(None if axes is None else place(axes) for axes in arguments)
+        return jax.shard_map(function, in_specs=places, out_specs=place(result), check_vma=False)(*values)
+
+    return run
 
 
 class Share(NamedTuple):

@@ -47,7 +47,7 @@ def make_train_step(
         state: State, frozen: Any, batch: Batch, anchor: Anchor | None = None
     ) -> tuple[State, dict[str, jax.Array]]:
         params = state["params"]
-        key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"]), state["step"])
+        key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"], impl="threefry2x32"), state["step"])
         tokens = jnp.maximum(target_tokens(batch), 1).astype(jnp.float32)
 
         def part(index: Any, rows: Batch) -> tuple[Any, Any]:
@@ -99,13 +99,19 @@ def make_train_step(
 
 
 def make_validation_step(graphdef: nnx.GraphDef) -> Callable[[Any, Any, Batch], Sums]:
-    """Compiles `sums = step(params, frozen, batch)`: cross-entropy, correct tokens and tokens of a batch, without dropout."""
+    """Compiles `sums = step(params, frozen, batch)`: cross-entropy, correct tokens and tokens of a batch, without dropout.
+
+    A batch's arrays are `[parts, rows, length]`, and its parts go through the model one after the other, as in training.
+    """
 
     def step(params: Any, frozen: Any, batch: Batch) -> Sums:
-        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
         model = nnx.merge(graphdef, join(params, frozen))
-        weights = rows["decoder_segment_ids"] > 0
-        hidden, targets = model.hidden(rows), rows["decoder_target_tokens"]
-        return head_loss_sums(hidden, model.head[...], targets, weights, z_loss=0.0, label_smoothing=0.0)[1]
+
+        def part(rows: Batch) -> Sums:
+            weights = rows["decoder_segment_ids"] > 0
+            hidden, targets = model.hidden(rows), rows["decoder_target_tokens"]
+            return head_loss_sums(hidden, model.head[...], targets, weights, z_loss=0.0, label_smoothing=0.0)[1]
+
+        return jax.tree.map(jnp.sum, jax.lax.map(part, batch))
 
     return jax.jit(step)

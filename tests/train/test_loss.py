@@ -98,10 +98,20 @@ with jax.set_mesh(mesh):
     program = jax.jit(of(lambda *x: head_loss_sums(*x, **rest))).lower(*given).compile()
     got = program(*given)
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5), got, expected)
-print(sorted(set(re.findall(r"= (\\S+?)\\{\\S* (?:all-gather|all-to-all|collective-permute)\\(", program.as_text()))))
+text = program.as_text()
+print(sorted(set(re.findall(r"= (\\S+?)\\{\\S* (?:all-gather|all-to-all|collective-permute)\\(", text))))
+bodies = re.findall(r"body=%([^\\s,]+)", text)
+summed = {"in the loop": [], "once": []}
+for computation in text.split("\\n\\n"):
+    where = "in the loop" if any(computation.startswith(f"%{name} ") for name in bodies) else "once"
+    summed[where] += re.findall(r"= (f32\\[[\\d,]+\\]).* (?:all-reduce|reduce-scatter)\\(", computation)
+print(summed)
 """
 
 
-def test_on_a_mesh_each_device_orders_its_own_rows():
+def test_on_a_mesh_each_device_orders_its_own_rows_and_gradients_of_the_head_are_summed_once():
     done = subprocess.run([sys.executable, "-c", ON_A_MESH], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.stdout == "['f32[64,256]']\n", f"the head alone is gathered: {done.stdout}{done.stderr}"
+    gathered, summed = done.stdout.splitlines() or (done.stderr, "")
+    assert gathered == "['f32[64,256]']", "the head alone is gathered"
+    # [1, positions, embed]: a part's hidden states, whose gradient the devices along `tensor` share.
+    assert summed == "{'in the loop': ['f32[1,32,64]'], 'once': ['f32[64,256]']}"

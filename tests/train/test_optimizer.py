@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from train.config import AdafactorConfig
 from train.optimizer import make_optimizer, make_schedule
@@ -16,6 +17,22 @@ SHAPES = {
     "scale": (130,),
     "one": (1,),
 }
+
+
+def test_what_a_method_adds_is_moved_by_the_rate_itself_also_from_zero():
+    def first_updates(**settings):
+        config = AdafactorConfig(learning_rate=1e-2, **settings)
+        axes = {"encoder": {"query": ("embed", "joined"), "adapters": {"query": {"up": ("rank", "joined")}}}}
+        params = jax.tree.map(lambda names: jnp.zeros((8, 8)), axes, is_leaf=lambda x: isinstance(x, tuple))
+        params["encoder"]["query"] += 3.0
+        optimizer = make_optimizer(config, make_schedule(config, 10), axes)
+        updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+        encoder = updates["encoder"]
+        return float(encoder["query"][0, 0]), float(encoder["adapters"]["query"]["up"][0, 0])
+
+    assert first_updates() == pytest.approx((-3e-2, -1e-2))
+    assert first_updates(multiply_by_parameter_scale=True) == pytest.approx((-3e-2, -1e-5))
+    assert first_updates(multiply_by_parameter_scale=False) == pytest.approx((-1e-2, -1e-2))
 
 
 def test_adafactor_gives_the_updates_and_the_state_of_optax():

@@ -1,5 +1,9 @@
 """Keeping what was known: L2-SP, EWC and its Fisher information, replay, and KL to the model before training."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +26,7 @@ from train.sharding import check_batch_fits, global_batch, make_mesh
 from train.state import Model, first_state, state_shapes
 from train.step import make_train_step
 
+REPOSITORY = Path(__file__).parent.parent.parent
 GRAPHDEF = abstract_model(TINY)[0]
 SGD = optax.sgd(1.0)  # the update is the gradient
 
@@ -94,6 +99,41 @@ def test_the_fisher_information_is_the_mean_square_of_each_examples_gradient():
         np.testing.assert_allclose(found[path], expected, rtol=2e-4, atol=1e-9 + 1e-5 * expected.max())
     of_sum = np.square(sum(g["head"] for g in gradients) / len(gradients))
     assert not np.allclose(found["head"], of_sum, rtol=0.1)
+
+
+FISHER_ON_A_MESH = """
+import dataclasses
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import numpy as np
+from helpers.tiny import TINY, packed, random_examples, random_params
+from train.config import MeshConfig
+from train.fisher import diagonal_fisher
+from train.methods.base import flat
+from train.sharding import make_mesh
+from train.state import Model
+
+rows = packed([[example] for example in random_examples(3)], (16, 10))
+
+def fisher(attention, mesh):
+    with jax.set_mesh(mesh):
+        model = Model.on(mesh, dataclasses.replace(TINY, attention=attention))
+        params = jax.device_put(random_params(scale=2.0), model.shardings)
+        return flat(jax.tree.map(np.asarray, diagonal_fisher(model.graphdef, params, {}, [rows], mesh=mesh)))
+
+alone = fisher("xla", make_mesh(MeshConfig(), jax.devices()[:1]))
+shared = fisher("interpreted", make_mesh(MeshConfig(data=2, fsdp=2)))
+for path, expected in alone.items():
+    np.testing.assert_allclose(shared[path], expected, rtol=2e-4, atol=1e-6 * max(1, expected.max()), err_msg=path)
+"""
+
+
+def test_one_example_goes_through_a_kernel_on_a_mesh_whose_devices_cannot_share_it():
+    done = subprocess.run(
+        [sys.executable, "-c", FISHER_ON_A_MESH], cwd=REPOSITORY, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "tests")))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_replayed_rows_are_rows_of_the_batch_like_others():

@@ -14,7 +14,9 @@ from train.selection import Selection
 
 
 def selection_of(run_dir: Path, **checkpoint: Any) -> Selection:
-    return Selection(run_dir, Config.model_validate({"run_dir": str(run_dir), "checkpoint": checkpoint}))
+    return Selection(
+        run_dir, Config.model_validate({"run_dir": str(run_dir), "checkpoint": {"every_steps": 10, **checkpoint}})
+    )
 
 
 def score(run_dir: Path, step: int, value: float, *, task: str = "chats", name: str = "rougeL") -> None:
@@ -43,6 +45,16 @@ def test_a_run_ends_when_the_validation_loss_was_not_lower_for_as_many_checkpoin
     validated(tmp_path, *losses)
     assert bool(selection_of(tmp_path, patience=2).enough(10 * len(losses))) == ends
     assert selection_of(tmp_path).enough(10 * len(losses)) is None
+
+
+def test_what_a_stopped_run_saved_besides_does_not_count_for_its_patience(tmp_path):
+    validated(tmp_path, 3, 1, 2)
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rows[22] = json.dumps({"step": 23, "loss": 1.0, "validation_loss": 1.5})
+    rows[26] = json.dumps({"step": 27, "loss": 1.0, "validation_loss": 0.5})
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    assert selection_of(tmp_path, patience=2).enough(30) is None
+    assert "best at step 20, and no better at the 1 " in str(selection_of(tmp_path, patience=1).enough(30))
 
 
 def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path):
