@@ -124,7 +124,9 @@ def _report(table: Table, used: _Used, given: Given, messages: Mapping[str, Sequ
         moved = f": {_count(used.order.moved, 'conversation')} stood in another order"
         _say("order", ", ".join(used.order.columns), is_guessed=not given.order, more=moved)
     else:
-        _say("order", "as in the file" + f"; {used.order.unread}" * bool(used.order.unread))
+        _say("order", "as in the file")
+    if used.order.unused:
+        _say("warning", f"messages stand as in the file: {used.order.unused}")
     if empty := sum(not message.text for lines in messages.values() for message in lines):
         _say("empty", f"{_count(empty, 'message')} without text, passed over")
     if silent := [key for key, lines in messages.items() if not as_lines(lines)]:

@@ -225,16 +225,65 @@ def test_a_name_that_is_the_same_throughout_does_not_say_who_speaks(tmp_path):
         (["created_at"], [["2024-05-01 12:00 UTC"], ["2024-05-01T13:30+02:00"]], "Bob Ann"),
         (["time", "date"], [["09:00", "2024-05-02"], ["10:00", "2024-05-01"]], "Bob Ann"),
         (["sent_at"], [["2024-05-01"], ["2024-05-01"]], "Ann Bob"),  # ties stay
-        (["sent_at"], [["05/02/2024"], ["05/01/2024"]], "Ann Bob"),  # whose month comes first is not guessed
+        (["sent_at"], [["05/02/2024"], ["05/01/2024"]], "Ann Bob"),  # whether the month comes first is not guessed
+        (["sent_at"], [["01/02/2024"], ["13/01/2024"]], "Bob Ann"),
+        (["sent_at"], [["02/01/2024 9:00"], ["01/13/2024 10:00"]], "Bob Ann"),
+        (["sent_at"], [["13/02/2024"], ["01/13/2024"]], "Ann Bob"),
+        (["sent_at"], [["07.02.2024 12:54"], ["08.01.2024 12:55:01"]], "Bob Ann"),
+        (["sent_at"], [["01.02.2024"], ["31.1.2024"]], "Bob Ann"),
+        (["sent_at"], [["2024/02/07 12:54"], ["2024/02/07 9:05"]], "Bob Ann"),
+        (["sent_at"], [["07.02.2024, 12:54"], ["2024-02-07T12:53:00Z"]], "Bob Ann"),
+        (["Gesendet um"], [["07.02.2024 12:54"], ["08.01.2024 12:55"]], "Bob Ann"),  # known by its values
+        (["Uhrzeit"], [["10:05"], ["9:55"]], "Bob Ann"),
+        (["Gesendet um", "Stand"], [["07.02.2024", "07.02.2024"], ["08.01.2024", "07.03.2024"]], "Ann Bob"),
+        (["Punkte"], [["2"], ["1"]], "Ann Bob"),
+        (["Notiz"], [["2024-05-02"], [""]], "Ann Bob"),
         (["updated_at"], [["2024-05-02"], ["2024-05-01"]], "Ann Bob"),
         (["message_id"], [["2"], ["1"]], "Ann Bob"),
     ],
 )
-def test_numbers_and_iso_times_tell_the_order(tmp_path, header, values, order):
+def test_numbers_and_times_tell_the_order(tmp_path, header, values, order):
     rows = [["case_id", "from", "text", *header], ["1", "Ann", "x", *values[0]], ["1", "Bob", "y", *values[1]]]
     run(table(tmp_path / "rows.csv", rows))
     (row,) = written(tmp_path / "rows.dialogues.jsonl")
     assert [line.partition(":")[0] for line in row["dialogue"].splitlines()] == order.split()
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "said"),
+    [
+        (
+            ["Gesendet um"],
+            ["07.02.2024 12:54", "07.02.2024 12:55"],
+            "order       Gesendet um (guessed): 0 conversations",
+        ),
+        (
+            ["sent_at"],
+            ["05/02/2024", "06/02/2024"],
+            "sent_at '05/02/2024' does not say whether the day or the month comes",
+        ),
+        (
+            ["Zeit"],
+            ["05/02/2024", "06/02/2024"],
+            "Zeit '05/02/2024' does not say whether the day or the month comes first",
+        ),
+        (
+            ["sent_at"],
+            ["7 Feb", "8 Feb"],
+            "sent_at '7 Feb' is neither a number nor a time as 2024-05-01 10:32; write it so",
+        ),
+        (["Zeit"], ["7 Feb 2:05 PM", "8 Feb 1:05 PM"], "Zeit '7 Feb 2:05 PM' is neither a number nor a time"),
+        (["Zeit", "Stand"], ["10:32", "10:33"], "Zeit and Stand hold times; say which tells the order: --order COLUMN"),
+        (["updated_at"], ["2024-05-02", "2024-05-01"], "updated_at holds times; if it tells the order: --order COLUMN"),
+    ],
+)
+def test_a_report_warns_where_times_do_not_tell_the_order(tmp_path, capsys, header, values, said):
+    rows = [["1", speaker, "x", *[value] * len(header)] for speaker, value in zip("AB", values, strict=True)]
+    run(table(tmp_path / "rows.csv", [["case_id", "from", "text", *header], *rows]))
+    out = capsys.readouterr().out
+    assert said in out
+    warned = "order       as in the file\n  warning     messages stand as in the file: " + said
+    assert said.startswith("order") or warned in out
 
 
 def test_typed_columns_of_parquet_are_read(tmp_path):
