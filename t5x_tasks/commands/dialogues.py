@@ -7,7 +7,7 @@ are the same in all messages of a conversation, and those of the table of answer
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _Rows = Mapping[str, dict[str, Any]]  # key of the conversation -> what is writt
 
 _WRITTEN = ("id", "dialogue")  # of every conversation
 _SHOWN_KEYS = 3
+_WORDS = 3  # of a text on average, or more; a label or a name has fewer
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _join(theirs: Table, given: str | None, by: str, rows: _Rows, path: Path) ->
                 f"{theirs.places[other]}: {key} {name[:60]} has another row already, {theirs.places[first]}; keep one"
             )
     names = [name for name in theirs.columns if name not in (key, *_WRITTEN)]
-    answer = named_answer(names)
+    answer = named_answer(names) or _only_text(theirs, names)
     missing = [name for name in rows if name not in found]
     blank = [n for n in rows if n in found and answer and is_blank(theirs.rows[found[n][0]].get(answer))]
     left_out = {*missing, *blank}
@@ -191,6 +192,17 @@ def _join(theirs: Table, given: str | None, by: str, rows: _Rows, path: Path) ->
     if alone := [name for name in found if name not in rows]:
         _say("no messages", f"{_count(len(alone), 'row')} of no conversation, left out{_some(alone)}")
     return joined
+
+
+def _only_text(table: Table, names: Sequence[str]) -> str | None:
+    """Returns the column that alone holds texts, or that is alone: the answer where no name says so."""
+    texts = [name for name in names if _mean_words(row.get(name) for row in table.rows) >= _WORDS]
+    return texts[0] if len(texts) == 1 else names[0] if len(names) == 1 else None
+
+
+def _mean_words(values: Iterable[Any]) -> float:
+    counts = [len(value.split()) for value in values if isinstance(value, str) and not is_blank(value)]
+    return sum(counts) / max(1, len(counts))
 
 
 def _same_key(theirs: Table, by: str) -> str:

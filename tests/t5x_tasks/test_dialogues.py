@@ -186,6 +186,24 @@ def test_answers_are_joined_and_what_has_no_partner_is_counted(tmp_path, capsys)
     assert [row["id"] for row in written(tmp_path / "all.jsonl")] == ["c1", "c2", "c3", "c4"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "cells", "left_out"),
+    [
+        (["Zusammenfassung"], ["kurz"], True),
+        (["Stufe", "Zusammenfassung"], ["hoch", "Ann wartet auf ihr Paket."], True),
+        (["Notiz", "Zusammenfassung"], ["Ann hat angerufen.", "Ann wartet auf ihr Paket."], False),  # which is not told
+        (["Stufe", "Team"], ["hoch", "Lager"], False),
+    ],
+)
+def test_a_blank_cell_is_no_answer_in_the_only_column_of_texts(tmp_path, capsys, columns, cells, left_out):
+    path = table(tmp_path / "messages.csv", messages())
+    rows = [["conversation_id", *columns], ["c1", *cells], ["c2", *cells[:-1], " "]]
+    run(path, "--answers", table(tmp_path / "tickets.csv", rows))
+    assert [row["id"] for row in written(tmp_path / "messages.dialogues.jsonl")] == ["c1", "c2"][: 2 - left_out]
+    said = f"no answer   1 conversation with a blank {columns[-1]}, left out (c2)"
+    assert (said in capsys.readouterr().out) == left_out
+
+
 def test_conversations_go_on_to_new(tmp_path, capsys):
     path = table(tmp_path / "messages.csv", messages())
     answers = table(
