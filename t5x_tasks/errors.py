@@ -47,7 +47,12 @@ def explained(error: Exception) -> Exception:
 def suggest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)
-    return f", did you mean {close[0]}?" if close else ""
+    return f", did you mean {visible(close[0])}?" if close else ""
+
+
+def visible(name: str) -> str:
+    """Returns a name, in quotation marks where white space stands before or behind it, which is not seen otherwise."""
+    return name if name == name.strip() else repr(name)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

@@ -13,7 +13,15 @@ from typing import Any
 
 from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
-from t5x_tasks.sources.files import DAMAGED, decode_line, open_plain, read_file
+from t5x_tasks.sources.files import (
+    DAMAGED,
+    check_no_header,
+    decode_line,
+    is_blank_record,
+    named_delimiter,
+    open_plain,
+    read_file,
+)
 from t5x_tasks.sources.models import ParquetSource
 from t5x_tasks.sources.named import COMPRESSED, find_delimiter, known_kind
 
@@ -115,22 +123,29 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
-    """Yields records as they stand in the file: quoted texts may hold line breaks."""
-    kept: list[bytes] = []
+    """Yields records as they stand in the file, the header first: quoted texts may hold line breaks."""
+    kept: dict[int, bytes] = {}  # line number -> line
 
     def lines() -> Iterator[str]:
         with open_plain(path) as file:
             for number, line in enumerate(file, 1):
-                kept.append(line)
-                yield decode_line(line, path, number)
+                kept[number] = line
+                text = decode_line(line, path, number)
+                if number > 1 or named_delimiter(text) is None:  # else it goes before the header
+                    yield text
 
+    header: list[str] = []
     csv.field_size_limit(sys.maxsize)
     try:
         for values in csv.reader(lines(), delimiter=delimiter, strict=True):
-            record = b"".join(kept)
+            begin, record = next(iter(kept)), b"".join(kept.values())
             kept.clear()
-            if values:
-                yield record.rstrip(b"\r\n") + b"\n"
+            if not values or (len(header or values) > 1 and is_blank_record(values)):
+                continue
+            if header:
+                check_no_header(values, header, f"{path}:{begin}")
+            header = header or values
+            yield record.rstrip(b"\r\n") + b"\n"
     except csv.Error as error:
         raise UserError(f"{path}: not CSV ({error}); `python -m t5x_tasks check` names the line") from None
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from t5x_tasks.errors import visible
+
 
 def scalar_text(value: Any) -> str | None:
     """Returns 5 as `5`, 4.5 as `4.5`, True as `true`, a date as `2024-05-01`; None for what has no such text."""
@@ -35,7 +37,8 @@ def is_missing(value: Any) -> bool:
 
 def known_columns(row: Iterable[Any]) -> str:
     """Returns the names of a row's columns for an error, which must stay one line whatever they are."""
-    names = [printable(short_line(str(name)))[:24] for name in row]
+    names = [printable(short_line(str(name))) for name in row]
+    names = [visible(name if len(name) <= 24 else name[:24].rstrip()) for name in names]
     return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12) if names else "none"
 
 

@@ -8,13 +8,15 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
+import re
 import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,14 +117,18 @@ def _read_jsonl(path: Path) -> Placed:
 
 
 def _read_csv(path: Path, source: CsvSource) -> Placed:
-    """Every row must have as many columns as the header."""
+    """Every row must have as many columns as the header. Rows whose cells are all blank are passed over, as blank lines are."""
     columns = list(source.columns)
     for number, values in _records(path, source):
+        if len(columns or values) > 1 and is_blank_record(values):
+            continue
         if not columns:
             if twice := [name for name in values if values.count(name) > 1]:
                 raise UserError(f"{path}:{number}: the header names column {twice[0]!r} twice; rename one of the two")
             columns = values
             continue
+        if not source.columns:
+            check_no_header(values, columns, f"{path}:{number}")
         if len(values) != len(columns):
             named = "source.columns" if source.columns else "the header"
             raise UserError(
@@ -132,16 +138,39 @@ def _read_csv(path: Path, source: CsvSource) -> Placed:
         yield f"{path}:{number}", dict(zip(columns, values, strict=True))
 
 
+def is_blank_record(values: Iterable[str]) -> bool:
+    """Tells whether nothing stands in a record: `;;;`, as spreadsheets write behind the last row."""
+    return not any(value.strip() for value in values)
+
+
+def check_no_header(values: list[str], header: list[str], place: str) -> None:
+    """Raises UserError if a record is the header once more, perhaps with the byte order mark of a file put behind another."""
+    if values[0].startswith("\ufeff"):  # so what is quoted behind it was not read as such
+        values = [values[0][1:].removeprefix('"').removesuffix('"'), *values[1:]]
+    if values == header:
+        raise UserError(f"{place}: is the header again; were files put one behind the other? remove the line")
+
+
+def named_delimiter(line: str) -> str | None:
+    """Returns what a first line as `sep=;` says, which Excel writes and reads; None for any other line."""
+    found = re.fullmatch(r'\ufeff?"?sep=([^\w"])"?', line.rstrip("\r\n"), re.IGNORECASE)
+    return found[1] if found else None
+
+
 def _records(path: Path, source: CsvSource) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line where the record begins, its texts). Blank lines are passed over."""
-    delimiter = source.delimiter or ("\t" if source.type == "tsv" else ",")
+    """Yields (line where a record begins, its texts). Blank lines, and a first one that names the delimiter, are passed over."""
+    lines = _lines(path)
+    _, first = next(lines, (1, ""))
+    named = named_delimiter(first)
+    lines = itertools.chain([(1, first if named is None else "\n")], lines)
+    delimiter = source.delimiter or named or ("\t" if source.type == "tsv" else ",")
     if source.quoting == "none":  # without Python's csv module, to which a lone CR ends a line all the same
-        for number, line in _lines(path):
+        for number, line in lines:
             if text := line.rstrip("\r\n"):
                 yield number, text.split(delimiter)
         return
     csv.field_size_limit(sys.maxsize)  # of the whole process, so it is not put back: another reader may be at work
-    reader = csv.reader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
+    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     while True:
         begin = reader.line_num + 1
         try:

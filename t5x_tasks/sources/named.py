@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from t5x_tasks.errors import UserError, one_line
-from t5x_tasks.sources.files import DAMAGED, open_plain
+from t5x_tasks.sources.files import DAMAGED, named_delimiter, open_plain
 from t5x_tasks.sources.models import CsvSource, FileSource, JsonlSource, ParquetSource
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -75,6 +75,8 @@ def find_delimiter(path: Path, kind: str) -> tuple[str, bool]:
             header = file.readline().decode("utf-8", errors="replace")
     except DAMAGED as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}); is it whole?") from error
+    if named := named_delimiter(header):
+        return named, named == usual
     others = [delimiter for delimiter in ",;\t|" if delimiter in header]
     if usual in header or not others:
         return usual, True

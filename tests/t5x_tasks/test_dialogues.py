@@ -143,7 +143,8 @@ def test_messages_of_unknown_keys_are_not_used_and_new_says_which_keys_there_are
     path = write_jsonl(tmp_path / "chats.jsonl", rows)
     main(["new", "chats", "--from", str(path)])
     assert (
-        "turns does not know them for messages: of the keys wer  , text none is known to be" in capsys.readouterr().out
+        "turns does not know them for messages: of the keys 'wer  ', text none is known to be"
+        in capsys.readouterr().out
     )
     assert load_card(tmp_path / "chats.yaml").category == "summarization"
 
@@ -334,6 +335,10 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing_behind(tmp_path, write_jso
     assert "--by sent: no such column" in refused(path, "--by", "sent")
     assert "--order text 'Where is it?' is neither a number nor a time" in refused(path, "--order", "text")
     assert "choose a name that ends with .jsonl" in refused(path, "--output", tmp_path / "out.csv")
+    spaced = table(tmp_path / "spaced.csv", [["thread_id", "from", "text "], ["1", "Ann", "Hi"]])
+    assert "--text text: no such column, did you mean 'text '?" in refused(spaced, "--text", "text")
+    assert "--text was: no such column; it has thread_id, from, 'text '" in refused(spaced, "--text", "was")
+    spaced.unlink()
     assert "no such file" in refused(path, "--answers", tmp_path / "none.csv")
     assert "no such file" in refused(tmp_path / "none.csv")
     assert set(tmp_path.iterdir()) == before

@@ -408,6 +408,23 @@ def test_a_byte_order_mark_does_not_end_up_before_a_row_of_a_split(tmp_path):
     assert sorted(row for file, _ in written.values() for row in file.read_text().splitlines()) == sorted(rows)
 
 
+def test_a_file_with_the_delimiter_in_its_first_line_is_cut_into_such_files(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [f"order {i}, please;yes\n" for i in range(20)]
+    path.write_text("".join(["sep=;\n", "text;label\n", *rows, ";\n"]))
+    written = split_file(path, {"validation": 0.1, "test": 0.1})
+    assert [count for _, count in written.values()] == [16, 2, 2]
+    heads, bodies = zip(*(file.read_text().split("label\n") for file, _ in written.values()), strict=True)
+    assert set(heads) == {"sep=;\ntext;"} and sorted("".join(bodies).splitlines(keepends=True)) == sorted(rows)
+
+
+def test_a_header_between_rows_is_not_cut(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + 'a,"b\nc"\n' * 2 + "text,label\nd,e\nf,g\nh,i\n")
+    with pytest.raises(UserError, match=r"rows.csv:6: is the header again"):
+        split_file(path, {"validation": 0.1, "test": 0.1})
+
+
 def test_a_card_that_cannot_be_written_is_refused_before_a_row_is_read(tmp_path, notes, monkeypatch):
     monkeypatch.setattr("t5x_tasks.commands.new_card.look_at", lambda _: pytest.fail("a row was read"))
     (tmp_path / "file").touch()

@@ -14,6 +14,8 @@ import pytest
 from t5x_tasks.card_file import load_card
 from t5x_tasks.errors import UserError
 from t5x_tasks.sources import Row, count_rows, iter_rows, locate, read_rows, source_digest
+from t5x_tasks.sources.files import read_file
+from t5x_tasks.sources.named import source_of
 
 ROWS = [("a", "Ann: Hi, Bob!", "They meet."), ("b", 'Cy: "Now"?\nDee: Yes.', "Soon, they say.")]
 READ = [Row(name, {"dialogue": dialogue, "summary": summary}) for name, dialogue, summary in ROWS]
@@ -131,8 +133,51 @@ def test_a_byte_order_mark_crlf_and_empty_lines_do_no_harm_to_csv(card_of):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"dialogue;summary\n;\nx;y\n ;;\n \n;;;\n",  # as spreadsheets end
+        b';;\n"dialogue";"summary"\n"x";"y"\n',
+        b"sep=;\r\ndialogue;summary\r\nx;y\r\n",
+        b"\xef\xbb\xbfSEP=;\ndialogue;summary\nx;y",
+        b'"sep=;"\ndialogue;summary\nx;y\n',
+    ],
+)
+def test_what_spreadsheets_write_around_the_rows_is_passed_over(card_of, content):
+    (row,) = read_rows(card_of({"type": "csv", "train": "x.csv", "delimiter": ";"}, {"x.csv": content}), "train")
+    assert row.fields == {"dialogue": "x", "summary": "y"}
+
+
+def test_it_is_passed_over_where_nothing_is_quoted_or_the_card_names_the_columns(card_of):
+    source = {"type": "tsv", "train": "x.tsv", "columns": ["dialogue", "summary"], "quoting": "none"}
+    content = b"sep=\t\n\t\ndialogue\tsummary\nx\ty\n\t\n"
+    rows = read_rows(card_of(source, {"x.tsv": content}), "train")
+    assert [row.fields["dialogue"] for row in rows] == ["dialogue", "x"]  # no header here
+
+
+def test_a_first_line_names_the_delimiter(card_of):
+    files = {"x.csv": b"sep=|\ndialogue|a,b,c|summary\nx|,|y\n"}
+    card = card_of({"type": "csv", "train": "x.csv"}, files)
+    assert read_rows(card, "train")[0].fields == {"dialogue": "x", "summary": "y"}
+    path = card.path.parent / "x.csv"
+    assert source_of({"train": path}, path.parent).reading_options()["delimiter"] == "|"
+    (card.path.parent / "y.csv").write_bytes(b"dialogue,summary\nx\nz,y\n")
+    assert ":2: 1 column" in message(read_rows, card_of({"type": "csv", "train": "y.csv"}, {}), "train")
+
+
+def test_a_blank_cell_of_a_single_column_is_a_row(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'dialogue\nx\n" "\n\ny\n')
+    rows = [row["dialogue"] for _, row in read_file(path, source_of({"train": path}, tmp_path))]
+    assert rows == ["x", " ", "y"]
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
+        (b"dialogue,summary\nx,y\ndialogue,summary\nz,w\n", ":3: is the header again; were files put one behind the "),
+        (b"dialogue,summary\nx,y\n\xef\xbb\xbfdialogue,summary\nz,w\n", ":3: is the header again"),
+        (b'"dialogue","summary"\nx,y\n\xef\xbb\xbf"dialogue","summary"\nz,w\n', ":3: is the header again"),
+        (b"dialogue, summary\nx,y\n", ":2: no key 'summary' (field summary of tiny), did you mean ' summary'?"),
         (b"dialogue,summary\nx,y\nx\n", ":3: 1 column, the header has 2; is the delimiter right"),
         (b'dialogue,summary\n"a\nb",y\nx,y,z\n', ":4: 3 columns, the header has 2"),
         (b'dialogue,summary\nx,"y\nz,w\n', ":2: not CSV (unexpected end of data); mend the line"),
