@@ -1,4 +1,4 @@
-"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | dialogues FILE |
+"""python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | dialogues FILE... |
 split FILE | suggest CARD | prepare CONFIG"""
 
 import argparse
@@ -88,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         "what another table says of each, and writes them as JSON Lines for `new`. Columns that are not named are guessed. "
         "Overwrites nothing.",
     )
-    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument(
+        "files", metavar="FILE", type=Path, nargs="+", help="messages; several files of the same columns, or a quoted pattern as "
+        "'export/*.csv', are read one behind the other as one table",
+    )  # fmt: skip
     command.add_argument("--by", metavar="COLUMN", help="names the conversation of a message")
     command.add_argument("--speaker", metavar="COLUMN", help="says who wrote it")
     command.add_argument("--text", metavar="COLUMN", help="what it says")
@@ -101,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         "are left out (default: all are kept)",
     )  # fmt: skip
     command.add_argument("--answers-by", metavar="COLUMN", help="names the conversation there")
-    command.add_argument("--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside FILE")
+    command.add_argument(
+        "--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside the first FILE"
+    )
     command.set_defaults(run=_dialogues)
     command = commands.add_parser(
         "split",
@@ -196,7 +201,7 @@ def _dialogues(arguments: argparse.Namespace) -> None:
     from t5x_tasks.commands.dialogues import Given, dialogues
 
     given = Given(arguments.by, arguments.speaker, arguments.text, tuple(arguments.order), arguments.answers_by)
-    dialogues(arguments.file, given, answers=arguments.answers, output=arguments.output)
+    dialogues(arguments.files, given, answers=arguments.answers, output=arguments.output)
 
 
 def _split(arguments: argparse.Namespace) -> None:

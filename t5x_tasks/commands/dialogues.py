@@ -1,4 +1,4 @@
-"""`python -m t5x_tasks dialogues FILE`: makes conversations of a table with one message a row, and joins their summaries.
+"""`python -m t5x_tasks dialogues FILE...`: makes conversations of a table with one message a row, and joins their summaries.
 
 Writes JSON Lines: `id`, `dialogue` (a line `Speaker: text` for each message, as the transform `turns` makes it), the columns that
 are the same in all messages of a conversation, and those of the table of answers. Nothing is overwritten.
@@ -14,7 +14,7 @@ from typing import Any
 
 from t5x_tasks.commands.message_order import Order, sort
 from t5x_tasks.commands.message_table import conversation_names, conversations, speaker_columns, text_column
-from t5x_tasks.commands.table import Table, differing, first_value, is_blank
+from t5x_tasks.commands.table import Table, differing, expanded, first_value, is_blank
 from t5x_tasks.errors import UserError
 from t5x_tasks.heuristics import name_parts, named_answer
 from t5x_tasks.output import check_writable, naming
@@ -65,24 +65,25 @@ class _Used:
     says_little: bool
 
 
-def dialogues(path: Path, given: Given, *, answers: Path | None = None, output: Path | None = None) -> Path:
-    """Writes the conversations of a file of messages, and prints what was guessed, kept and left out. Returns its path.
+def dialogues(files: Sequence[Path], given: Given, *, answers: Path | None = None, output: Path | None = None) -> Path:
+    """Writes the conversations of files of messages, and prints what was guessed, kept and left out. Returns its path.
 
     Args:
-      path: JSON Lines, CSV, TSV or Parquet, one message a row.
+      files: JSON Lines, CSV, TSV or Parquet, one message a row, or patterns of such; they are one table, in this order.
       answers: a table with one row a conversation; conversations without a row in it are left out.
-      output: FILE.dialogues.jsonl beside the messages if not given.
+      output: FILE.dialogues.jsonl beside the first file of messages if not given.
 
     Raises:
-      UserError: a file cannot be read, a column is not there or cannot be guessed, a row has no key, two answers have the same,
-        or the output is there already or cannot be written.
+      UserError: a file cannot be read or has other columns than the first, a column is not there or cannot be guessed, a row
+        has no key, two answers have the same, or the output is there already or cannot be written.
     """
-    output = output or path.with_name(f"{_stem(path)}.dialogues.jsonl")
+    files = expanded(files)
+    output = output or files[0].with_name(f"{_stem(files[0])}.dialogues.jsonl")
     if output.suffix.lower() != ".jsonl":
         raise UserError(f"--output: {output}: what is written is JSON Lines; choose a name that ends with .jsonl")
     _check_new(output)
     check_writable(output.parent, "--output")
-    table = Table(path)
+    table = Table(*files)
     theirs = None if answers is None else Table(answers)
     by, groups = conversations(table, given.by, theirs)
     used = _choose(table, groups, by, given)
@@ -93,8 +94,8 @@ def dialogues(path: Path, given: Given, *, answers: Path | None = None, output: 
         for key, numbers in groups.items()
     }
     if theirs is not None:
-        rows = _join(theirs, given.answers_by, by, rows, path)
-    _write(output, rows, path)
+        rows = _join(theirs, given.answers_by, by, rows, table.name)
+    _write(output, rows, table.name)
     print(f"wrote {output}: {_count(len(rows), 'conversation')}\n\nNext, a card for it:\n")
     print(f"  python -m t5x_tasks new NAME --from {shlex.quote(str(output))}")
     return output
@@ -115,7 +116,9 @@ def _choose(table: Table, groups: Mapping[str, list[int]], by: str, given: Given
 
 
 def _report(table: Table, used: _Used, given: Given, messages: Mapping[str, Sequence[Message]]) -> None:
-    print(f"{table.path}: {_count(len(table.rows), 'message')} of {_count(len(messages), 'conversation')}")
+    print(f"{table.name}: {_count(len(table.rows), 'message')} of {_count(len(messages), 'conversation')}")
+    for path in table.empty:
+        _say("no rows", str(path))
     _say("by", used.by, is_guessed=given.by is None)
     _say("speaker", ", or where that is blank ".join(used.speakers), is_guessed=given.speaker is None)
     if used.says_little:
@@ -154,7 +157,7 @@ def _messages(table: Table, groups: Mapping[str, Sequence[int]], used: _Used) ->
     return {key: [message(number) for number in numbers] for key, numbers in groups.items()}
 
 
-def _join(theirs: Table, given: str | None, by: str, rows: _Rows, path: Path) -> _Rows:
+def _join(theirs: Table, given: str | None, by: str, rows: _Rows, messages: str) -> _Rows:
     """Returns the conversations that have an answer, with its columns; says what is left out."""
     key = _same_key(theirs, by) if given is None else theirs.named(given, "--answers-by")
     found = theirs.by(key)
@@ -177,9 +180,9 @@ def _join(theirs: Table, given: str | None, by: str, rows: _Rows, path: Path) ->
         ours, other = next(iter(rows)), next(iter(found))
         why = f"{answer} is blank in each" if blank else f"{by} is {ours[:40]} there, and {key} is {other[:40]} here"
         raise UserError(
-            f"{theirs.path}: has no answer to a conversation of {path}: {why}; say --by COLUMN and --answers-by COLUMN"
+            f"{theirs.name}: has no answer to a conversation of {messages}: {why}; say --by COLUMN and --answers-by COLUMN"
         )
-    print(f"{theirs.path}: {_count(len(theirs.rows), 'row')}")
+    print(f"{theirs.name}: {_count(len(theirs.rows), 'row')}")
     _say("by", key, is_guessed=given is None)
     _say("joined", ", ".join(names))
     for name in theirs.columns:
@@ -212,11 +215,11 @@ def _same_key(theirs: Table, by: str) -> str:
         if len(names) == 1:
             return next(iter(names))
     raise UserError(
-        f"{theirs.path}: no column is called {by}; it has {known_columns(theirs.columns)}; say --answers-by COLUMN"
+        f"{theirs.name}: no column is called {by}; it has {known_columns(theirs.columns)}; say --answers-by COLUMN"
     )
 
 
-def _write(output: Path, rows: _Rows, path: Path) -> None:
+def _write(output: Path, rows: _Rows, messages: str) -> None:
     """Writes the file in one step. OSError: it cannot be written, and nothing of it is left."""
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
@@ -227,7 +230,7 @@ def _write(output: Path, rows: _Rows, path: Path) -> None:
                     file.write(json.dumps(row, ensure_ascii=False, default=_plain) + "\n")
                 except UnicodeEncodeError:
                     raise UserError(
-                        f"{path}: conversation {key[:60]!a} holds half a character (a text cut inside an emoji?); mend it"
+                        f"{messages}: conversation {key[:60]!a} holds half a character (a text cut inside an emoji?); mend it"
                     ) from None
         _check_new(output)
         temporary.replace(output)

@@ -156,7 +156,7 @@ def sort(table: Table, groups: Mapping[str, list[int]], given: Sequence[str], ca
             continue
         return Order(columns, _sort_by(groups, list(zip(*found, strict=True))), "")
     if given:
-        raise UserError(f"{table.path}: --order {unread}; write it so, or sort the rows and leave --order out")
+        raise UserError(f"{table.name}: --order {unread}; write it so, or sort the rows and leave --order out")
     return Order((), 0, f"{unread}; write it so, or sort the rows" if unread else "")
 
 

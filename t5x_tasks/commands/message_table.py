@@ -47,13 +47,13 @@ def conversations(table: Table, given: str | None, theirs: Table | None) -> tupl
         names = shared
     if not (names := [name for name in names if table.repeats(name)] or names):
         raise UserError(
-            f"{table.path}: no column is called like the key of a conversation, as conversation_id; it has "
+            f"{table.name}: no column is called like the key of a conversation, as conversation_id; it has "
             f"{known_columns(table.columns)}; say --by COLUMN"
         )
     groups = table.by(names[0])
     for other in names[1:]:
         if list(groups.values()) != list(table.by(other).values()):
-            raise UserError(f"{table.path}: {names[0]} and {other} may each name the conversations; say --by COLUMN")
+            raise UserError(f"{table.name}: {names[0]} and {other} may each name the conversations; say --by COLUMN")
     return names[0], groups
 
 
@@ -79,7 +79,7 @@ def speaker_columns(
         tiers = [kept for tier in tiers if (kept := [name for name in tier if name in differing])]
     if not tiers or len(tiers[0]) > 1:
         what = f"{' and '.join(tiers[0])} may each say" if tiers else "no column is called as if it said"
-        raise UserError(f"{table.path}: {what} who speaks; it has {known_columns(table.columns)}; say --speaker COLUMN")
+        raise UserError(f"{table.name}: {what} who speaks; it has {known_columns(table.columns)}; say --speaker COLUMN")
     return tuple(tier[0] for tier in tiers if len(tier) == 1)
 
 
@@ -91,7 +91,7 @@ def text_column(table: Table, given: str | None, taken: set[str]) -> str:
     if len(names) != 1:
         what = f"{' and '.join(names)} may each be" if names else "no column is called like"
         raise UserError(
-            f"{table.path}: {what} the text of a message; it has {known_columns(table.columns)}; say --text COLUMN"
+            f"{table.name}: {what} the text of a message; it has {known_columns(table.columns)}; say --text COLUMN"
         )
     return names[0]
 

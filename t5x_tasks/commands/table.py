@@ -1,5 +1,6 @@
-"""A table in memory: the rows of a file by a key that several of them may share."""
+"""A table in memory: the rows of one file or several by a key that several of them may share."""
 
+import glob
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,30 +12,41 @@ from t5x_tasks.values import is_missing, known_columns, scalar_text, shown
 
 
 class Table:
-    """The rows of a file, in memory.
+    """The rows of files that have the same columns, one file behind the other, in memory.
 
     Attributes:
-      path: of the file.
+      name: the first file, and how many more.
       columns: names, in the order in which they come.
       rows, places: one of each for each row.
+      empty: files without rows.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, *paths: Path):
+        self.name = _name(paths)
         self.rows: list[dict[str, Any]] = []
         self.places: list[str] = []
-        for place, row in read_file(path, source_of({"train": path}, path.parent)):
-            self.rows.append(row)
-            self.places.append(place)
+        self.columns: list[str] = []
+        self.empty: list[Path] = []
+        for path in paths:
+            placed = list(read_file(path, source_of({"train": path}, path.parent)))
+            if not placed:
+                self.empty.append(path)
+                continue
+            columns = list(dict.fromkeys(name for _, row in placed for name in row))
+            self.columns = self.columns or columns
+            if differ := _difference(self.columns, columns):
+                first = next(file for file in paths if file not in self.empty)
+                raise UserError(f"{path}: {differ}, unlike {first}; give files of the same columns")
+            self.places += [place for place, _ in placed]
+            self.rows += [row for _, row in placed]
         if not self.rows:
-            raise UserError(f"{path}: no rows")
-        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            raise UserError(f"{self.name}: no rows")
 
     def named(self, column: str, option: str) -> str:
         """Returns a column that the user names. UserError: there is none of this name."""
         if column not in self.columns:
             hint = suggest(column, self.columns) or f"; it has {known_columns(self.columns)}"
-            raise UserError(f"{self.path}: {option} {column}: no such column{hint}")
+            raise UserError(f"{self.name}: {option} {column}: no such column{hint}")
         return column
 
     def repeats(self, column: str) -> bool:
@@ -54,6 +66,36 @@ class Table:
                 )
             found.setdefault(key, []).append(number)
         return found
+
+
+def expanded(names: Iterable[Path]) -> list[Path]:
+    """Returns each file once, in order; those of a pattern as `export/*.csv` by their names.
+
+    Raises:
+      UserError: no file is like a pattern.
+    """
+    files: dict[Path, None] = {}
+    for path in names:
+        found = [path]
+        if glob.has_magic(str(path)) and not path.exists():
+            # Not Path.glob: it takes no absolute patterns.
+            found = [file for file in map(Path, sorted(glob.glob(str(path), recursive=True))) if file.is_file()]  # noqa: PTH207
+        if not found:
+            raise UserError(f"{path}: no such file")
+        files |= dict.fromkeys(found)
+    return list(files)
+
+
+def _name(paths: Sequence[Path]) -> str:
+    return str(paths[0]) + f" and {len(paths) - 1} more" * (len(paths) > 1)
+
+
+def _difference(known: Sequence[str], columns: Sequence[str]) -> str:
+    """Says which columns are missing or are more than those known; "" where they are the same in whatever order."""
+    missing = [name for name in known if name not in columns]
+    more = [name for name in columns if name not in known]
+    said = [f"has no {known_columns(missing)}"] * bool(missing) + [f"has {known_columns(more)}"] * bool(more)
+    return " and ".join(said)
 
 
 def is_blank(value: Any) -> bool:

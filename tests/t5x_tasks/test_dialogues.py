@@ -218,6 +218,47 @@ def test_conversations_go_on_to_new(tmp_path, capsys):
     assert "\nok\n" in capsys.readouterr().out
 
 
+def months(folder: Path) -> list[Path]:
+    """The messages in two files, the later first, with columns in another order and another delimiter; and a file without."""
+    header, *rows = messages()
+    folder.mkdir()
+    first = table(folder / "2024-01.csv", [header[::-1], *(row[::-1] for row in rows[3:])], delimiter=";")
+    return [first, table(folder / "2024-02.csv", [header]), table(folder / "2024-03.tsv", [header, *rows[:3]], "\t")]
+
+
+@pytest.mark.parametrize("given", ["2024-01.csv 2024-02.csv 2024-03.tsv", "2024-0*", "2024-0?.csv 2024-*"])
+def test_several_files_are_one_table(tmp_path, capsys, given):
+    whole = table(tmp_path / "messages.csv", messages())
+    run(whole)
+    months(tmp_path / "export")
+    run(*(tmp_path / "export" / name for name in given.split()))
+    found = {row["id"]: row for row in written(tmp_path / "export" / "2024-01.dialogues.jsonl")}
+    assert found == {row["id"]: row for row in written(tmp_path / "messages.dialogues.jsonl")}
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'export' / '2024-01.csv'} and 2 more: 5 messages of 2 conversations\n" in out
+    assert f"  no rows     {tmp_path / 'export' / '2024-02.csv'}\n" in out
+
+
+def test_what_is_wrong_of_several_files_names_the_file(tmp_path):
+    first, empty, last = months(tmp_path / "export")
+    other = table(tmp_path / "other.csv", [["conversation_id", "sender", "body", "topic"], ["c1", "Ann", "Hi", ""]])
+    said = refused(empty, first, other)
+    differ = "has no text, sent_at, message_id and has body"
+    assert said == f"{other}: {differ}, unlike {first}; give files of the same columns"
+    last.write_text(last.read_text() + "m9\t\tAnn\t2024-05-01\tHi\t\n")
+    assert refused(first, last).startswith(f"{last}:5: conversation_id is blank")
+    assert refused(empty, empty) == f"{empty}: no rows"
+    assert refused(first, tmp_path / "export" / "2023-*.csv") == f"{tmp_path / 'export' / '2023-*.csv'}: no such file"
+    (tmp_path / "folder.csv").mkdir()
+    assert refused(tmp_path / "folder*") == f"{tmp_path / 'folder*'}: no such file"
+    assert not [*tmp_path.rglob("*.jsonl")]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    run(table(tmp_path / "messages [1].csv", messages()))
+    assert (tmp_path / "messages [1].dialogues.jsonl").is_file()
+
+
 def test_what_the_user_says_of_columns_wins(tmp_path, capsys):
     rows = [["nr", "a", "b", "wer", "was"], ["1", "x", "2", "Ann", "later"], ["2", "x", "1", "Bob", "first"]]
     path = table(tmp_path / "odd.tsv", rows, delimiter="\t")
