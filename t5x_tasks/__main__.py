@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "split",
         help="cut a file of rows into train, validation and test beside it",
         description="Cuts a file (.jsonl, .csv, .tsv, .parquet; also compressed) into train, validation and test beside it, by a "
-        "hash of each row. Overwrites nothing.",
+        "hash of each row without its `id`: rows that are equal but for it fall together. Overwrites nothing.",
     )
     command.add_argument("file", metavar="FILE", type=Path)
     command.add_argument("--validation", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")

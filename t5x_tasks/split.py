@@ -1,15 +1,18 @@
 """`python -m t5x_tasks split FILE`: cuts a file of rows into FILE.train, FILE.validation and FILE.test beside it.
 
 Which rows go where comes from a hash of their content: the same file gives the same splits anywhere, and rows that are equal
-fall together, so that none is learned from and scored on. Lines are copied as they are; nothing is overwritten.
+but for their `id` fall together, so that none is learned from and scored on. Lines are copied as they are; nothing is
+overwritten.
 """
 
 import csv
 import hashlib
+import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
@@ -26,6 +29,21 @@ from t5x_tasks.sources.models import ParquetSource
 from t5x_tasks.sources.named import COMPRESSED, find_delimiter, known_kind
 
 _Records = Callable[[], Iterator[bytes]]
+_ID = "id"
+
+
+class _Opened(NamedTuple):
+    """A file to cut.
+
+    Attributes:
+      header: if its format has one.
+      records: reads its rows anew.
+      content: what of a row is hashed: the row as it stands, or what it holds beside its id.
+    """
+
+    header: bytes
+    records: _Records
+    content: Callable[[bytes], bytes]
 
 
 def main(arguments: list[str]) -> None:
@@ -59,8 +77,8 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
             raise UserError(f"{file}: exists already and is never overwritten; remove it or rename {path.name}")
     check_writable(path.parent, path.name)
     try:
-        header, records = _open(path, kind)
-        hashes = [_hash(record) for record in records()]
+        header, records, content = _open(path, kind)
+        hashes = [_hash(content(record)) for record in records()]
     except (*DAMAGED, ValueError) as error:  # ValueError: pyarrow's
         raise UserError(f"{path}: cannot be read ({one_line(error)}); is it whole?") from error
     split_of = _deal(hashes, shares, path)
@@ -98,10 +116,9 @@ def _deal(hashes: list[int], shares: dict[str, float], path: Path) -> dict[int, 
     return split_of | dict.fromkeys(order[len(split_of) :], "train")
 
 
-def _open(path: Path, kind: str) -> tuple[bytes, _Records]:
-    """Returns the header of the file, if its format has one, and what reads its rows anew."""
+def _open(path: Path, kind: str) -> _Opened:
     if kind.lower() == ".parquet":
-        return b"", lambda: _parquet_rows(path)
+        return _Opened(b"", lambda: _parquet_rows(path), lambda row: row)
     if kind.lower() in (".csv", ".tsv"):
         delimiter, _ = find_delimiter(path, "csv" if kind.lower() == ".csv" else "tsv")
 
@@ -110,8 +127,40 @@ def _open(path: Path, kind: str) -> tuple[bytes, _Records]:
             next(records, None)
             return records
 
-        return next(_csv_records(path, delimiter), b""), rows
-    return b"", lambda: _lines(path)
+        header = next(_csv_records(path, delimiter), b"")
+        return _Opened(header, rows, _csv_content(header, delimiter))
+    return _Opened(b"", lambda: _lines(path), _json_content)
+
+
+def _json_content(line: bytes) -> bytes:
+    """Returns a row of JSON Lines without its id; as it stands, if it has none or nothing else. `check` names a broken line."""
+    if b'"id"' not in line:
+        return line
+    try:
+        row = json.loads(line)
+        others = {key: value for key, value in row.items() if key != _ID} if isinstance(row, dict) else {}
+        return json.dumps(others).encode() if others and len(others) < len(row) else line
+    except (ValueError, RecursionError):
+        return line
+
+
+def _csv_content(header: bytes, delimiter: str) -> Callable[[bytes], bytes]:
+    """Returns what gives a record of CSV without its id, or as it stands where the header has no id or nothing else."""
+    first, _, rest = header.partition(b"\n")  # the line that names the delimiter, and the header behind it
+    names = _csv_values(header if named_delimiter(first.decode("utf-8-sig")) is None else rest, delimiter)
+    if names.count(_ID) != 1 or len(names) == 1:
+        return lambda record: record
+    at = names.index(_ID)
+
+    def others(record: bytes) -> bytes:
+        values = _csv_values(record, delimiter)
+        return json.dumps(values[:at] + values[at + 1 :]).encode()
+
+    return others
+
+
+def _csv_values(record: bytes, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(record.decode("utf-8-sig"), newline="\n"), delimiter=delimiter), [])
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -151,8 +200,10 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
 
 
 def _parquet_rows(path: Path) -> Iterator[bytes]:
+    """Yields what is hashed of each row, which is all that is needed: the rows themselves are taken by number."""
     for _, row in read_file(path, ParquetSource(type="parquet", train=(str(path),))):
-        yield repr(row).encode("utf-8", "surrogatepass")
+        others = {name: value for name, value in row.items() if name != _ID} or row
+        yield repr(others).encode("utf-8", "surrogatepass")
 
 
 def _parquet(path: Path) -> Any:

@@ -18,6 +18,8 @@ from t5x_tasks.card_file import load_card
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.sources.files import read_file
+from t5x_tasks.sources.named import source_of
 from t5x_tasks.split import split_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -355,6 +357,63 @@ def test_rows_that_are_equal_fall_into_one_split(tmp_path, write_jsonl):
     assert [rows for _, rows in written.values()] == [70, 10, 20]
     texts = [set(file.read_text().splitlines()) for file, _ in written.values()]
     assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+
+
+def write_rows(path: Path, rows: list[dict]) -> Path:
+    """Writes rows in the format that the name says."""
+    import pyarrow
+    import pyarrow.parquet
+
+    delimiter = {".csv": ";", ".tsv": "\t"}.get(path.suffix)
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif delimiter is None:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    else:
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            file.write(f"sep={delimiter}\n")
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def read_texts(path: Path) -> set[str]:
+    return {row["text"] for _, row in read_file(path, source_of({"train": path}, path.parent))}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet"])
+def test_rows_that_are_equal_but_for_their_id_fall_into_one_split(tmp_path, kind):
+    rows = [{"text": f"naïve; {i // 2}\u2028\nyes", "id": f"c{i}", "label": "x"} for i in range(100)]
+    written = split_file(write_rows(tmp_path / f"twins.{kind}", rows), {"validation": 0.1, "test": 0.2})
+    assert [count for _, count in written.values()] == [70, 10, 20]
+    texts = [read_texts(file) for file, _ in written.values()]
+    assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_rows_of_an_id_alone_are_different_rows(tmp_path, kind):
+    path = write_rows(tmp_path / f"ids.{kind}", [{"id": f"c{i}"} for i in range(10)])
+    assert [count for _, count in split_file(path, {"validation": 0.1, "test": 0.2}).values()] == [7, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "validation", "test"),
+    [("jsonl", {2, 8}, {0, 5}), ("csv", {7, 17}, {0, 8}), ("parquet", {14, 15}, {6, 19})],
+)
+def test_splits_of_rows_without_an_id_stay_what_they_are(tmp_path, kind, validation, test):
+    rows = [{"text": f"number {i}"} | ({"label": "x"} if kind == "csv" else {}) for i in range(20)]
+    path = write_rows(tmp_path / f"rows.{kind}", rows)
+    if kind == "csv":
+        path.write_text("text,label\n" + "".join(f"{row['text']},x\n" for row in rows))
+    written = split_file(path, {"validation": 0.1, "test": 0.1})
+    for name, numbers in {"validation": validation, "test": test}.items():
+        assert read_texts(written[name][0]) == {f"number {number}" for number in numbers}
+
+
+def test_an_id_within_a_column_is_content(tmp_path, write_jsonl):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"by": {"id": i}, "text": "x"} for i in range(10)])
+    assert [count for _, count in split_file(path, {"validation": 0.1, "test": 0.2}).values()] == [7, 1, 2]
 
 
 def test_parquet_is_cut_with_its_types(tmp_path):
