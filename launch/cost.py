@@ -128,7 +128,9 @@ def make_option(
     if config.train.batch_size % parts or config.train.batch_size // parts % (data * fsdp):
         return None
     rows = config.train.batch_size // parts // (data * fsdp)
-    gradients = round(mesh["params"] * (1 if parts == 1 else 2))  # the sum, and those of the part under way
+    gradients = mesh["params"] + (
+        mesh["summed"] if parts > 1 else 0
+    )  # of the part under way, and the float32 sum of all
     activations = _activations(facts, mesh, rows=rows, remat=remat)
     chip = devices.accelerator
     work = (facts["flops"] + (FORWARD_PASSES[remat] - 1) * facts["forward_flops"]) / devices.count

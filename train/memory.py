@@ -26,6 +26,7 @@ from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
 from train.flops import PEAK_FLOPS
 from train.optimizer import make_optimizer, make_schedule
+from train.precision import widened
 from train.step import make_train_step
 
 _ENCODER = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
@@ -256,6 +257,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
 
     flops = model.flops()
     held = {"params": shapes["params"], "frozen": (frozen, anchor or {}), "opt_state": shapes["opt_state"]}
+    held["summed"] = widened(shapes["params"])  # the sum of several parts' gradients
     meshes = []
     for axes in _meshes(devices):
         mesh: Any = _abstract(*axes)

@@ -88,7 +88,8 @@ def test_among_meshes_as_fast_the_simplest_comes_first(config):
         "flops": 14e12, "forward_flops": 5e12, "peak_flops": {"NVIDIA H100": 989e12},
         "kept": {"selected": {"per_row": 26e6, "per_row_cut": 134e6, "weights": 0.0, "widest_row": 12.6e6}},
         "meshes": [
-            {"data": d, "fsdp": f, "tensor": t, "params": 4 * parameters // (f * t), "frozen": 0, "opt_state": 2 * 10**6}
+            {"data": d, "fsdp": f, "tensor": t, "frozen": 0, "opt_state": 2 * 10**6}
+            | {"params": 2 * parameters // (f * t), "summed": 4 * parameters // (f * t)}  # bfloat16, and sums in float32
             for d, f, t in axes
         ],
     }  # fmt: skip
@@ -98,6 +99,8 @@ def test_among_meshes_as_fast_the_simplest_comes_first(config):
         (4, 2, 1), (2, 4, 1), (4, 1, 2), (1, 4, 2), (2, 1, 4), (1, 2, 4),
         (2, 2, 2),
     ]  # fmt: skip
+    for o in found:
+        assert o.gradients == (2 if o.parts == 1 else 2 + 4) * parameters // (o.fsdp * o.tensor)
 
 
 def test_a_mesh_that_a_run_would_refuse_is_not_considered(config):

@@ -50,7 +50,8 @@ MESHES = [(d, f, 16 // (d * f)) for d in (1, 2, 4, 8, 16) for f in (1, 2, 4, 8, 
 
 def mesh(data, fsdp, tensor):
     axes = {"data": data, "fsdp": fsdp, "tensor": tensor}
-    return axes | {"params": 4 * PARAMETERS // (fsdp * tensor), "frozen": 0, "opt_state": 2 * 10**6}
+    share = 4 * PARAMETERS // (fsdp * tensor)
+    return axes | {"params": share, "summed": share, "frozen": 0, "opt_state": 2 * 10**6}
 
 
 FACTS = {
