@@ -1,5 +1,7 @@
 """Adafactor in parts is optax's; see train/optimizer.py for why it is in parts."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,10 +25,10 @@ def test_what_a_method_adds_is_moved_by_the_rate_itself_also_from_zero():
     def first_updates(**settings):
         config = AdafactorConfig(learning_rate=1e-2, **settings)
         axes = {"encoder": {"query": ("embed", "joined"), "adapters": {"query": {"up": ("rank", "joined")}}}}
-        params = jax.tree.map(lambda names: jnp.zeros((8, 8)), axes, is_leaf=lambda x: isinstance(x, tuple))
+        params: Any = jax.tree.map(lambda names: jnp.zeros((8, 8)), axes, is_leaf=lambda x: isinstance(x, tuple))
         params["encoder"]["query"] += 3.0
         optimizer = make_optimizer(config, make_schedule(config, 10), axes)
-        updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+        updates: Any = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[0]
         encoder = updates["encoder"]
         return float(encoder["query"][0, 0]), float(encoder["adapters"]["query"]["up"][0, 0])
 
