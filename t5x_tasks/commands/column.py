@@ -15,7 +15,7 @@ _MOST_CHOICES = 20  # more different answers than that are no closed set
 _MOST_LABEL_WORDS = 4
 _HEADER_WORDS = 8  # a column's name of more, or one that is a number, is rather a row's value
 _KEPT_TEXT = 200  # characters of a text: enough to tell texts apart
-KEPT_VALUES = 100  # different ones of a column that are told apart
+_KEPT_VALUES = 100  # different ones of a column that are told apart
 _META = {
     "id", "ids", "uid", "uuid", "guid", "index", "idx", "date", "time", "timestamp", "created", "updated", "url", "link",
     "author", "user", "source", "split", "lang", "language", "version", "licence", "license", "filename", "file", "path", "hash",
@@ -65,7 +65,7 @@ class Column:
         self.empty += not text.strip()
         self.words += len(text.split())
         text = text[:_KEPT_TEXT]
-        if text in self.values or len(self.values) < KEPT_VALUES:
+        if text in self.values or len(self.values) < _KEPT_VALUES:
             self.values[text] += 1
 
     def _dialogue(self, value: Any) -> str | None:
@@ -111,6 +111,11 @@ class Column:
         return few and all(len(text.split()) <= _MOST_LABEL_WORDS for text in texts)
 
     @property
+    def differs(self) -> bool:
+        """Another value in every row that has one, as far as the kept ones tell."""
+        return len(self.values) == self.values.total() == min(self.rows, _KEPT_VALUES)
+
+    @property
     def is_rating(self) -> bool:
         """Numbers from 1 to 5, more than two of them."""
         texts = [text for text in self.values if text.strip()]
@@ -118,7 +123,7 @@ class Column:
 
     def describe(self) -> str:
         different = len(self.values)
-        many = f"{different} different" if different < KEPT_VALUES else "many different"
+        many = f"{different} different" if different < _KEPT_VALUES else "many different"
         mean = f"{self.mean_words:.0f} word{'s' * (round(self.mean_words) != 1)} on average"
         if self.is_messages:
             return f"lists of {'lines' if self.is_lines else 'messages'}, {many}, {mean}"

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from t5x_tasks.commands.column import DIALOGUES, KEPT_VALUES, Column, words_of
+from t5x_tasks.commands.column import DIALOGUES, Column, words_of
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.heuristics import last_word, named_answer
 from t5x_tasks.values import known_columns
@@ -58,8 +58,9 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
     unused = {name: reason for name, column in columns.items() if (reason := _unusable(column, rows))}
     usable = {name: column for name, column in columns.items() if name not in unused}
     for name, column in list(usable.items()):  # `nr: 17` is no answer where there are texts to choose from
-        is_key = all(any(char.isdigit() for char in text) for text in column.values) and not named_answer([name])
-        if (len(usable) > 2 or is_key) and rows > 2 and len(column.values) == rows and column.mean_words <= 1:
+        is_number = all(any(char.isdigit() for char in text) for text in column.values)
+        doubts = is_number, not named_answer([name]), len(usable) > 2
+        if sum(doubts) >= 2 and rows > 2 and column.mean_words <= 1 and column.differs:
             unused[name] = "is one word, and another one in every row: a number or a key"
             del usable[name]
     chosen, why = _choose_answer(columns, usable, rows)
@@ -86,7 +87,7 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
 def _key(columns: Mapping[str, Column], unused: Iterable[str], rows: int) -> str | None:
     for name in unused if "id" not in columns else ():
         column = columns[name]
-        if last_word(name) in _KEYS and column.rows == rows and len(column.values) == min(rows, KEPT_VALUES):
+        if last_word(name) in _KEYS and column.rows == rows and column.differs:
             return name
     return None
 

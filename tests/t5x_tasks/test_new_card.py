@@ -83,6 +83,35 @@ def test_a_running_number_is_not_taken_for_the_answer(tmp_path, write_jsonl, cap
     assert "not used    nr: is one word" in shown
 
 
+@pytest.mark.parametrize("rows", [20, 200])
+def test_a_number_of_the_ticket_is_not_taken_for_the_answer_however_many_there_are(tmp_path, write_jsonl, capsys, rows):
+    tickets = [
+        {"reg": f"V-{n}", "talk": f"Ana: Order {n} is late, is it not?\nBen: Yes.", "what_came": f"Order {n} is late."}
+        for n in range(rows)
+    ]
+    new("calls", "--from", write_jsonl(tmp_path / "calls.jsonl", tickets))
+    shown = capsys.readouterr().out
+    assert "answer      what_came <- what_came" in shown
+    assert "not used    reg: is one word" in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "of"),
+    [("name", 3), ("name", 150), ("answer", 200)],  # few labels, many that come again, and another one in every row
+)
+def test_answers_of_one_word_are_found_among_many_rows(tmp_path, write_jsonl, answer, of):
+    rows = [
+        {"place": f"We are in room {n}.", "query": f"Who is it that we saw in room {n}?", answer: _word(n % of)}
+        for n in range(200)
+    ]
+    new("who", "--from", write_jsonl(tmp_path / "who.jsonl", rows))
+    assert load_card(tmp_path / "who.yaml").templates[0].targets == f"{{{answer}}}"
+
+
+def _word(number: int) -> str:
+    return "".join("abcdefghij"[int(digit)] for digit in f"{number:03}")
+
+
 def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
     new("notes", "--from", notes)
     out = capsys.readouterr().out
