@@ -38,6 +38,7 @@ class Column:
       list_of_texts: all its values are lists of texts.
       messages: rows whose value is messages with speakers, for the transform `turns`.
       no_messages: why the first of its lists is none.
+      unread: rows whose value is a list of objects, and none of messages.
       words: of all its texts together.
       values: text -> rows, of the first different ones.
     """
@@ -50,6 +51,7 @@ class Column:
     list_of_texts: bool = True
     messages: int = 0
     no_messages: str = ""
+    unread: int = 0
     words: int = 0
     values: Counter[str] = field(default_factory=Counter)
 
@@ -77,6 +79,7 @@ class Column:
             messages = read_messages(value)
         except (ValueError, RecursionError) as error:
             self.no_messages = self.no_messages or printable(str(error))
+            self.unread += isinstance(value, list) and all(isinstance(item, dict) for item in value)
             return None
         named = any(message.speaker for message in messages)
         self.messages += named
@@ -89,7 +92,16 @@ class Column:
 
     @property
     def is_lines(self) -> bool:
-        return self.list_of_texts and last_word(self.name) in _LISTS_OF_LINES
+        return self.list_of_texts and self.is_named_dialogue
+
+    @property
+    def may_be_dialogue(self) -> bool:
+        """Messages, or a text under the name of a dialogue."""
+        return self.is_messages or (not self.bad and last_word(self.name) in DIALOGUES)
+
+    @property
+    def is_named_dialogue(self) -> bool:
+        return last_word(self.name) in _LISTS_OF_LINES
 
     @property
     def mean_words(self) -> float:

@@ -1,5 +1,6 @@
 """Which columns of a file are asked about, and which of them is the answer: for `python -m t5x_tasks new`."""
 
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
       where: begins every error.
 
     Raises:
-      UserError: a column is not there, or there is no pair of text columns.
+      UserError: a column is not there, there is no pair of text columns, or what seems to be the dialogue is not understood.
     """
     if given:
         for name, column in given.items():
@@ -65,10 +66,8 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
             del usable[name]
     chosen, why = _choose_answer(columns, usable, rows)
     if chosen is None or not set(usable) - {chosen.name}:
-        found = ", ".join(f"{name} ({column.describe()})" for name, column in columns.items()) or "none"
         raise UserError(
-            f"{where}: needs one column to ask about and one with the answer, and has {found}; "
-            "name them: --fields text=COLUMN,answer=COLUMN"
+            f"{where}: needs one column to ask about and one with the answer, and {_found(columns, unused)}"
         )
     others = [column for name, column in usable.items() if name != chosen.name]
     longest = max(others, key=lambda column: column.mean_words)
@@ -77,11 +76,41 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
         for column in others
         if column is longest or column.is_messages or column.mean_words >= 3 or _is_asked(column.name)
     ]
+    if (unread := _unread_dialogue(columns, asked, chosen)) is not None:
+        raise UserError(
+            f"{where}: {unread.name} seems to be the dialogue, and {unused[unread.name]}; {_how([unread], chosen.name)}"
+        )
     unused |= {column.name: "short, and its name tells nothing of use" for column in others if column not in asked}
     unused.pop(chosen.name, None)
     fields = _field_names([*asked, chosen])
     by_field, key = {fields[column.name]: column for column in asked}, _key(columns, unused, rows)
     return Roles(by_field, (fields[chosen.name], chosen), why, unused, key)
+
+
+def _found(columns: Mapping[str, Column], unused: Mapping[str, str]) -> str:
+    """Says what of the columns may be used, why the others are not, and what to do."""
+    usable = [f"{name} ({column.describe()})" for name, column in columns.items() if name not in unused]
+    reasons = [f"not used: {name}: {why}" for name, why in unused.items()]
+    unread = [column for name, column in columns.items() if name in unused and column.unread]
+    return "; ".join([f"has {', '.join(usable) or 'none'}", *reasons, _how(unread, "COLUMN")])
+
+
+def _how(unread: Iterable[Column], answer: str) -> str:
+    """Returns the option that names the columns; of the first that was not read, the keys of its messages."""
+    if (column := next(iter(unread), None)) is None:
+        return "name them: --fields text=COLUMN,answer=COLUMN"
+    field = "summary" if last_word(answer) in _SUMMARIES else "answer"
+    fields = f"dialogue={column.name}.SPEAKER+{column.name}.TEXT,{field}={answer}"
+    return f"name the columns, and for SPEAKER and TEXT these keys: --fields {shlex.quote(fields)}"
+
+
+def _unread_dialogue(columns: Mapping[str, Column], asked: Iterable[Column], answer: Column) -> Column | None:
+    """Returns the column of lists of objects without which there is no dialogue, or nothing longer than the answer."""
+    if any(column.may_be_dialogue for column in asked):
+        return None
+    is_short = all(column.mean_words < answer.mean_words for column in asked)
+    lists = [column for column in columns.values() if column.unread and not column.is_messages and column is not answer]
+    return next((column for column in lists if is_short or column.is_named_dialogue), None)
 
 
 def _key(columns: Mapping[str, Column], unused: Iterable[str], rows: int) -> str | None:

@@ -153,6 +153,48 @@ def test_a_column_that_has_the_better_name_keeps_it(tmp_path, write_jsonl):
     assert list(fields) == ["customer_chat", "dialogue", "old_summary", "summary"]
 
 
+def foreign_rows(count: int = 20) -> list[dict]:
+    """Chats as lists of objects whose keys nobody could guess."""
+    rows = []
+    for number, row in enumerate(note_rows(count)):
+        lines = [line.partition(": ") for line in row["chat"].splitlines()]
+        chat = [{"wer": who, "was": said} for who, _, said in lines]
+        rows.append({"vorgang": f"V-{number}", "verlauf": chat, "fazit": row["recap"]})
+    return rows
+
+
+def test_columns_that_are_not_understood_are_refused_with_the_reason(tmp_path, write_jsonl):
+    said = refused("x", "--from", write_jsonl(tmp_path / "rows.jsonl", foreign_rows()))
+    assert "needs one column to ask about and one with the answer, and has fazit (20 different, " in said
+    assert "not used: vorgang: is one word, and another one in every row" in said
+    assert (
+        "not used: verlauf: holds lists, and the transform turns does not know them for messages: of the keys wer, was"
+        in said
+    )
+    assert said.endswith("--fields dialogue=verlauf.SPEAKER+verlauf.TEXT,answer=COLUMN") and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("chat", "a much longer subject than what the answer says " * 3), ("x", "late order")]
+)
+def test_a_dialogue_that_is_not_understood_is_not_left_out_of_the_card(tmp_path, write_jsonl, column, words):
+    rows = [
+        {"subject": f"{words} {n}", column: row["verlauf"], "recap": row["fazit"]}
+        for n, row in enumerate(foreign_rows())
+    ]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    said = refused("rows", "--from", path)
+    assert said.startswith(f"{path}: {column} seems to be the dialogue, and holds lists, and the transform turns")
+    assert said.endswith(f"--fields dialogue={column}.SPEAKER+{column}.TEXT,summary=recap")
+    assert not (tmp_path / "rows.yaml").exists()
+
+
+def test_other_lists_of_objects_beside_a_dialogue_are_left_out(tmp_path, write_jsonl, capsys):
+    rows = [{**row, "files": [{"size": 5}]} for row in note_rows()]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert "not used    files: holds lists, and" in capsys.readouterr().out
+
+
 def test_a_column_without_a_text_is_called_empty(tmp_path, write_jsonl, capsys):
     rows = [{"chat": row["chat"], "note": row["recap"], "recap": " " * (i % 2)} for i, row in enumerate(note_rows())]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
@@ -160,7 +202,7 @@ def test_a_column_without_a_text_is_called_empty(tmp_path, write_jsonl, capsys):
     assert "not used    recap: is empty in every row" in capsys.readouterr().out
     for row in rows:
         del row["note"]
-    assert "recap (empty in every row)" in refused("x", "--from", write_jsonl(path, rows))
+    assert "recap: is empty in every row" in refused("x", "--from", write_jsonl(path, rows))
 
 
 def test_every_key_of_a_new_card_has_a_comment(notes):
