@@ -78,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         "--category", default="", metavar="C", help="summarization, classification, qa ... (else guessed)"
     )
     command.add_argument(
-        "--fields", metavar="A=COL,B=COL", help="the columns that count, the answer last (else guessed)"
+        "--fields",
+        metavar="A=COL,B=COL",
+        help="the columns that count, the answer last (else guessed); COL.KEY is a key inside one, and COL.KEY+COL.KEY the "
+        "speakers and texts of messages: dialogue=log.by+log.said,summary=recap",
     )
     command.set_defaults(run=_new)
     command = commands.add_parser(

@@ -109,6 +109,8 @@ def card_text(
 
 def _column(column: Column) -> str:
     """Returns what makes a field of a column; messages become text by a transform."""
+    if column.pair:
+        return f"{{columns: [{', '.join(map(_scalar, column.pair))}], transform: turns}}"
     name = _scalar(column.name)
     return f"{{column: {name}, transform: turns}}" if column.is_messages else name
 

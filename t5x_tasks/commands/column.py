@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from t5x_tasks.errors import UserError
+from t5x_tasks.fields import FieldSpec, field_value
 from t5x_tasks.heuristics import last_word
 from t5x_tasks.turns import as_lines, read_messages
 from t5x_tasks.values import printable, scalar_text
@@ -41,6 +43,7 @@ class Column:
       unread: rows whose value is a list of objects, and none of messages.
       words: of all its texts together.
       values: text -> rows, of the first different ones.
+      pair: the columns of speakers and texts of which `turns` made its texts, if they are not one column.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Column:
     unread: int = 0
     words: int = 0
     values: Counter[str] = field(default_factory=Counter)
+    pair: tuple[str, ...] = ()
 
     def add(self, value: Any) -> None:
         self.list_of_texts &= isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
@@ -164,6 +168,35 @@ def look_at(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Co
         if count == _LIMIT:
             break
     return {name: column for name, column in columns.items() if column.rows}, count
+
+
+def look_inside(rows: Iterable[tuple[str, Mapping[str, Any]]], given: Mapping[str, str]) -> dict[str, Column]:
+    """Reads what a user names that is no column: a key inside one, `answers.text`, or `log.by+log.said`, a dialogue.
+
+    Args:
+      given: field -> the name, for errors.
+
+    Raises:
+      UserError: a row has no such key, or its messages are none.
+    """
+    specs = {name: (_spec(field, name), f"{field}, of --fields") for field, name in given.items()}
+    columns, _ = look_at(
+        (place, {name: field_value(spec, row, field=by, place=place) for name, (spec, by) in specs.items()})
+        for place, row in rows
+    )
+    return {name: replace(column, pair=specs[name][0].columns) for name, column in columns.items()}
+
+
+def columns_within(name: str) -> tuple[str, ...]:
+    """Returns the names of the columns that `log.by+log.said` is about."""
+    return tuple(part.strip().split(".")[0] for part in name.split("+"))
+
+
+def _spec(field: str, name: str) -> FieldSpec:
+    parts = tuple(part.strip() for part in name.split("+"))
+    if len(parts) > 2 or not all(parts):
+        raise UserError(f"--fields {field}={name}: a dialogue is made of two, as {field}=COLUMN.SPEAKER+COLUMN.TEXT")
+    return FieldSpec(columns=parts, transform="turns") if len(parts) == 2 else FieldSpec(column=name)
 
 
 def words_of(name: str) -> list[str]:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from t5x_tasks.commands.column import DIALOGUES, Column, words_of
+from t5x_tasks.commands.column import DIALOGUES, Column, columns_within, words_of
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.heuristics import last_word, named_answer
 from t5x_tasks.values import known_columns
@@ -54,7 +54,8 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
                 raise UserError(f"{where}: --fields {name}={column}: no such column{hint}")
         answer = named_answer(given) or list(given)[-1]
         asked = {name: columns[column] for name, column in given.items() if name != answer}
-        unused = {name: "not named in --fields" for name in columns if name not in given.values()}
+        named = {*given.values(), *(name for value in given.values() for name in columns_within(value))}
+        unused = {name: "not named in --fields" for name in columns if name not in named}
         return Roles(asked, (answer, columns[given[answer]]), "by --fields", unused, _key(columns, unused, rows))
     unused = {name: reason for name, column in columns.items() if (reason := _unusable(column, rows))}
     usable = {name: column for name, column in columns.items() if name not in unused}

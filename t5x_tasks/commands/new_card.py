@@ -11,7 +11,7 @@ from pathlib import Path
 from t5x_tasks.card import check_data_set_name
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
-from t5x_tasks.commands.column import first_row_name, look_at
+from t5x_tasks.commands.column import columns_within, first_row_name, look_at, look_inside
 from t5x_tasks.commands.columns import Roles, assign
 from t5x_tasks.commands.describe import check
 from t5x_tasks.commands.message_table import looks_like_messages
@@ -49,7 +49,7 @@ def new_card(
       files: split -> file; `train` is the one that is looked at.
       output: NAME.yaml beside the training file if not given.
       category: guessed if not given.
-      fields: field -> column; guessed if not given.
+      fields: field -> column, a key inside one or two of messages (see `look_inside`); guessed if not given.
 
     Raises:
       UserError: the name is taken, the card is there already, or the file cannot be read or understood, or looks as if it held
@@ -70,6 +70,12 @@ def new_card(
             f"{train}: looks like one message a row ({why}); python -m t5x_tasks dialogues {shlex.quote(str(train))} makes "
             "conversations of it; where the task is about single messages, name its columns: --fields text=COLUMN,answer=COLUMN"
         )
+    within = {
+        field: name
+        for field, name in (fields or {}).items()
+        if name not in columns and set(columns_within(name)) <= columns.keys()
+    }
+    columns |= look_inside(read_file(train, source), within) if within else {}
     roles = assign(columns, rows, fields or {}, str(train))
     guess = _guess(roles, category)
     text = card_text(name, files, output, source, roles, guess, rows)
@@ -78,7 +84,7 @@ def new_card(
         print(f"  warning     the first line names the columns, and {value[:60]!r} looks like no name: where that line")
         print("              is a row already, put a line of names above it and start again")
     for field, column in roles.asked.items():
-        by = ", made text by the transform turns" if column.is_messages else ""
+        by = ", made text by the transform turns" if column.is_messages or column.pair else ""
         print(f"  asked       {field} <- {column.name} ({column.describe()}){by}")
     field, column = roles.answer
     print(f"  answer      {field} <- {column.name} ({column.describe()}): {roles.why}")
@@ -101,7 +107,7 @@ def new_card(
 
 
 def parse_fields(text: str) -> dict[str, str]:
-    """Reads `a=col,b=col`.
+    """Reads `a=col,b=col`. See `new_card`.
 
     Raises:
       UserError: it is not of this form.

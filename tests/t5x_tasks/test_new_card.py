@@ -18,6 +18,7 @@ from t5x_tasks.card_file import load_card
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.sources import read_rows
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import source_of
 from t5x_tasks.split import split_file
@@ -187,6 +188,43 @@ def test_a_dialogue_that_is_not_understood_is_not_left_out_of_the_card(tmp_path,
     assert said.startswith(f"{path}: {column} seems to be the dialogue, and holds lists, and the transform turns")
     assert said.endswith(f"--fields dialogue={column}.SPEAKER+{column}.TEXT,summary=recap")
     assert not (tmp_path / "rows.yaml").exists()
+
+
+def test_two_keys_of_messages_are_a_field(tmp_path, write_jsonl, capsys):
+    path = write_jsonl(tmp_path / "rows.jsonl", foreign_rows())
+    new("calls", "--from", path, "--fields", "dialogue=verlauf.wer+verlauf.was,summary=fazit")
+    assert "asked       dialogue <- verlauf.wer+verlauf.was (20 different, " in (out := capsys.readouterr().out)
+    assert "not used    vorgang: not named" in out and "not used    verlauf" not in out
+    card = load_card(tmp_path / "calls.yaml")
+    assert card.category == "summarization" and str(card.fields["dialogue"]) == "turns(verlauf.wer, verlauf.was)"
+    assert read_rows(card, "train")[0].fields["dialogue"] == note_rows()[0]["chat"]
+
+
+def test_a_key_inside_a_column_is_a_field(tmp_path, write_jsonl):
+    rows = [{"chat": row["chat"], "of": {"us": row["recap"]}} for row in note_rows()]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows), "--fields", "dialogue=chat,summary=of.us")
+    assert load_card(tmp_path / "notes.yaml").fields["summary"].column == "of.us"
+
+
+def test_a_plus_in_the_name_of_a_column_is_a_plus(tmp_path, write_jsonl):
+    rows = [{"a+b": row["chat"], "a": "x", "b": row["recap"]} for row in note_rows()]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows), "--fields", "dialogue=a+b,summary=b")
+    assert load_card(tmp_path / "notes.yaml").fields["dialogue"].column == "a+b"
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "expected"),
+    [
+        ("verlauf.wer+verlauf.wie", "rows.jsonl:1: no key 'verlauf.wie' (field dialogue, of --fields)"),
+        ("verlauff.wer+verlauf.was", "--fields dialogue=verlauff.wer+verlauf.was: no such column"),
+        ("verlauf.wer+verlauf.was+fazit", "a dialogue is made of two, as dialogue=COLUMN.SPEAKER+COLUMN.TEXT"),
+        ("verlauf.wer+", "no such column"),
+        ("verlauf.wer+fazit", "rows.jsonl:1: field dialogue, of --fields: turns: "),
+    ],
+)
+def test_keys_that_are_not_there_are_named(tmp_path, write_jsonl, dialogue, expected):
+    path = write_jsonl(tmp_path / "rows.jsonl", foreign_rows())
+    assert expected in refused("x", "--from", path, "--fields", f"dialogue={dialogue},summary=fazit")
 
 
 def test_other_lists_of_objects_beside_a_dialogue_are_left_out(tmp_path, write_jsonl, capsys):
