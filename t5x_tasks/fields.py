@@ -8,7 +8,8 @@
     dialogue: {column: messages, transform: turns}                    # a line `Speaker: text` for each message of a list
     java: {column: java, codec: code}                                 # tokenised as the codec's text, compared as it is
 
-Numbers, truth values and dates become text; lists, objects and null are refused, with the row, unless a transform takes them.
+Numbers, truth values and dates become text; lists and objects are refused, with the row, unless a transform takes them. Null
+is an empty text, which is counted wherever blank fields are; a row without the column is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -119,15 +120,14 @@ def load_transform(name: str) -> Callable[..., Any]:
     return TRANSFORMS.get(name) or load_function(name, folder=Path(), where="transform")
 
 
-def field_text(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str, null_is_empty: bool = False) -> str:
-    """Makes the text of a field of one row.
+def field_text(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str) -> str:
+    """Makes the text of a field of one row; of null in its column, "".
 
     Args:
       spec: how.
       row: raw, with the columns of the source.
       field: its name, for errors.
       place: of the row, for errors: `file:line`.
-      null_is_empty: null in a column stands for an empty text; otherwise it is an error.
 
     Raises:
       UserError: a column is not there, its value is no text or number, is not in the map, or the transform failed.
@@ -136,7 +136,7 @@ def field_text(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: st
         return spec.text
     value = field_value(spec, row, field=field, place=place)
     name = spec.column if spec.transform is None and spec.column else f"{spec.transform} of field {field}"
-    text = clean_text(value, place, name, null_is_empty)
+    text = "" if value is None and spec.transform is None else clean_text(value, place, name)
     return text if spec.map is None else _mapped(spec.map, text, value, place, field)
 
 
@@ -155,7 +155,7 @@ def field_value(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: s
 
 def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "") -> Any:
     """Returns the value of a column, or of a key inside one; of a list of objects, the list of their values, None for one
-    that lacks the key.
+    that lacks the key; of null, None.
 
     Raises:
       UserError: it is not there; `use` says what it is for.
@@ -164,6 +164,8 @@ def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "")
         return row[column]
     value: Any = row
     for part in column.split("."):
+        if value is None:
+            return None
         if isinstance(value, Mapping) and part in value:
             value = value[part]
         elif _are_objects(value) and (not value or any(part in item for item in value)):
@@ -188,19 +190,17 @@ def has_column(row: Mapping[str, Any], column: str) -> bool:
         return False
 
 
-def clean_text(value: Any, place: str, column: str, null_is_empty: bool = False) -> str:
+def clean_text(value: Any, place: str, column: str) -> str:
     """Returns a value as text, with LF for CRLF.
 
     Raises:
       UserError: it is no text, number or truth value, or holds half a character.
     """
     if not isinstance(value, str):
-        if value is None and null_is_empty:
-            return ""
         text = scalar_text(value)
         if text is None:
             hint = "; name a transform that makes text of it" if isinstance(value, list | dict | bytes) else ""
-            what = f"{type(value).__name__} {shown(value)}" if value is not None else "NoneType"
+            what = f"{type(value).__name__} {shown(value)}" if value is not None else "null"
             raise UserError(f"{place}: {column!r} must be a text, not {what}{hint}")
         return text
     if not value.isascii():

@@ -127,8 +127,8 @@ def _unusable(column: Column, rows: int) -> str:
         if column.no_messages:
             return f"holds {column.bad}s, and the transform turns does not know them for messages: {column.no_messages}"
         return f"holds {column.bad}s; a transform would make text of them (see docs/tasks.md)"
-    if column.rows + column.nulls * column.is_messages < rows:
-        return f"{rows - column.rows} of {rows} rows do not have it"
+    if column.rows + column.nulls < rows:
+        return f"{rows - column.rows - column.nulls} of {rows} rows do not have it (null or an empty text would do)"
     if column.is_metadata:
         return "looks like an id, a date or the like"
     if column.empty == column.rows:
@@ -140,7 +140,7 @@ def _unusable(column: Column, rows: int) -> str:
 
 def _choose_answer(columns: Mapping[str, Column], usable: Mapping[str, Column], rows: int) -> tuple[Column | None, str]:
     # Lists of texts as the answer are several right answers a row.
-    several = {name: c for name, c in columns.items() if c.list_of_texts and c.rows == rows}
+    several = {name: c for name, c in columns.items() if c.list_of_texts and c.rows + c.nulls == rows}
     likely = {name: c for name, c in usable.items() if not c.is_messages}
     if name := named_answer([*likely, *several]):
         return columns[name], "its name says so"

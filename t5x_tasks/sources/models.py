@@ -41,7 +41,6 @@ class BaseSource(Section):
     obtain: str = ""
 
     templated: ClassVar[bool] = False  # by others: says nothing about paraphrases, so no statistics of them
-    null_is_empty: ClassVar[bool] = False  # null stands for an empty text: formats that once were CSV have nulls there
 
     @property
     @abstractmethod
@@ -119,7 +118,6 @@ class ParquetSource(FileSource):
     """Parquet files, read batch by batch."""
 
     type: Literal["parquet"]
-    null_is_empty: ClassVar[bool] = True
 
 
 class HubSource(SplitsSource):
@@ -138,7 +136,6 @@ class HubSource(SplitsSource):
     name: str | None = None
     revision: str | None = None
     streaming: bool = False
-    null_is_empty: ClassVar[bool] = True
 
 
 class TfdsSource(SplitsSource):
@@ -152,7 +149,6 @@ class TfdsSource(SplitsSource):
     type: Literal["tfds"]
     name: Text
     data_dir: str | None = None
-    null_is_empty: ClassVar[bool] = True
 
 
 def _function(text: str) -> str:
@@ -198,7 +194,6 @@ class TemplatedSource(FileSource):
     splits: SplitNames = ALL_SPLITS
     streaming: bool = False
     templated: ClassVar[bool] = True
-    null_is_empty: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _is_either(self) -> "TemplatedSource":

@@ -105,7 +105,6 @@ class _Ids:
 
 
 def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterator[_Read]:
-    nulls = location.source.null_is_empty
     specs = {name: as_spec(field_or_column) for name, field_or_column in card.used_fields.items()}
     group_by = card.group_by.get(split, "")
     option_column = getattr(getattr(card, "options", None), "column", None)
@@ -121,7 +120,7 @@ def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterato
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()
         fields = {
-            name: field_text(spec, raw, field=f"{name} of {card.name}", place=place, null_is_empty=nulls)
+            name: field_text(spec, raw, field=f"{name} of {card.name}", place=place)
             for name, spec in specs.items()
             if not (answers and name == answer)
         }
@@ -131,7 +130,7 @@ def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterato
         group = ""
         if group_by and not answers:
             group = clean_text(
-                column_value(raw, group_by, place, f", by which {card.path} groups the rows"), place, group_by, nulls
+                column_value(raw, group_by, place, f", by which {card.path} groups the rows"), place, group_by
             )
         yield _Read(Row(row_id, fields, answers, options, _groups(card, raw, place)), place, group, has_id)
 

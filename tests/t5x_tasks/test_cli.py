@@ -119,8 +119,9 @@ def test_preview_shows_every_reference(capsys, make_card):
     assert "--- target 1\none\n--- target 2\ntwo\n" in out
 
 
-def test_check_reads_all_the_data(capsys, make_card, tiny_rows):
-    card = make_card(rows=[*tiny_rows, {"id": "d", "dialogue": "", "summary": "x"}])
+@pytest.mark.parametrize("empty", ["", None])
+def test_check_reads_all_the_data(capsys, make_card, tiny_rows, empty):
+    card = make_card(rows=[*tiny_rows, {"id": "d", "dialogue": empty, "summary": "x"}])
     out = run(capsys, "check", card)
     assert "train      4 rows" in out
     assert "1 with an empty field (left out of training): d" in out

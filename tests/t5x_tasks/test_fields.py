@@ -61,14 +61,16 @@ def test_scalars_become_text(value, expected):
 
 
 @pytest.mark.parametrize(
-    "value", [None, ["a"], {"a": 1}, b"a", math.nan, math.inf, pytest.param(10**5000, id="huge"), object()]
+    "value", [["a"], {"a": 1}, b"a", math.nan, math.inf, pytest.param(10**5000, id="huge"), object()]
 )
 def test_what_is_no_scalar_is_refused_with_its_row(value):
     assert refused("c", {"c": value}).startswith("x.jsonl:1: 'c' must be a text, not ")
 
 
-def test_null_is_an_empty_text_where_the_source_says_so():
-    assert text("c", {"c": None}, null_is_empty=True) == ""
+def test_null_is_an_empty_text():
+    assert text("c", {"c": None}) == ""
+    assert text("c.d.e", {"c": {"d": None}}) == text("c.d", {"c": None}) == ""
+    assert "no key 'c.f' (field f)" in refused("c.f", {"c": {"d": None}})
 
 
 def test_half_a_character_is_refused():
@@ -99,7 +101,7 @@ def test_a_value_outside_the_map_is_refused_with_the_known_ones():
     stars = {"column": "c", "map": {1: "terrible", 5: "great"}}
     assert refused(stars, {"c": 7}) == "x.jsonl:1: field f: '7' is not in its map; known are 1, 5"
     assert "did you mean great?" in refused({"column": "c", "map": {"great": "x"}}, {"c": "graet"})
-    assert "'' is not in its map" in refused(stars, {"c": None}, null_is_empty=True)
+    assert "'' is not in its map" in refused(stars, {"c": None})
 
 
 def test_a_transform_takes_the_values_as_they_are(transform):
@@ -109,6 +111,7 @@ def test_a_transform_takes_the_values_as_they_are(transform):
     assert text(pick | {"map": {"b": "second"}}, {"options": ["a", "b"], "index": 1}) == "second"
     assert refused(pick, {"options": ["a", "b"], "index": 2}).startswith("x.jsonl:1: field f: pick: IndexError: list")
     assert "no key 'index' (field f)" in refused(pick, {"options": []})
+    assert "'pick of field f' must be a text, not null" in refused(pick, {"options": [None], "index": 0})
     assert "'pick of field f' must be a text, not list" in refused(pick, {"options": [[1]], "index": 0})
 
 

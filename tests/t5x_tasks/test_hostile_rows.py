@@ -84,12 +84,15 @@ def test_numbers_and_truth_values_pass_as_text(read):
     assert read(line(5) + line(4.5) + line(True) + line(10**300)) == ["5", "4.5", "true", str(10**300)]
 
 
+def test_null_is_an_empty_text(read):
+    assert read(line("x") + line(None)) == ["x", ""]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         (["a", ["b"]], "must be a text, not list ['a', ['b']]"),
         ({"a": {"b": 1}}, "must be a text, not dict"),
-        (None, "must be a text, not NoneType"),
         (float("nan"), "must be a text, not float nan"),
         (float("-inf"), "must be a text, not float -inf"),
         (["a\nb"] * 3, "must be a text, not list"),

@@ -243,6 +243,20 @@ def test_a_column_without_a_text_is_called_empty(tmp_path, write_jsonl, capsys):
     assert "recap: is empty in every row" in refused("x", "--from", write_jsonl(path, rows))
 
 
+@pytest.mark.parametrize("column", ["chat", "recap"])
+def test_null_is_as_good_as_an_empty_text(tmp_path, write_jsonl, capsys, column):
+    rows = [*note_rows(), {**note_rows()[0], "case": 20, column: None}]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert "1 with an empty field (left out of training): train-20" in capsys.readouterr().out
+    assert list(load_card(tmp_path / "notes.yaml").fields) == ["dialogue", "summary"]
+
+
+def test_a_column_that_rows_lack_is_refused_with_what_to_write(tmp_path, write_jsonl):
+    rows = [*note_rows(), {"chat": note_rows()[0]["chat"]}]
+    said = refused("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert "recap: 1 of 21 rows do not have it (null or an empty text would do)" in said
+
+
 def test_every_key_of_a_new_card_has_a_comment(notes):
     new("notes", "--from", notes)
     lines = (notes.parent / "notes.yaml").read_text().splitlines()

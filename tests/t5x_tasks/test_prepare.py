@@ -45,10 +45,15 @@ def test_tokens_are_those_of_the_rendered_texts(data, vocabulary, tiny_rows):
         assert targets.tolist() == [*expected[1], vocabulary.eos_id]
 
 
+@pytest.mark.parametrize("empty", ["", None])
 def test_rows_with_an_empty_field_are_left_out_of_training_and_counted(
-    make_card, tmp_path, vocabulary, tiny_rows, capsys
+    make_card, tmp_path, vocabulary, tiny_rows, capsys, empty
 ):
-    rows = [*tiny_rows, {"id": "d", "dialogue": " \u200b", "summary": "x"}, {"id": "e", "dialogue": "x", "summary": ""}]
+    rows = [
+        *tiny_rows,
+        {"id": "d", "dialogue": " \u200b", "summary": "x"},
+        {"id": "e", "dialogue": "x", "summary": empty},
+    ]
     card = make_card(rows=rows, test_rows=rows)
     data = DataConfig(cards=(str(card),), cache=str(tmp_path / "cache"))
     for prepared in ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary):

@@ -82,7 +82,6 @@ def test_line_ends_are_those_of_unix(make_card, tiny_rows):
             ":2: no key 'dialogue' (field dialogue of tiny), did you mean dialog?",
         ),
         ('{"id": "x", "dialogue": ["a"], "summary": "b"}', ":2: 'dialogue' must be a text, not list"),
-        ('{"id": "x", "dialogue": null, "summary": "b"}', ":2: 'dialogue' must be a text, not NoneType"),
         ('{"id": "x", "dialogue": "cut \\ud83d", "summary": "b"}', ":2: 'dialogue' holds half a character"),
         ('{"id": "\\ud83d", "dialogue": "x", "summary": "b"}', ":2: 'id' holds half a character"),
         ('{"id": "a", "dialogue": "x", "summary": "b"}', ":2: id 'a' stands for two rows, this one and "),
@@ -93,6 +92,12 @@ def test_a_row_that_is_not_what_the_card_says_is_named(make_card, line, expected
     data = path.parent / "train.jsonl"
     data.write_text(json.dumps(tiny_rows[0]) + "\n" + line + "\n", encoding="utf-8")
     assert message(read_rows, load_card(path), "train").startswith(f"{data}{expected}")
+
+
+def test_rows_are_not_grouped_by_null(make_card, tiny_rows):
+    rows = [{**row, "topic": None} for row in tiny_rows]
+    card = load_card(make_card(rows=rows, references="summaries", group_by={"train": "topic"}))
+    assert ":1: 'topic' must be a text, not null" in message(read_rows, card, "train")
 
 
 def test_damaged_files_are_named(make_card, tiny_rows):
