@@ -6,16 +6,20 @@ otherwise the last one.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from t5x_tasks.errors import suggest
+from t5x_tasks.foreign_names import ANSWERS, SUMMARIES
 
 # Names of answers, those first that can hardly be anything else. `new` looks for them among the columns of a file.
 ANSWER_NAMES = (
-    "summary", "recap", "tldr", "highlights", "abstract", "answer", "answers", "target", "targets", "label", "labels",
+    "summary", "recap", "tldr", "highlights", "abstract", *sorted(SUMMARIES),
+    "answer", "answers", "target", "targets", "label", "labels",
     "completion", "response", "output", "reply", "translation", "entities", "rating", "stars", "score", "grade", "sentiment",
     "intent", "emotion", "verdict", "category", "class", "topic", "outcome", "result", "gold", "reference", "solution",
+    *sorted(ANSWERS),
 )  # fmt: skip
 # Categories that wordings, metrics, baselines or diagnostics go by; a card may have any other word.
 CATEGORIES = ("summarization", "classification", "rating", "entities", "code", "translation", "qa", "nli", "reasoning")
@@ -74,7 +78,7 @@ def last_word(name: str) -> str:
 
 def name_parts(name: str) -> list[str]:
     """Returns a name's words: `reviewText`, `review_text` and `Review text` -> [review, text]; `sentence1` -> [sentence, 1]."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", name)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", unicodedata.normalize("NFC", name))
     return re.findall(r"[^\W_]+", spaced.lower())
 
 

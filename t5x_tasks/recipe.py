@@ -87,6 +87,7 @@ def code_files() -> list[Path]:
         "transforms.py",
         "turns.py",
         "heuristics.py",
+        "foreign_names.py",
         "metrics/entities.py",
         "fewshot.py",
         "hashing.py",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from t5x_tasks import foreign_names
 from t5x_tasks.errors import UserError
 from t5x_tasks.fields import FieldSpec, field_value
 from t5x_tasks.heuristics import last_word
@@ -24,7 +25,8 @@ _META = {
 }  # fmt: skip
 # Last words of columns of dialogues: as texts, and as lists of lines.
 DIALOGUES = {"dialogue", "dialog", "chat", "conversation", "transcript", "messages", "thread"}
-_LISTS_OF_LINES = DIALOGUES | {"turns", "utterances", "conversations"}
+DIALOGUES |= foreign_names.DIALOGUES
+_LISTS_OF_LINES = DIALOGUES | {"turns", "utterances", "conversations"} | foreign_names.MESSAGES
 
 
 @dataclass

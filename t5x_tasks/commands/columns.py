@@ -5,16 +5,17 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from t5x_tasks import foreign_names
 from t5x_tasks.commands.column import DIALOGUES, Column, columns_within, words_of
 from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.heuristics import last_word, named_answer
+from t5x_tasks.heuristics import last_word, name_parts, named_answer
 from t5x_tasks.values import known_columns
 
 _LONGEST_NAME = 40  # characters of a field; a name that is a sentence is cut
 # Last words of columns for whose names, dialogue and summary, templates ship and evaluation has baselines and diagnostics.
-_SUMMARIES = {"summary", "recap", "tldr", "highlights"}
+_SUMMARIES = {"summary", "recap", "tldr", "highlights"} | foreign_names.SUMMARIES
 # And of columns that may name the rows.
-_KEYS = {"id", "uid", "uuid", "guid", "key", "nr", "number", "ticket", "case"}
+_KEYS = {"id", "uid", "uuid", "guid", "key", "nr", "number", "ticket", "case"} | foreign_names.KEYS
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Roles:
     why: str
     unused: dict[str, str]
     key: str | None
+
+    @property
+    def foreign(self) -> list[str]:
+        """Names of columns that are used and are no English ones."""
+        names = [column.name for column in (*self.asked.values(), self.answer[1])]
+        return [name for name in names if foreign_names.is_foreign(name_parts(name))]
 
 
 def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], where: str) -> Roles:
@@ -163,14 +170,14 @@ def _is_asked(name: str) -> bool:
 def _field_names(columns: list[Column]) -> dict[str, str]:
     """Column -> a name that can stand in a template: `Customer Message` becomes customer_message, `Chat Text` dialogue."""
     plain = {column.name: _plain_name(column.name) for column in columns}
-    dialogues = [c.name for c in columns[:-1] if c.is_messages or last_word(plain[c.name]) in DIALOGUES]
+    dialogues = [c.name for c in columns[:-1] if c.is_messages or last_word(c.name) in DIALOGUES]
     names: dict[str, str] = {}
     for column in columns:
         is_answer = column is columns[-1]
         name = plain[column.name] or ("answer" if is_answer else "text")
         better, last_words = ("summary", _SUMMARIES) if is_answer else ("dialogue", DIALOGUES)
         is_one_of_several = not is_answer and len(dialogues) > 1  # of which none is the dialogue
-        is_better = last_word(name) in last_words or (not is_answer and column.is_messages)
+        is_better = last_word(column.name) in last_words or (not is_answer and column.is_messages)
         if is_better and not is_one_of_several and better not in plain.values():
             name = better
         name = f"field_{name}" if name[0].isdigit() or name == "options" else name

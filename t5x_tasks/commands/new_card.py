@@ -89,6 +89,11 @@ def new_card(
     field, column = roles.answer
     print(f"  answer      {field} <- {column.name} ({column.describe()}): {roles.why}")
     print(f"  category    {guess.category}: {guess.why}; metrics: {', '.join(guess.metrics)}")
+    if roles.foreign:
+        print(
+            f"  wordings    English, and these names are not: {', '.join(roles.foreign)}; write those of your language under"
+        )
+        print("              templates: in the card")
     for unused, why in roles.unused.items():
         print(f"  not used    {unused}: {why}")
     try:

@@ -190,9 +190,9 @@ def test_answers_are_joined_and_what_has_no_partner_is_counted(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("columns", "cells", "left_out"),
     [
-        (["Zusammenfassung"], ["kurz"], True),
-        (["Stufe", "Zusammenfassung"], ["hoch", "Ann wartet auf ihr Paket."], True),
-        (["Notiz", "Zusammenfassung"], ["Ann hat angerufen.", "Ann wartet auf ihr Paket."], False),  # which is not told
+        (["Fazit"], ["kurz"], True),
+        (["Stufe", "Fazit"], ["hoch", "Ann wartet auf ihr Paket."], True),
+        (["Notiz", "Fazit"], ["Ann hat angerufen.", "Ann wartet auf ihr Paket."], False),  # which is not told
         (["Stufe", "Team"], ["hoch", "Lager"], False),
     ],
 )

@@ -8,6 +8,7 @@ import random
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,37 @@ def test_columns_of_chats_and_summaries_are_known_by_their_last_word(tmp_path, w
     card = load_card(tmp_path / "notes.yaml")
     assert {field: str(spec) for field, spec in card.fields.items()} == {"dialogue": chat, "summary": recap}
     assert card.category == "summarization"
+
+
+@pytest.mark.parametrize(
+    ("chat", "recap"),
+    [
+        ("Gesprächsverlauf", "Zusammenfassung"),
+        ("GESPRAECH", "kurzfassung"),
+        ("conversación", "resumen"),
+        ("dialogo", "Resumen_Final Resumen"),
+        ("Conversation", "Résumé"),
+        ("conversation", unicodedata.normalize("NFD", "résumé")),
+    ],
+)
+def test_columns_of_chats_and_summaries_are_known_in_other_languages(tmp_path, write_jsonl, capsys, chat, recap):
+    rows = [{"Score": i % 2, chat: row["chat"], recap: row["recap"]} for i, row in enumerate(note_rows())]
+    new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    card = load_card(tmp_path / "notes.yaml")
+    assert {field: str(spec) for field, spec in card.fields.items()} == {"dialogue": chat, "summary": recap}
+    assert card.category == "summarization"
+    assert "  wordings    English, and these names are not: " in capsys.readouterr().out
+
+
+def test_only_names_of_other_languages_are_told_that_wordings_are_english(notes, capsys):
+    new("notes", "--from", notes)
+    assert "  wordings" not in capsys.readouterr().out
+
+
+def test_a_career_is_no_summary(tmp_path, write_jsonl):
+    rows = [{"Resume": row["chat"], "Category": "ab"[i % 2]} for i, row in enumerate(note_rows())]
+    new("careers", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert load_card(tmp_path / "careers.yaml").templates[0].targets == "{category}"
 
 
 def test_a_column_that_has_the_better_name_keeps_it(tmp_path, write_jsonl):
