@@ -44,6 +44,8 @@ def new_card(
 ) -> Path:
     """Writes a card, checks it, and prints what was found and what to do next. Returns the card's path.
 
+    A card that fails its check does not stay.
+
     Args:
       name: of the data set.
       files: split -> file; `train` is the one that is looked at.
@@ -105,8 +107,12 @@ def new_card(
             with contextlib.suppress(OSError):
                 output.unlink()
         raise UserError(f"{output}: cannot be written ({error})") from None
-    print(f"wrote {output}\n")
-    check(str(output), None, None, (512, 128))
+    try:
+        check(str(output), None, None, (512, 128))
+    except BaseException:  # nothing stands in the way of the next try
+        output.unlink(missing_ok=True)
+        raise
+    print(f"wrote {output}")
     _print_next(name, files, output)
     return output
 

@@ -429,6 +429,15 @@ def test_nothing_is_overwritten_and_what_is_wrong_is_one_line(notes, tmp_path, w
     assert "all splits of a card have one format" in refused("z", "--from", notes, "--test", tmp_path / "x.csv")
 
 
+def test_a_card_that_fails_its_check_does_not_stay(notes, tmp_path, write_jsonl, capsys):
+    test = write_jsonl(tmp_path / "test.jsonl", [{"chat": "a"}])
+    for _ in range(2):
+        assert "test.jsonl:1: no key 'recap'" in refused("notes", "--from", notes, "--test", test)
+    assert "wrote" not in capsys.readouterr().out
+    assert not (tmp_path / "notes.yaml").exists()
+    new("notes", "--from", notes)
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_a_new_card_is_prepared(kind, notes, tickets, tmp_path, vocabulary):
     file = notes if kind == "jsonl" else tickets
