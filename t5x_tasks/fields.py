@@ -163,7 +163,7 @@ def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "")
     if column in row:
         return row[column]
     value: Any = row
-    for part in column.split("."):
+    for depth, part in enumerate(column.split(".")):
         if value is None:
             return None
         if isinstance(value, Mapping) and part in value:
@@ -171,9 +171,18 @@ def column_value(row: Mapping[str, Any], column: str, place: str, use: str = "")
         elif _are_objects(value) and (not value or any(part in item for item in value)):
             value = [item.get(part) for item in value]
         else:
-            hint = suggest(column, map(str, row)) or f"; it has {known_columns(row)}"
-            raise UserError(f"{place}: no key {column!r}{use}{hint}")
+            within = "".join(f"{name}." for name in column.split(".")[:depth])
+            raise UserError(f"{place}: no key {column!r}{use}{_nearby(column, within, value)}")
     return value
+
+
+def _nearby(column: str, within: str, value: Any) -> str:
+    """Says which keys there are in place of a column's, in the value of `within`, as `answers.`, or in the row."""
+    items = value if _are_objects(value) else [value] if isinstance(value, Mapping) else []
+    names = [f"{within}{key}" for key in dict.fromkeys(str(key) for item in items for key in item)]
+    if not items:
+        return f"; {within[:-1]} holds {shown(value)}"
+    return suggest(column, names) or f"; it has {known_columns(names)}"
 
 
 def _are_objects(value: Any) -> TypeGuard[list[Mapping[str, Any]]]:

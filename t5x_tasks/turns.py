@@ -46,6 +46,8 @@ _ROLES = {"human", "ai", "user", "assistant", "system", "bot", "agent", "custome
 # Keys of an object around a list of messages.
 _AROUND = {"messages", "turns", "conversation", "conversations", "dialogue", "dialog", "utterances", "chat", "history"}
 _AROUND |= foreign_names.DIALOGUES | foreign_names.MESSAGES
+# What to do where the keys do not tell.
+NAME_BOTH = "; name both in the card, as {columns: [COLUMN.sender, COLUMN.body], transform: turns}"
 _NOT_GIVEN: Any = object()
 
 
@@ -122,16 +124,17 @@ def message_keys(names: tuple[str, ...]) -> Keys:
     Raises:
       ValueError: none or several may be; says what they are.
     """
-    how = "; name both in the card, as {columns: [COLUMN.sender, COLUMN.body], transform: turns}"
     texts = text_names(names)
     if len(texts) != 1:
         what = f"{' and '.join(texts)} may each be the text" if texts else "none is known to be the text"
-        raise ValueError(f"of the keys {known_columns(names)} {what}{how}")
+        raise ValueError(f"of the keys {known_columns(names)} {what}{NAME_BOTH}")
     tiers = speaker_names(names)
     if tiers and len(tiers[0]) > 1:
-        raise ValueError(f"of the keys {known_columns(names)} {' and '.join(tiers[0])} may each be the speaker{how}")
+        raise ValueError(
+            f"of the keys {known_columns(names)} {' and '.join(tiers[0])} may each be the speaker{NAME_BOTH}"
+        )
     if not tiers and any((name_parts(name) or [""])[-1] not in _BESIDE for name in names if name not in texts):
-        raise ValueError(f"of the keys {known_columns(names)} none is known to be the speaker{how}")
+        raise ValueError(f"of the keys {known_columns(names)} none is known to be the speaker{NAME_BOTH}")
     return Keys(tuple(tier[0] for tier in tiers if len(tier) == 1), texts[0])
 
 

@@ -9,6 +9,7 @@ from t5x_tasks import foreign_names
 from t5x_tasks.commands.column import DIALOGUES, Column, columns_within, words_of
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.heuristics import last_word, name_parts, named_answer
+from t5x_tasks.turns import NAME_BOTH
 from t5x_tasks.values import known_columns
 
 _LONGEST_NAME = 40  # characters of a field; a name that is a sentence is cut
@@ -85,9 +86,8 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
         if column is longest or column.is_messages or column.mean_words >= 3 or _is_asked(column.name)
     ]
     if (unread := _unread_dialogue(columns, asked, chosen)) is not None:
-        raise UserError(
-            f"{where}: {unread.name} seems to be the dialogue, and {unused[unread.name]}; {_how([unread], chosen.name)}"
-        )
+        why = unused[unread.name].removesuffix(NAME_BOTH)
+        raise UserError(f"{where}: {unread.name} seems to be the dialogue, and {why}; {_how([unread], chosen.name)}")
     unused |= {column.name: "short, and its name tells nothing of use" for column in others if column not in asked}
     unused.pop(chosen.name, None)
     fields = _field_names([*asked, chosen])
@@ -98,7 +98,7 @@ def assign(columns: Mapping[str, Column], rows: int, given: Mapping[str, str], w
 def _found(columns: Mapping[str, Column], unused: Mapping[str, str]) -> str:
     """Says what of the columns may be used, why the others are not, and what to do."""
     usable = [f"{name} ({column.describe()})" for name, column in columns.items() if name not in unused]
-    reasons = [f"not used: {name}: {why}" for name, why in unused.items()]
+    reasons = [f"not used: {name}: {why.removesuffix(NAME_BOTH)}" for name, why in unused.items()]
     unread = [column for name, column in columns.items() if name in unused and column.unread]
     return "; ".join([f"has {', '.join(usable) or 'none'}", *reasons, _how(unread, "COLUMN")])
 

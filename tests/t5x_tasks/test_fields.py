@@ -86,7 +86,9 @@ def test_a_key_inside_a_column_is_named_with_a_dot():
     assert text("answers.text", row) == "one"
     assert text("a.b", row) == "whole name first"
     assert "must be a text, not list ['one', 'two']" in refused("list.text", row)
-    assert "no key 'answers.txt' (field f), did you mean answers?" in refused("answers.txt", row)
+    assert "no key 'answers.txt' (field f), did you mean answers.text?" in refused("answers.txt", row)
+    assert "no key 'list.words' (field f); it has list.text" in refused("list.words", row)
+    assert "no key 'answers.text.en' (field f); answers.text holds 'one'" in refused("answers.text.en", row)
     assert "no key 'words' (field f); it has answers, list, a.b" in refused("words", row)
 
 

@@ -204,6 +204,7 @@ def test_columns_that_are_not_understood_are_refused_with_the_reason(tmp_path, w
         "not used: verlauf: holds lists, and the transform turns does not know them for messages: of the keys wer, was"
         in said
     )
+    assert "name both in the card" not in said  # there is none
     assert said.endswith("--fields dialogue=verlauf.SPEAKER+verlauf.TEXT,answer=COLUMN") and "\n" not in said
 
 
@@ -247,7 +248,10 @@ def test_a_plus_in_the_name_of_a_column_is_a_plus(tmp_path, write_jsonl):
 @pytest.mark.parametrize(
     ("dialogue", "expected"),
     [
-        ("verlauf.wer+verlauf.wie", "rows.jsonl:1: no key 'verlauf.wie' (field dialogue, of --fields)"),
+        (
+            "verlauf.wer+verlauf.wie",
+            "l:1: no key 'verlauf.wie' (field dialogue, of --fields), did you mean verlauf.wer?",
+        ),
         ("verlauff.wer+verlauf.was", "--fields dialogue=verlauff.wer+verlauf.was: no such column"),
         ("verlauf.wer+verlauf.was+fazit", "a dialogue is made of two, as dialogue=COLUMN.SPEAKER+COLUMN.TEXT"),
         ("verlauf.wer+", "no such column"),
