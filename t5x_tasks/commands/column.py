@@ -10,7 +10,7 @@ from t5x_tasks import foreign_names
 from t5x_tasks.errors import UserError
 from t5x_tasks.fields import FieldSpec, field_value
 from t5x_tasks.heuristics import last_word
-from t5x_tasks.turns import as_lines, read_messages
+from t5x_tasks.turns import NAME_BOTH, as_lines, read_messages
 from t5x_tasks.values import printable, scalar_text
 
 _LIMIT = 100_000  # rows looked at
@@ -104,6 +104,12 @@ class Column:
     def may_be_dialogue(self) -> bool:
         """Messages, or a text under the name of a dialogue."""
         return self.is_messages or (not self.bad and last_word(self.name) in DIALOGUES)
+
+    @property
+    def unread_json(self) -> str:
+        """Why its texts, JSON of lists of objects, stay as they are; "" where they are nothing of that."""
+        has_keys = not self.bad and not self.is_messages and self.no_messages.endswith(NAME_BOTH)
+        return self.no_messages.removesuffix(NAME_BOTH) if has_keys else ""
 
     @property
     def is_named_dialogue(self) -> bool:

@@ -88,6 +88,11 @@ def new_card(
     for field, column in roles.asked.items():
         by = ", made text by the transform turns" if column.is_messages or column.pair else ""
         print(f"  asked       {field} <- {column.name} ({column.describe()}){by}")
+        if column.unread_json:
+            print(
+                f"  warning     {column.name} is left as JSON: {column.unread_json}; where it is a dialogue, rename its keys"
+            )
+            print("              (speaker and text), or write it into JSON Lines, for --fields to name them")
     field, column = roles.answer
     print(f"  answer      {field} <- {column.name} ({column.describe()}): {roles.why}")
     print(f"  category    {guess.category}: {guess.why}; metrics: {', '.join(guess.metrics)}")

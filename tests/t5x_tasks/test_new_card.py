@@ -263,6 +263,15 @@ def test_keys_that_are_not_there_are_named(tmp_path, write_jsonl, dialogue, expe
     assert expected in refused("x", "--from", path, "--fields", f"dialogue={dialogue},summary=fazit")
 
 
+def test_messages_as_json_in_a_csv_that_are_not_understood_are_warned_of(tmp_path, capsys):
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["verlauf", "fazit"])
+        writer.writerows([json.dumps(row["verlauf"]), row["fazit"]] for row in foreign_rows())
+    new("calls", "--from", tmp_path / "rows.csv")
+    assert "warning     verlauf is left as JSON: of the keys wer, was none is known to be" in capsys.readouterr().out
+
+
 def test_other_lists_of_objects_beside_a_dialogue_are_left_out(tmp_path, write_jsonl, capsys):
     rows = [{**row, "files": [{"size": 5}]} for row in note_rows()]
     new("notes", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
