@@ -44,7 +44,9 @@ def test_rows_of_ones_own_may_lack_the_cards_id_and_blank_ones_are_named(
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"dialogue": " "}, {"dialogue": None}])
     asked = ["predict", str(run_dir), "--input", str(tmp_path / "mine.jsonl"), "--output"]
     assert main([*asked, str(tmp_path / "out.jsonl")]) == 0
-    assert "mine.jsonl: 2 of 3 rows have a blank field (row-1, row-2): what is answered there" in capsys.readouterr().err
+    assert (
+        "mine.jsonl: 2 of 3 rows have a blank field (row-1, row-2): what is answered there" in capsys.readouterr().err
+    )
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes.", "case": "x"}, {"dialogue": "Bo: No.", "case": " "}])
     with pytest.raises(UserError, match=r"mine\.jsonl:2: case is blank, and names the rows"):
         main([*asked, str(tmp_path / "two.jsonl")])
