@@ -35,12 +35,18 @@ _DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
 def explained(error: Exception) -> Exception:
-    """Returns the UserError or Failure of an operating system's error that says all in a line; any other error as it is."""
+    """Returns the UserError or Failure of the system's or a device's error that says all in a line; any other error as it is."""
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
         return UserError(f"{error.filename}: {error.strerror}; choose another, or change what stands there")
     if isinstance(error, OSError) and error.errno in _DISKS:
         where = "" if error.filename is None else f"{error.filename}: "
         return Failure(f"{where}{error.strerror}; make room, or mend the file system, and start the command again")
+    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):  # JAX's; it is not imported here
+        return UserError(
+            f"the device's memory is full ({one_line(error, most=120)}); training takes less with model.remat=layer, a larger "
+            "train.grad_accumulation or mesh.fsdp, evaluation with a smaller eval.batch_size; `python -m launch plan CONFIG "
+            "--devices ...` says what fits"
+        )
     return error
 
 
@@ -75,7 +81,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone: `... | head`
         sys.stderr.close()
         code = 0
-    except (UserError, Failure, OSError) as error:
+    except Exception as error:
         known = explained(error)
         if not isinstance(known, UserError | Failure):
             raise

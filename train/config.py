@@ -78,8 +78,9 @@ class ModelConfig(Section):
     )
     attention: Literal["auto", "xla", "rows", "cudnn", "tokamax", "pallas"] = Field(
         default="auto",
-        description="what computes attention; auto: the device's fused kernel (cudnn on GPUs in bfloat16, pallas on TPUs) where "
-        "it agrees with xla in value and gradients, rows (xla, one row of the batch at a time) on a single CPU, otherwise xla",
+        description="what computes attention; auto: the device's fused kernel (on GPUs in bfloat16 tokamax, if installed, or "
+        "cudnn; on TPUs pallas) where it agrees with xla in value and gradients, rows (xla, one row of the batch at a time) on a "
+        "single CPU, otherwise xla",
     )
 
     def sizes(self) -> dict[str, int]:

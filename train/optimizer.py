@@ -41,7 +41,10 @@ def make_optimizer(
     """
     if isinstance(config, AdamWConfig):
         # Matrices only: a scale, of a norm or of a method, is best near one, not near zero.
-        decayed = _map_axes(lambda names: len(names) - (names[0] == "layers") > 1, axes)
+        decayed = jax.tree_util.tree_map_with_path(
+            lambda path, names: len(names) - (names[0] == "layers") > 1 and not str(path[-1].key).endswith("bias"),
+            axes, is_leaf=_is_axes,
+        )  # fmt: skip
         return optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
     adafactor = _adafactor(schedule, config)
     # Encoder and decoder apart: they may differ in depth.
@@ -109,10 +112,6 @@ def _over_layers(tx: optax.GradientTransformation) -> optax.GradientTransformati
         return jax.vmap(tx.update)(updates, state, params)
 
     return optax.GradientTransformation(jax.vmap(tx.init), update)
-
-
-def _map_axes(function: Any, axes: Any) -> Any:
-    return jax.tree.map(function, axes, is_leaf=_is_axes)
 
 
 def _is_axes(node: Any) -> bool:

@@ -59,6 +59,15 @@ def test_a_file_that_nobody_looked_for_first_is_our_error_and_keeps_its_tracebac
         run_cli(lambda _: (tmp_path / "none").read_text() and None)
 
 
+def test_a_device_whose_memory_is_full_is_one_line_that_says_what_takes_less(monkeypatch, capsys):
+    import jax.numpy as jnp
+
+    ended, said = end(lambda _: int(jnp.ones((1 << 45,), jnp.float32).sum()), capsys, monkeypatch)
+    assert ended == 2 and said.count("\n") == 1
+    assert said.startswith("error: the device's memory is full (RESOURCE_EXHAUSTED")
+    assert "train.grad_accumulation" in said
+
+
 def test_whether_a_folder_can_be_written_is_found_out_without_a_trace(tmp_path):
     check_writable(tmp_path / "a" / "b", "--output")
     (tmp_path / "file").touch()

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from train.config import AdafactorConfig
+from train.config import AdafactorConfig, AdamWConfig
 from train.optimizer import make_optimizer, make_schedule
 
 SHAPES = {
@@ -35,6 +35,20 @@ def test_what_a_method_adds_is_moved_by_the_rate_itself_also_from_zero():
     assert first_updates() == pytest.approx((-3e-2, -1e-2))
     assert first_updates(multiply_by_parameter_scale=True) == pytest.approx((-3e-2, -1e-5))
     assert first_updates(multiply_by_parameter_scale=False) == pytest.approx((-1e-2, -1e-2))
+
+
+def test_adamw_decays_matrices_and_no_scale_and_no_bias():
+    config = AdamWConfig(learning_rate=1e-2, weight_decay=0.5)
+    axes = {"kernel": ("embed", "mlp"), "stack": ("layers", "embed"), "prompt": {"lstm": {"bias": (None, "rank")}}}
+    params: Any = jax.tree.map(lambda names: jnp.ones((4, 4)), axes, is_leaf=lambda x: isinstance(x, tuple))
+    optimizer = make_optimizer(config, make_schedule(config, 10), axes)
+    updates: Any = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)[0]
+    moved = (
+        float(updates["kernel"][0, 0]),
+        float(updates["stack"][0, 0]),
+        float(updates["prompt"]["lstm"]["bias"][0, 0]),
+    )
+    assert moved == pytest.approx((-5e-3, 0, 0))
 
 
 def test_adafactor_gives_the_updates_and_the_state_of_optax():
