@@ -28,6 +28,8 @@ Placed = Iterator[tuple[str, dict[str, Any]]]
 # What a cut-off or garbled file raises while it is read; gzip.BadGzipFile is an OSError.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
+_RECODE = "Excel: as CSV UTF-8; elsewhere: iconv -f cp1252 -t utf-8 OLD > NEW"
+
 
 def _open_zst(path: Path) -> IO[bytes]:
     import pyarrow  # Python's own reader comes with 3.14
@@ -54,7 +56,7 @@ def decode_line(line: bytes, path: Path, number: int) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
+        raise UserError(f"{path}:{number}: not UTF-8; save the file as UTF-8 ({_RECODE})") from None
 
 
 def read_file(path: Path, source: FileSource) -> Placed:

@@ -392,7 +392,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing_behind(tmp_path, write_jso
     other = table(tmp_path / "other.csv", [["id", "summary"], ["17", "a"]])
     assert "conversation_id is c1 there, and id is 17 here" in refused(path, "--answers", other)
     (tmp_path / "latin.csv").write_bytes(b"thread_id,from,text\n1,Ann,caf\xe9\n")
-    assert refused(tmp_path / "latin.csv").endswith("latin.csv:2: not UTF-8; save the file as UTF-8")
+    assert "latin.csv:2: not UTF-8; save the file as UTF-8 (Excel: as CSV UTF-8" in refused(tmp_path / "latin.csv")
     half = write_jsonl(tmp_path / "half.jsonl", [{"thread_id": "a", "from": "Ann", "text": "oh \ud83d"}])
     assert "half.jsonl: conversation 'a' holds half a character" in refused(half)
     both = table(
