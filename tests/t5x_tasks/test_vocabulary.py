@@ -27,7 +27,8 @@ def test_ids_that_only_the_padded_embedding_has_decode_as_unknown(vocabulary):
 
 
 def test_characters_that_the_vocabulary_lacks_are_counted_and_shown(vocabulary):
-    counts = vocabulary.unknown_characters(["Ann 🙂 asks 🙂🙂.", "No 東, nothing.", "All of it."])
+    texts = ["Ann 🙂 asks 🙂🙂.", "No 東, nothing.", "All of it."]
+    counts = vocabulary.unknown_characters(texts, vocabulary.encode_batch(texts))
     assert counts == {"🙂": 3, "東": 1}
     assert shown_characters(counts) == "🙂 3, 東 1"
     many = Counter({chr(0x4E00 + n): 1 for n in range(10)}) + Counter({"\u200b": 7})
