@@ -120,5 +120,7 @@ def _say_what_is_odd(own: "Questions", path: Path, vocabulary: "Vocabulary") -> 
             f"{path}: {len(blank)} of {len(own.examples)} rows have a blank field ({named}): what is answered there is made up"
         )
     if own.unknown_tokens:
-        which = shown_characters(vocabulary.unknown_characters([example.inputs for example in own.examples]))
+        which = shown_characters(
+            vocabulary.unknown_characters([example.inputs for example in own.examples], own.tokens)
+        )
         say(f"{path}: {own.unknown_tokens} tokens are unknown to the vocabulary and read as one and the same ({which})")

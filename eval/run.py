@@ -227,7 +227,7 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
             f"{questions.task}: {longer.mean():.0%} of the references are longer than max_tokens={max_tokens}, so no "
             "prediction can reach their length; eval.decode.max_tokens sets it"
         )
-    if lacking := shown_characters(vocabulary.unknown_characters(references)):
+    if lacking := shown_characters(vocabulary.unknown_characters(references, encoded)):
         say(
             f"{questions.task}: the references hold characters that the vocabulary lacks ({lacking}): no prediction has them"
         )

@@ -18,6 +18,16 @@ from t5x_tasks.rendering import is_blank
 from t5x_tasks.vocabulary import UNKNOWN
 
 BASELINES = {"lead_3": lead, "longest_3": longest}
+# Count -> what it means for the scores.
+_REMARKS = {
+    "blank_references": "rows have no reference: ROUGE is 0 there and its mean too low; leave these rows out of the split, or "
+    "write their references",
+    "unread_references": "rows have references in other letters than a to z, which ROUGE does not see: it is 0 there whatever is "
+    "predicted; set the card's metrics to chrf, which reads every script",
+    "unwritable_references": "rows have references with characters that the vocabulary lacks, so no prediction can be the same; "
+    "where they are letters other than a to z ROUGE does not show it, but chrf among the card's metrics does",
+    "unknown_predictions": f"predictions hold {UNKNOWN}, which stands for a character that the vocabulary lacks",
+}
 
 
 @dataclass(frozen=True)
@@ -109,27 +119,7 @@ def count_references(questions: Questions) -> dict[str, int]:
 
 def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
     """What someone must know of n rows' scores, from their counts: lower, or higher, than the predictions deserve."""
-    said = []
-    if blank := counts.get("blank_references"):
-        said.append(
-            f"{blank} of {n} rows have no reference: ROUGE is 0 there and its mean too low; leave these rows out of the "
-            "split, or write their references"
-        )
-    if unread := counts.get("unread_references"):
-        said.append(
-            f"{unread} of {n} rows have references in other letters than a to z, which ROUGE does not see: it is 0 there "
-            "whatever is predicted; set the card's metrics to chrf, which reads every script"
-        )
-    if unwritable := counts.get("unwritable_references"):
-        said.append(
-            f"{unwritable} of {n} rows have references with characters that the vocabulary lacks, so no prediction can be the "
-            "same; where they are letters other than a to z ROUGE does not show it, but chrf among the card's metrics does"
-        )
-    if unknown := counts.get("unknown_predictions"):
-        said.append(
-            f"{unknown} of {n} predictions hold {UNKNOWN}, which stands for a character that the vocabulary lacks"
-        )
-    return said
+    return [f"{count} of {n} {remark}" for name, remark in _REMARKS.items() if (count := counts.get(name))]
 
 
 def _count_texts(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, int]:

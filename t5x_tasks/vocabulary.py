@@ -104,15 +104,18 @@ class Vocabulary:
         """Returns the ids of each text, 1-D int32 without end of sequence."""
         return self._processor.EncodeAsNumpy(list(texts), num_threads=num_threads or num_cores())
 
-    def unknown_characters(self, texts: Sequence[str]) -> Counter[str]:
-        """Counts the characters, as SentencePiece normalises them, that the vocabulary lacks: each becomes the unknown token."""
+    def unknown_characters(self, texts: Sequence[str], tokens: Sequence[np.ndarray]) -> Counter[str]:
+        """Counts the characters, as SentencePiece normalises them, that the vocabulary lacks.
+
+        Args:
+          tokens: of each text, as `encode_batch` gives them; the end of sequence may stand behind.
+        """
         found: Counter[str] = Counter()
-        for text, ids in zip(texts, self.encode_batch(texts), strict=True):
+        for text, ids in zip(texts, tokens, strict=True):
             if self.unk_id in ids:
                 pieces = self._processor.encode(text, out_type=str)
-                found.update(
-                    char for piece, i in zip(pieces, ids, strict=True) if i == self.unk_id for char in piece.strip("▁")
-                )
+                lacking = (piece for piece, i in zip(pieces, ids, strict=False) if i == self.unk_id)
+                found.update(char for piece in lacking for char in piece.strip("▁"))
         return found
 
     def spell(self, entries: Iterable[str | int], where: str) -> list[tuple[int, ...]]:

@@ -15,7 +15,6 @@ from train.model import T5Config
 
 # Dense bfloat16 peak a device, FLOP/s, from the makers' data sheets (without sparsity). Longer names first.
 PEAK_FLOPS = {
-    "NVIDIA B200": 2250e12,
     "NVIDIA H200": 989e12,
     "NVIDIA H100 PCIe": 756e12,
     "NVIDIA H100 NVL": 835e12,

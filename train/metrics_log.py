@@ -20,7 +20,7 @@ class MetricsLog:
 
     Opening it at step n (a run that goes on) first drops what is later than n, and a last line that a crash left
     unfinished, so that no step stands there twice. Each line is one write; who reads while a run writes may all the same
-    see the last one in part (a file grows by pages), so a line counts once its newline is there (`read_rows`).
+    see the last one in part (a file grows by pages), which `read_rows` passes over.
     """
 
     def __init__(self, run_dir: Path, *, step: int, trackers: Sequence[Tracker] = ()):

@@ -270,7 +270,7 @@ def print_lengths(
         ids = vocabulary.encode_batch(texts)
         sizes = np.array([len(one) + 1 for one in ids])  # with end of sequence
         unknown = sum(int(np.count_nonzero(one == vocabulary.unk_id)) for one in ids)
-        which = f" ({shown_characters(vocabulary.unknown_characters(texts))})" if unknown else ""
+        which = f" ({shown_characters(vocabulary.unknown_characters(texts, ids))})" if unknown else ""
         p50, p95 = np.percentile(sizes, [50, 95], method="lower").tolist()
         print(
             f"  {'':<10} {side}: {sizes.mean():.0f} tokens on average, p50 {p50}, p95 {p95}, max {sizes.max()}; "
