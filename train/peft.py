@@ -4,6 +4,7 @@ A method says in `to_peft` what it is there; the names are those of transformers
 Checked against peft 0.21; the library itself is not needed here.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from t5x_tasks.errors import UserError
 from train.methods.base import flat
 from train.model import Params
-from train.weights.hf import TABLE, read_json
+from train.weights.hf import TABLE, SafeTensor, open_safetensors, read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every tensor: the model inside peft's wrapper
@@ -42,13 +43,17 @@ def is_peft(folder: Path) -> bool:
 
 def base_of(folder: Path) -> str:
     """The weights that an adapter belongs to, as `model.weights`. UserError: it does not say, or is no LoRA."""
-    config = read_json(folder / CONFIG)
+    config = read_config(folder)
     if config.get("peft_type") != "LORA":
-        raise UserError(f"{folder}: an adapter of the type {config.get('peft_type')}; only LORA can be read")
-    base = config.get("base_model_name_or_path")
+        raise UserError(f"{folder}: an adapter of the type {config.get('peft_type')!r:.60}; only LORA can be read")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
         raise UserError(f"{folder / CONFIG}: lacks base_model_name_or_path; write the base's hub id or folder there")
-    return base if Path(base).expanduser().is_dir() else f"hf://{base}"
+    if os.path.isdir(os.path.expanduser(base)):  # noqa: PTH111, PTH112 (no error for a user or a name that cannot be)
+        return base  # a folder has no revisions; peft ignores it there, too
+    if revision is not None and not isinstance(revision, str):
+        raise UserError(f"{folder / CONFIG}: revision is {revision!r:.60}, must be a branch, tag or commit of the base")
+    return f"hf://{base}@{revision}" if revision else f"hf://{base}"
 
 
 def adapters(added: Params) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -84,28 +89,27 @@ def module_pattern(paths: list[str]) -> str:
     return "|".join(re.escape(_MODULES[path]).replace(re.escape("{i}"), r"\d+") for path in sorted(paths))
 
 
-def read_peft(folder: Path) -> PeftAdapter:
-    """Reads a directory that peft saved. UserError: its files are not there or not whole; a pickle is not read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads an adapter's adapter_config.json. UserError: it is not there, or no JSON."""
+    return read_json(folder / CONFIG)
 
-    config = read_json(folder / CONFIG)
+
+def open_adapter(folder: Path) -> dict[str, SafeTensor]:
+    """Reads the header of an adapter's tensors. UserError: the file is not there or not whole; a pickle is not read."""
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder}: has no {WEIGHTS} (a pickle is not read); save it again with a peft of today")
-    try:
-        return PeftAdapter(config, load_file(folder / WEIGHTS))
-    except SafetensorError as error:
-        raise UserError(f"{folder / WEIGHTS}: no whole safetensors file ({error}); fetch it again") from None
+    return open_safetensors(folder / WEIGHTS)
 
 
-def stacked(folder: Path, adapter: PeftAdapter, names: Mapping[str, str], layers: Callable[[str], int]) -> Params:
-    """The inverse of `by_layer`: kernel's path -> name here -> `[layers, ...]`, as peft lays each layer's out.
+# Kernel's path -> layer -> a tensor's name here -> the tensor, as peft lays it out.
+Layers = dict[str, dict[int, dict[str, SafeTensor]]]
 
-    Layers that the adapter leaves alone get zeros.
+
+def by_kernel(folder: Path, tensors: Mapping[str, SafeTensor], names: Mapping[str, str]) -> Layers:
+    """The inverse of `by_layer`: the tensors of each kernel, of those layers that the adapter changes.
 
     Args:
       names: of a module's tensors in peft -> here.
-      layers: of a kernel's stack.
 
     Raises:
       UserError: tensors that belong to no kernel of T5, all in one line.
@@ -115,22 +119,18 @@ def stacked(folder: Path, adapter: PeftAdapter, names: Mapping[str, str], layers
         for path, module in _MODULES.items()
         if "{i}" in module
     }
-    found: dict[str, dict[str, dict[int, np.ndarray]]] = {}
+    found: Layers = {}
     unknown = []
-    for tensor_name, tensor in adapter.tensors.items():
+    for tensor_name, tensor in tensors.items():
         matched = [(path, m) for path, pattern in patterns.items() if (m := pattern.fullmatch(tensor_name))]
-        if not matched or matched[0][1][2] not in names or int(matched[0][1][1]) >= layers(matched[0][0]):
+        if not matched or matched[0][1][2] not in names:
             unknown.append(tensor_name)
             continue
         path, match = matched[0]
-        found.setdefault(path, {}).setdefault(names[match[2]], {})[int(match[1])] = tensor.astype(np.float32)
+        found.setdefault(path, {}).setdefault(int(match[1]), {})[names[match[2]]] = tensor
     if unknown:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise UserError(f"{folder / WEIGHTS}: {', '.join(sorted(unknown)[:3])}{more}: not of a kernel of this model")
-    return {
-        path: {
-            name: np.stack([of.get(i, np.zeros_like(next(iter(of.values())))) for i in range(layers(path))])
-            for name, of in values.items()
-        }
-        for path, values in found.items()
-    }
+    if not found:
+        raise UserError(f"{folder / WEIGHTS}: holds no tensor; save the adapter again")
+    return found

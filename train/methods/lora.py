@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationError
 
+from t5x_tasks.errors import UserError
 from train import peft
 from train.adapters import Adapter, Dropout
 from train.methods.base import Method, hang
@@ -25,7 +26,9 @@ class Lora(Method):
 
     type: Literal["lora"] = "lora"
     rank: PositiveInt = 8
-    alpha: float = Field(default=16.0, gt=0, description="the product is scaled by alpha / rank")
+    alpha: float = Field(
+        default=16.0, gt=0, le=float(np.finfo(np.float32).max), description="the product is scaled by alpha / rank"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="of the input of A")
     targets: tuple[str, ...] = Field(
         default=(".*/(query|value)",),
@@ -64,15 +67,21 @@ class Lora(Method):
         return peft.PeftAdapter(config, peft.by_layer(added, of_layer))
 
     @classmethod
-    def from_peft(cls, config: Mapping[str, Any], *, targets: Iterable[str]) -> "Lora":
-        """The method of an adapter_config.json, at these kernels."""
-        return cls(
-            rank=config["r"],
-            alpha=config["lora_alpha"],
-            rslora=config.get("use_rslora") or False,
-            dora=config.get("use_dora") or False,
-            targets=tuple(map(re.escape, targets)),
-        )
+    def from_peft(cls, config: Mapping[str, Any], *, targets: Iterable[str], where: str) -> "Lora":
+        """The method of an adapter_config.json, at these kernels; what it lacks has peft's defaults.
+
+        Raises:
+          UserError: a number in it cannot be; begins with `where`.
+        """
+        given = {"r": config.get("r", 8), "lora_alpha": config.get("lora_alpha", 8)}
+        given |= {key: config.get(key) or False for key in ("use_rslora", "use_dora")}
+        names = {"rank": "r", "alpha": "lora_alpha", "rslora": "use_rslora", "dora": "use_dora"}
+        values = {ours: given[theirs] for ours, theirs in names.items()}
+        try:
+            return cls.model_validate(values | {"targets": tuple(map(re.escape, targets))}, strict=True)
+        except ValidationError as error:
+            key = names[str(error.errors()[0]["loc"][0])]
+            raise UserError(f"{where}: {key} is {given[key]!r:.60}, which LoRA cannot have; save it again") from None
 
 
 class LowRank(Adapter):

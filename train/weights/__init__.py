@@ -7,6 +7,9 @@ They are told apart by their files. Whatever the format, a parameter goes part b
     t5x.py    T5X checkpoints
 """
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import jax
@@ -18,6 +21,24 @@ from train.sharding import make_mesh
 from train.weights.hf import infer_hf, open_hf
 from train.weights.stream import place
 from train.weights.t5x import CHECKPOINT, find_t5x, infer_t5x, open_t5x
+
+# The folders being read, each of which is the base of the one before: adapters and runs name theirs.
+_chain: ContextVar[tuple[Path, ...]] = ContextVar("chain", default=())
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Raises UserError where a folder is its own base, by way of others or at once."""
+    here = folder.resolve()
+    if here in _chain.get():
+        raise UserError(
+            f"{folder}: is its own base (model.weights, base_model_name_or_path); name the weights it began with"
+        )
+    token = _chain.set((*_chain.get(), here))
+    try:
+        yield
+    finally:
+        _chain.reset(token)
 
 
 def resolve(weights: str) -> Path:
@@ -73,6 +94,11 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
     Raises:
       UserError: no weights there, another architecture or size, or tensors missing, unknown, misshapen: all in one line.
     """
+    with _reading(folder):
+        return _load(folder, shapes, shardings, config)
+
+
+def _load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config) -> Params:
     from train.peft import base_of, is_peft  # imports this package
 
     if is_run(folder):
@@ -95,7 +121,8 @@ def infer(folder: Path) -> T5Config:
     from train.peft import base_of, is_peft  # imports this package
 
     if is_peft(folder):
-        return infer(resolve(base_of(folder)))
+        with _reading(folder):
+            return infer(resolve(base_of(folder)))
     return infer_t5x(folder) if (folder / CHECKPOINT).is_file() else infer_hf(folder)
 
 

@@ -6,13 +6,14 @@ stack are one array besides. Both ways only move numbers: import followed by exp
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, one_line
 from train.config import PRESETS
 from train.model import Params, T5Config
 from train.weights.stream import Index, Slot, Table, Tensor, check_tensors, layout
@@ -76,6 +77,9 @@ class SafeTensor:
         with safe_open(self.file, framework="np") as opened:
             return opened.get_slice(self.name)[index]
 
+    def read(self) -> np.ndarray:
+        return self[(slice(None),) * len(self.shape)]
+
 
 def open_hf(folder: Path, shapes: Params, config: T5Config) -> tuple[dict[str, Tensor], dict[str, Slot]]:
     """Opens and checks a directory with config.json and model.safetensors, or its shards and index.
@@ -121,13 +125,11 @@ def infer_hf(folder: Path) -> T5Config:
 
 def _open(folder: Path) -> dict[str, Tensor]:
     """Reads the headers of the safetensors files."""
-    from safetensors import SafetensorError, safe_open
-
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         files = [single]
     elif index.is_file():
-        files = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+        files = _shards(index)
     elif any(folder.glob("*.bin")):
         raise UserError(
             f"{folder}: has its weights only as pickles (pytorch_model.bin), which are not loaded; convert them where "
@@ -139,16 +141,41 @@ def _open(folder: Path) -> dict[str, Tensor]:
         )
     tensors: dict[str, Tensor] = {}
     for file in files:
-        try:
-            with safe_open(file, framework="np") as opened:
-                for name in opened.keys():  # noqa: SIM118 (not a dict)
-                    part = opened.get_slice(name)
-                    dtype = part.get_dtype()
-                    tensors[name] = SafeTensor(file, name, tuple(part.get_shape()), TYPES.get(dtype or "", str(dtype)))
-        except FileNotFoundError:
-            raise UserError(f"{file}: is named in {index.name} but is not there; fetch the whole directory") from None
-        except SafetensorError as error:
-            raise UserError(f"{file}: no whole safetensors file ({error}); fetch it again") from None
+        if not file.is_file():
+            raise UserError(f"{file}: is named in {index.name} but is not there; fetch the whole directory")
+        found = open_safetensors(file)
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise UserError(
+                f"{file}: holds {twice[0]}, as another file of {index.name} does; fetch the directory again"
+            )
+        tensors |= found
+    return tensors
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names. UserError: it names none, or something that is no file of its own folder."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UserError(f"{index}: weight_map must say in which file each tensor lies; fetch the directory again")
+    for name in weight_map.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+\.safetensors", name):
+            raise UserError(f"{index}: weight_map names {name!r:.80}, which is no .safetensors file beside it")
+    return [index.parent / name for name in sorted(set(weight_map.values()))]
+
+
+def open_safetensors(file: Path) -> dict[str, SafeTensor]:
+    """Reads the header of a safetensors file. UserError: it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    tensors = {}
+    try:
+        with safe_open(file, framework="np") as opened:
+            for name in opened.keys():  # noqa: SIM118 (not a dict)
+                part = opened.get_slice(name)
+                dtype = part.get_dtype()
+                tensors[name] = SafeTensor(file, name, tuple(part.get_shape()), TYPES.get(dtype or "", str(dtype)))
+    except SafetensorError as error:
+        raise UserError(f"{file}: no whole safetensors file ({one_line(error, most=120)}); fetch it again") from None
     return tensors
 
 

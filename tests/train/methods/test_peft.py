@@ -133,7 +133,7 @@ def test_a_lora_directory_that_peft_saved_is_read_as_weights(dora, base, tmp_pat
 
     settings = LoraConfig(
         task_type="SEQ_2_SEQ_LM", r=4, lora_alpha=7, target_modules=["q", "o", "wi_0", "wo"], use_dora=dora,
-        layers_to_transform=None if dora else [1], layers_pattern=None if dora else "block",
+        layers_to_transform=[1], layers_pattern="block",
     )  # fmt: skip
     torch.manual_seed(0)
     model = get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(base), settings)
