@@ -1,6 +1,5 @@
 """A model that paraphrases instructions, and ranks wordings by what it makes of a data set under them."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ def config_of(source: str, vocabulary: str | None) -> tuple[Config, Path | None]
     """
     folder = Path(source)
     if (folder / "config.yaml").is_file():
-        return configuration.load(folder, [f"model.vocabulary={vocabulary}"] if vocabulary else []), folder
+        return configuration.load_of_weights(folder, vocabulary=vocabulary), folder
     if not source.startswith("hf://") and not (folder / "config.json").is_file():
         raise UserError(
             f"--weights: {source}: neither a run directory (config.yaml) nor a Hugging Face one (config.json)"
@@ -142,16 +141,9 @@ def config_of(source: str, vocabulary: str | None) -> tuple[Config, Path | None]
         if not (folder / "spiece.model").is_file():
             raise UserError(f"--weights: {folder} has no spiece.model; name the model's vocabulary with --vocabulary")
         vocabulary = str(folder)
-    theirs = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = {"emb_dim": "d_model", "mlp_dim": "d_ff", "num_heads": "num_heads", "head_dim": "d_kv"}
-    names |= {
-        "num_encoder_layers": "num_layers",
-        "num_decoder_layers": "num_decoder_layers",
-        "vocab_size": "vocab_size",
-    }
-    sizes = {ours: theirs[key] for ours, key in names.items() if isinstance(theirs.get(key), int)}
-    model = ModelConfig(weights=str(folder), vocabulary=vocabulary, **sizes)  # what is missing, load_params refuses
-    return Config(run_dir="", model=model), None
+    theirs = weights.infer(folder)
+    sizes = {name: getattr(theirs, name) for name in (*ModelConfig().sizes(), "vocab_size")}
+    return Config(run_dir="", model=ModelConfig(weights=str(folder), vocabulary=vocabulary, **sizes)), None
 
 
 def _is_sentence(text: str) -> bool:

@@ -11,7 +11,7 @@ from t5x_tasks import configuration
 from t5x_tasks.configuration import DataConfig, Folder, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
-from train.methods import Full, Method, parse_method
+from train.methods import METHODS, Full, Method, parse_method
 from train.regularizer import NoRegularizer, Regularizer, ReplayConfig
 
 # T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
@@ -378,6 +378,26 @@ def load(path: str | Path, overrides: list[str]) -> Config:
             raise UserError(f"{path}: is empty; a run's says how it was trained: copy it back, or train the run again")
         overrides = [*overrides, f"run_dir={path.parent}"]  # it may have been moved
     return configuration.load(path, overrides, Config)
+
+
+def load_of_weights(run_dir: Path, *, own: str = "full", vocabulary: str | None = None) -> Config:
+    """Loads the configuration of a run whose weights are taken, which may be anybody's: code that it names is not run.
+
+    Args:
+      own: `method.type` of the configuration that takes them: what the user names there is the user's.
+      vocabulary: in place of the run's.
+
+    Raises:
+      UserError: the run's method is no part of flan-t5x, and not `own`; or see `load`.
+    """
+    section = configuration.read_tree(run_dir / "config.yaml").get("method")
+    name = str(section.get("type", "full")) if isinstance(section, dict) else "full"
+    if name not in METHODS and name != own:
+        raise UserError(
+            f"{run_dir}: was trained by {name}, which is no part of flan-t5x, and weights run no code; if it is yours, give what "
+            f"`python -m train.export {run_dir} --to hf DIR` writes (that command runs it), or set method.type to it"
+        )
+    return load(run_dir, [f"model.vocabulary={vocabulary}"] if vocabulary else [])
 
 
 def dump(config: Config) -> str:

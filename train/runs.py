@@ -69,13 +69,18 @@ def merged_params(model: Model, params: Params) -> Params:
     return rewrite(merge, params, plain.shardings)
 
 
-def load_run(run_dir: Path, step: int | None, mesh: Mesh, config: T5Config) -> Params:
+def load_run(run_dir: Path, step: int | None, mesh: Mesh, config: T5Config, *, own: str) -> Params:
     """The weights of a run's step (None: the latest) for the plain model.
 
+    Of its config.yaml, which may be anybody's, only `model` and `method` are used.
+
+    Args:
+      own: see `train.config.load_of_weights`.
+
     Raises:
-      UserError: no such run or step, another size of the model, or a method that cannot be merged.
+      UserError: no such run or step, another size of the model, or a method that cannot be merged or is code of its own.
     """
-    theirs = configuration.load(run_dir, [])
+    theirs = configuration.load_of_weights(run_dir, own=own)
     different = [
         f"{key} is {size}, the configured model has {getattr(config, key)}"
         for key, size in theirs.model.sizes().items()

@@ -139,7 +139,7 @@ def load_base(config: Config, model: Model) -> Params:
     else:
         from train import weights
 
-        params = weights.load(folder, base.shapes, base.shardings, model.config)
+        params = weights.load(folder, base.shapes, base.shardings, model.config, own=config.method.type)
     return extended_params(model, params, seed=config.train.seed)
 
 

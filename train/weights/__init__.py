@@ -79,7 +79,7 @@ def resolve(weights: str) -> Path:
     return folder
 
 
-def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config) -> Params:
+def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config, *, own: str = "full") -> Params:
     """Loads weights, tensor by tensor, each part straight to the devices that hold it.
 
     Args:
@@ -87,6 +87,7 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
       shapes: the parameters, as anything that has a `shape` and a `dtype`; bfloat16 and float16 become that dtype.
       shardings: of each parameter; None: the default device.
       config: must agree with what the folder says of itself.
+      own: `method.type` of the user's configuration: the only code outside flan-t5x that a run's weights may need.
 
     Returns:
       The parameters. The host holds one parameter (all layers) besides those on its own devices.
@@ -95,18 +96,19 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
       UserError: no weights there, another architecture or size, or tensors missing, unknown, misshapen: all in one line.
     """
     with _reading(folder):
-        return _load(folder, shapes, shardings, config)
+        return _load(folder, shapes, shardings, config, own)
 
 
-def _load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config) -> Params:
+def _load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config, own: str) -> Params:
     from train.peft import base_of, is_peft  # imports this package
 
     if is_run(folder):
-        return _load_run(folder, shardings, config)
+        return _load_run(folder, shardings, config, own)
     if is_peft(folder):
         from train.weights.peft import load_peft
 
-        return load_peft(folder, load(resolve(base_of(folder)), shapes, shardings, config), _mesh(shardings), config)
+        base = load(resolve(base_of(folder)), shapes, shardings, config, own=own)
+        return load_peft(folder, base, _mesh(shardings), config)
     opening = open_t5x if (folder / CHECKPOINT).is_file() else open_hf
     tensors, slots = opening(folder, shapes, config)
     return place(shapes, shardings, tensors, slots)
@@ -133,14 +135,14 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
-def _load_run(folder: Path, shardings: Params | None, config: T5Config) -> Params:
+def _load_run(folder: Path, shardings: Params | None, config: T5Config, own: str) -> Params:
     """Loads a checkpoint of a run; Orbax reads each device's part and no more."""
     from train.runs import load_run
 
     mesh = _mesh(shardings)
     if (folder / "config.yaml").is_file():
-        return load_run(folder, None, mesh, config)
-    return load_run(folder.absolute().parents[1], int(folder.name), mesh, config)
+        return load_run(folder, None, mesh, config, own=own)
+    return load_run(folder.absolute().parents[1], int(folder.name), mesh, config, own=own)
 
 
 def _mesh(shardings: Params | None) -> jax.sharding.Mesh:
