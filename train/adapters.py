@@ -55,7 +55,7 @@ class Adapter(nnx.Module):
 
     @abc.abstractmethod
     def merged(self, kernel: jax.Array) -> jax.Array:
-        """`[layers, in, out]` -> the kernel whose plain product does the same, for layers of weights without adapters.
+        """`[layers, in, out]` -> the kernel whose plain product does the same, for layers of weights without adapters; float32.
 
         Raises:
           UserError: no kernel does.

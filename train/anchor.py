@@ -14,10 +14,10 @@ from t5x_tasks.vocabulary import Vocabulary
 from train import state
 from train.config import Config
 from train.data import fisher_examples
-from train.fingerprint import different, fingerprint
+from train.fingerprint import Prints, different, digest, fingerprint, named
 from train.fisher import diagonal_fisher
 from train.log import say
-from train.methods.base import flat
+from train.methods.base import Method, flat
 from train.model import Params
 from train.regularizer import EWC, Anchor, needs_anchor
 from train.state import Model
@@ -26,12 +26,18 @@ _ROWS = 8  # that go to the device at once for the Fisher information
 
 
 def make_anchor(
-    config: Config, model: Model, vocabulary: Vocabulary, *, start: tuple[Params, Params] | None = None
+    config: Config,
+    model: Model,
+    vocabulary: Vocabulary,
+    *,
+    start: tuple[Params, Params] | None = None,
+    read: Prints | None = None,
 ) -> Anchor | None:
     """The parameters before training and, with EWC, their importance; None where no step asks for them.
 
     Args:
       start: what is trained and what is frozen, before training; they are copied. None: they are loaded.
+      read: gets the fingerprints of what is read when they are loaded.
 
     Raises:
       UserError: the weights, or the data of the tasks to keep, cannot be loaded.
@@ -39,7 +45,7 @@ def make_anchor(
     regularizer = config.regularizer
     if not needs_anchor(regularizer, config.replay):
         return None
-    params, frozen = model.split(state.load_params(config, model)) if start is None else start
+    params, frozen = model.split(state.load_params(config, model, read=read)) if start is None else start
     anchor = {"params": params if start is None else jax.tree.map(jnp.copy, params)}  # the step gives its own away
     if isinstance(regularizer, EWC):
         rows = _examples(config, vocabulary, regularizer.examples)
@@ -60,18 +66,32 @@ def anchor_shapes(config: Config, params: Any) -> Anchor | None:
     return {"params": params} | ({"importance": importance} if isinstance(config.regularizer, EWC) else {})
 
 
-def anchor_fingerprint(anchor: Anchor | None) -> dict[str, str]:
-    return {} if anchor is None else fingerprint(anchor["params"])
+def start_files(method: Method, anchor: Anchor | None) -> Prints:
+    """Fingerprints of the method's own files that an anchor is made from."""
+    return {} if anchor is None else {file.name: digest(file.read_bytes()) for file in method.files()}
 
 
-def check_anchor(anchor: Anchor | None, metadata: dict[str, Any], *, where: str) -> None:
-    """Raises UserError when a run is to go on toward other weights than before; `metadata` is that of its checkpoint."""
+def check_anchor(anchor: Anchor | None, metadata: dict[str, Any], *, read: Prints, files: Prints, where: str) -> None:
+    """Raises UserError when a run is to go on toward other weights than before.
+
+    An anchor is computed from the base, the method and the seed. The base is compared as it was read; the method and the seed
+    are the configuration's, which may not differ anyway.
+
+    Args:
+      metadata: of the run's checkpoint.
+      read: of what was read for the anchor.
+      files: as `start_files` gives them.
+    """
     if anchor is None:
         return
-    if changed := different(metadata.get("anchor", {}), fingerprint(anchor["params"])):
+    if "read" in metadata:
+        changed = different(metadata["read"], read) + different(metadata.get("files", {}), files)
+    else:  # a checkpoint from before fingerprints were those of what is read
+        changed = different(metadata.get("anchor", {}), fingerprint(anchor["params"]))
+    if changed:
         raise UserError(
-            f"{where}: was regularised toward {metadata.get('base')}; model.weights is another base now: {changed[0]}"
-            f"{f' and {len(changed) - 1} more tensors' if len(changed) > 1 else ''} differ(s); give the weights it began with"
+            f"{where}: was regularised toward {metadata.get('base')}; model.weights is another base now: {named(changed)}; "
+            "give the weights it began with"
         )
 
 

@@ -1,5 +1,9 @@
-"""Fingerprints of weights: a number for each tensor, the same wherever and however it is sharded."""
+"""Fingerprints of weights: a number for each tensor, the same wherever and however it is sharded.
 
+They are taken of what is read, before anything is computed from it: the last bits of a sum depend on how it is sharded.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +13,10 @@ import jax.numpy as jnp
 from train.methods.base import flat
 from train.model import Params
 
+Prints = dict[str, str]  # name of what was read, as the path of a parameter -> eight hexadecimal digits
 
-def fingerprint(params: Params) -> dict[str, str]:
+
+def fingerprint(params: Params) -> Prints:
     """Path of each parameter -> eight hexadecimal digits that change with any bit of it, or the place of any number."""
     return {path: f"{int(number):08x}" for path, number in _hashes(flat(params)).items()}
 
@@ -18,6 +24,27 @@ def fingerprint(params: Params) -> dict[str, str]:
 def different(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """Paths of parameters that are not in both, or not the same."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+
+
+def named(changed: list[str]) -> str:
+    """The first of the tensors that `different` found, and how many more."""
+    more = f" and {len(changed) - 1} more tensors" if len(changed) > 1 else ""
+    return f"{changed[0]}{more} differ(s)"
+
+
+def digest(*contents: bytes) -> str:
+    """Eight hexadecimal digits that change with any bit of the contents, or where one ends."""
+    found = hashlib.sha256()
+    for content in contents:
+        found.update(len(content).to_bytes(8, "little") + content)
+    return found.hexdigest()[:8]
+
+
+def note(read: Prints | None, found: Mapping[str, str]) -> None:
+    """Adds fingerprints to those of what was read before. A name that is there already stands for both from now on."""
+    if read is not None:
+        for name, number in found.items():
+            read[name] = digest(read[name].encode(), number.encode()) if name in read else number
 
 
 @jax.jit

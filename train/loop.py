@@ -17,10 +17,10 @@ from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import data, distributed, provenance, runs, runtime, sharding, state, trackers
-from train.anchor import anchor_fingerprint, check_anchor, make_anchor
+from train.anchor import check_anchor, make_anchor, start_files
 from train.checkpoints import Checkpoints
 from train.config import Config
-from train.fingerprint import fingerprint
+from train.fingerprint import Prints
 from train.flops import peak_flops
 from train.goodput import Clock, summary
 from train.lock import locked
@@ -29,6 +29,7 @@ from train.metrics_log import METRICS, MetricsLog
 from train.optimizer import make_optimizer, make_schedule
 from train.profile import ProfileWindow
 from train.rates import Rates
+from train.regularizer import needs_anchor
 from train.selection import Selection
 from train.skipped import SkippedSteps
 from train.step import make_train_step, make_validation_step
@@ -94,6 +95,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             )
         )
         batches = iter(inputs.batches)
+        read: Prints = {}  # of the base
         step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
         if step:
             metadata = checkpoints.info(step).metadata
@@ -106,20 +108,25 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 say(f"{run_dir}: is trained to step {step} already{beyond}")
                 return 0
             provenance.say_new_course(config, run_dir)
-            anchor = make_anchor(config, model, vocabulary)
-            check_anchor(anchor, metadata, where=str(run_dir))
-            frozen = runs.load_frozen(config, model, metadata, where=str(run_dir))
+            toward: Prints = {}
+            anchor = make_anchor(config, model, vocabulary, read=toward)
+            files = start_files(config.method, anchor)
+            check_anchor(anchor, metadata, read=toward, files=files, where=str(run_dir))
+            frozen = runs.load_frozen(config, model, metadata, where=str(run_dir), read=read)
+            read |= toward
             restored = checkpoints.restore(step, shapes)
             current = restored.state
             batches.set_state(restored.position)
             say(f"{run_dir}: goes on after step {step}")
         else:
-            params, frozen = model.split(state.load_params(config, model))
+            pinned = model.split(model.shapes)[1] or needs_anchor(config.regularizer, config.replay)
+            params, frozen = model.split(state.load_params(config, model, read=read if pinned else None))
             anchor = make_anchor(config, model, vocabulary, start=(params, frozen))
+            files = start_files(config.method, anchor)
             current = state.first_state(params, optimizer, config.train.seed, shapes)
         provenance.write(config, run_dir, mesh, attention=model_config.attention)
         saved = step or None
-        metadata = provenance.metadata(config, inputs.fingerprints, fingerprint(frozen), anchor_fingerprint(anchor))
+        metadata = provenance.metadata(config, inputs.fingerprints, read, files)
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)

@@ -77,23 +77,24 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh, *, attention: 
 def metadata(
     config: Config,
     data: dict[str, str],
-    frozen: dict[str, str],
-    anchor: dict[str, str] | None = None,
+    read: dict[str, str],
+    files: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
 
     Args:
       data: fingerprint of each task that is trained on; a position in the stream means nothing in other data.
-      frozen: fingerprint of each parameter that is not trained, so not in the checkpoint; it means nothing on another base.
-      anchor: fingerprint of each parameter that a regulariser pulls to.
+      read: fingerprints of the base as it was read (train/fingerprint.py), where something of it is frozen, so not in the
+        checkpoint, or is what a regulariser pulls to.
+      files: fingerprints of the method's own files that a regulariser's target was made from.
     """
     values = config.model_dump(mode="json", exclude={"environment", "run_dir"})
     return {
         "config": values,
         "base": config.model.weights,
         "data": data,
-        "frozen": frozen,
-        "anchor": anchor or {},
+        "read": read,
+        "files": files or {},
     }
 
 

@@ -18,11 +18,12 @@ from t5x_tasks.vocabulary import Vocabulary
 from train import sharding
 from train.attention.path import choose_path
 from train.config import FLAN_VOCAB_SIZE, Config
+from train.fingerprint import Prints, digest, fingerprint, note
 from train.flops import Passes, count_flops
 from train.guard import first_guard
 from train.methods import Full, Method
 from train.methods.base import flat, split
-from train.model import Params, T5Config, abstract_model, extend_params, init_params
+from train.model import ADDED, Params, T5Config, abstract_model, extend_params, init_params
 from train.precision import widened
 from train.step import State
 
@@ -101,17 +102,20 @@ class Model:
         return split(tree, self.method.trains)
 
 
-def load_params(config: Config, model: Model) -> Params:
-    """All parameters before training, the same on every mesh.
+def load_params(config: Config, model: Model, *, read: Prints | None = None) -> Params:
+    """All parameters before training, the same on every mesh but for the last bits of what is computed from others.
 
     The base is `model.weights`, or random from `train.seed`; what the method adds starts from the base, the seed, and the
     texts and files that the method names.
+
+    Args:
+      read: see `load_base`.
 
     Raises:
       UserError: see `load_base`, or a text or file of the method's cannot be used.
     """
     vocabulary = functools.partial(Vocabulary.load, config.model.vocabulary)
-    return model.method.start(load_base(config, model), seed=config.train.seed, vocabulary=vocabulary)
+    return model.method.start(load_base(config, model, read=read), seed=config.train.seed, vocabulary=vocabulary)
 
 
 def find_base(config: Config) -> Path | None:
@@ -126,8 +130,12 @@ def _resolve(name: str) -> Path:
     return weights.resolve(name)
 
 
-def load_base(config: Config, model: Model) -> Params:
+def load_base(config: Config, model: Model, *, read: Prints | None = None) -> Params:
     """All parameters, those that the method freezes as they always are; what it adds may still lack its start.
+
+    Args:
+      read: gets the fingerprints of what decides the frozen parameters: of the base as it is read, and of the method where that
+        freezes something it adds.
 
     Raises:
       UserError: the weights are not there or do not fit the model; the message names the tensors.
@@ -136,10 +144,14 @@ def load_base(config: Config, model: Model) -> Params:
     if (folder := find_base(config)) is None:
         init = functools.partial(init_params, model.config, config.train.seed)
         params = jax.jit(init, out_shardings=base.shardings)()
+        if read is not None:
+            note(read, fingerprint(params))
     else:
         from train import weights
 
-        params = weights.load(folder, base.shapes, base.shardings, model.config, own=config.method.type)
+        params = weights.load(folder, base.shapes, base.shardings, model.config, own=config.method.type, read=read)
+    if any(ADDED.intersection(path.split("/")) for path in flat(model.split(model.shapes)[1])):
+        note(read, {"method": digest(model.method.described().encode(), str(config.train.seed).encode())})
     return extended_params(model, params, seed=config.train.seed)
 
 

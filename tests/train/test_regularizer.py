@@ -15,8 +15,9 @@ from flax import nnx
 from helpers.tiny import TINY, packed, random_examples, random_params
 
 from t5x_tasks.errors import UserError
-from train.anchor import anchor_fingerprint, check_anchor
+from train.anchor import check_anchor
 from train.config import Config, MeshConfig, TrainConfig
+from train.fingerprint import fingerprint
 from train.fisher import diagonal_fisher
 from train.loss import loss_sums
 from train.methods.base import flat
@@ -190,7 +191,10 @@ def test_rows_that_the_devices_cannot_share_are_refused():
 
 def test_a_run_that_goes_on_toward_another_base_is_refused_by_name():
     before, now = ({"params": random_params(seed=seed)} for seed in (0, 1))
-    metadata = {"base": "hf://one", "anchor": anchor_fingerprint(before)}
-    check_anchor(before, metadata, where="run")
-    with pytest.raises(UserError, match=r"run: was regularised toward hf://one; .* decoder/"):
-        check_anchor(now, metadata, where="run")
+    prints = [fingerprint(anchor["params"]) for anchor in (before, now)]
+    # An older checkpoint has fingerprints of the anchor, a newer one of what was read for it.
+    for kept in ({"anchor": prints[0]}, {"read": prints[0], "files": {}}):
+        metadata: dict[str, Any] = {"base": "hf://one", **kept}
+        check_anchor(before, metadata, read=prints[0], files={}, where="run")
+        with pytest.raises(UserError, match=r"run: was regularised toward hf://one; .* decoder/"):
+            check_anchor(now, metadata, read=prints[1], files={}, where="run")

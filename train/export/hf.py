@@ -38,7 +38,7 @@ def save_hf(
     """Writes a Hugging Face directory; it appears at once and whole, or not at all.
 
     Args:
-      params: arrays that this process can read whole; stored as they are, in float32.
+      params: arrays that this process can read whole; stored as they are, float32 or bfloat16. Readers widen to float32.
       config: the model's.
       folder: must not exist, or be empty.
       vocabulary: the SentencePiece model that the weights were trained with.

@@ -13,6 +13,7 @@ Everything else follows: shapes, sharding by the logical axes of the added param
 is trained, checkpoints of it alone, and merging, as far as the adapters can be merged.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, suggest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flax import nnx
 
     from t5x_tasks.vocabulary import Vocabulary
@@ -69,19 +72,31 @@ class Method(Section):
         """
         return ()
 
+    def files(self) -> "tuple[Path, ...]":
+        """Files that `start` reads: where a run is pulled to its start, a resumed run must find the same."""
+        return ()
+
+    def described(self) -> str:
+        """JSON of the type and of every key that was given a value other than its default."""
+        given = {"type": self.type, **self.model_dump(mode="json", exclude_defaults=True)}
+        return json.dumps(given, sort_keys=True)
+
     def merge(self, model: "T5") -> None:
         """Undoes `extend`: folds what was added into the weights, so that the plain model computes the same.
+
+        What it changes becomes float32, however the weights are held: in bfloat16 a small change would be rounded away. (That is
+        why values are set with `set_value`; `kernel[...] = ` keeps the type.)
 
         Raises:
           UserError: the plain model cannot compute the same.
         """
         if "embedding" in model.adapters:
-            model.embedding[...] = model.adapters["embedding"].merged(model.embedding[...])
+            model.embedding.set_value(model.adapters["embedding"].merged(model.embedding[...]))
             del model.adapters["embedding"]
         for _, module in projections(model):
             for name in list(module.adapters):
                 kernel = getattr(module, name)
-                kernel[...] = module.adapters[name].merged(kernel[...])
+                kernel.set_value(module.adapters[name].merged(kernel[...]))
                 del module.adapters[name]
 
     def to_peft(self, added: "Params") -> "PeftAdapter":

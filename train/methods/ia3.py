@@ -66,4 +66,4 @@ class Rescale(Adapter):
         return (x * scale) @ kernel if self.side == "input" else (x @ kernel) * scale
 
     def merged(self, kernel: jax.Array) -> jax.Array:
-        return kernel * jnp.expand_dims(self.scale[...], 2 if self.side == "input" else 1)
+        return kernel.astype(jnp.float32) * jnp.expand_dims(self.scale[...], 2 if self.side == "input" else 1)

@@ -73,7 +73,10 @@ class PTuning(Method):
             )
         assert model.prompt is not None
         rows = self.in_templates - jnp.arange(self.length)
-        model.embedding[...] = model.embedding[...].at[rows].set(model.prompt.table())
+        embedding = model.embedding[...].astype(
+            jnp.float32
+        )  # whatever it is held in: the rows that are set are float32
+        model.embedding.set_value(embedding.at[rows].set(model.prompt.table()))
         del model.prompt
 
     def to_peft(self, added: Params) -> peft.PeftAdapter:

@@ -103,6 +103,9 @@ class PromptTuning(Method):
         first = _place(prompts, params["embedding"], rows.sharding)
         return params | {"prompt": params["prompt"] | {"rows": first}}
 
+    def files(self) -> tuple[Path, ...]:
+        return (_file(self.init.path),) if isinstance(self.init, File) else ()
+
     def merge(self, model: T5) -> None:
         raise UserError(
             f"method {self.type}: a soft prompt is no part of any weight, so it cannot be merged; "
@@ -188,13 +191,18 @@ def _place(prompts: list[Any], embedding: jax.Array, sharding: "Sharding") -> ja
     return jax.jit(mean, out_shardings=sharding)(embedding)
 
 
-def _read(name: str, shape: tuple[int, int]) -> np.ndarray:
+def _file(name: str) -> Path:
     path = Path(name).expanduser()
+    return path / peft.WEIGHTS if path.is_dir() else path
+
+
+def _read(name: str, shape: tuple[int, int]) -> np.ndarray:
+    path = _file(name)
     try:
-        if path.is_dir():
+        if path.name == peft.WEIGHTS:
             from safetensors.numpy import load_file
 
-            values = load_file(path / "adapter_model.safetensors")["prompt_embeddings"]
+            values = load_file(path)["prompt_embeddings"]
         else:
             values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:

@@ -16,6 +16,7 @@ import jax
 
 from t5x_tasks.errors import UserError, one_line
 from train.config import MeshConfig
+from train.fingerprint import Prints, fingerprint, note
 from train.model import Params, T5Config
 from train.sharding import make_mesh
 from train.weights.hf import infer_hf, open_hf
@@ -79,7 +80,15 @@ def resolve(weights: str) -> Path:
     return folder
 
 
-def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config, *, own: str = "full") -> Params:
+def load(
+    folder: Path,
+    shapes: Params,
+    shardings: Params | None,
+    config: T5Config,
+    *,
+    own: str = "full",
+    read: Prints | None = None,
+) -> Params:
     """Loads weights, tensor by tensor, each part straight to the devices that hold it.
 
     Args:
@@ -88,6 +97,7 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
       shardings: of each parameter; None: the default device.
       config: must agree with what the folder says of itself.
       own: `method.type` of the user's configuration: the only code outside flan-t5x that a run's weights may need.
+      read: gets the fingerprints of what is read, of an adapter and a run that of their base among them.
 
     Returns:
       The parameters. The host holds one parameter (all layers) besides those on its own devices.
@@ -96,22 +106,27 @@ def load(folder: Path, shapes: Params, shardings: Params | None, config: T5Confi
       UserError: no weights there, another architecture or size, or tensors missing, unknown, misshapen: all in one line.
     """
     with _reading(folder):
-        return _load(folder, shapes, shardings, config, own)
+        return _load(folder, shapes, shardings, config, own, read)
 
 
-def _load(folder: Path, shapes: Params, shardings: Params | None, config: T5Config, own: str) -> Params:
+def _load(
+    folder: Path, shapes: Params, shardings: Params | None, config: T5Config, own: str, read: Prints | None
+) -> Params:
     from train.peft import base_of, is_peft  # imports this package
 
     if is_run(folder):
-        return _load_run(folder, shardings, config, own)
+        return _load_run(folder, shardings, config, own, read)
     if is_peft(folder):
         from train.weights.peft import load_peft
 
-        base = load(resolve(base_of(folder)), shapes, shardings, config, own=own)
-        return load_peft(folder, base, _mesh(shardings), config)
+        base = load(resolve(base_of(folder)), shapes, shardings, config, own=own, read=read)
+        return load_peft(folder, base, _mesh(shardings), config, read=read)
     opening = open_t5x if (folder / CHECKPOINT).is_file() else open_hf
     tensors, slots = opening(folder, shapes, config)
-    return place(shapes, shardings, tensors, slots)
+    params = place(shapes, shardings, tensors, slots)
+    if read is not None:
+        note(read, fingerprint(params))
+    return params
 
 
 def infer(folder: Path) -> T5Config:
@@ -135,14 +150,14 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
-def _load_run(folder: Path, shardings: Params | None, config: T5Config, own: str) -> Params:
+def _load_run(folder: Path, shardings: Params | None, config: T5Config, own: str, read: Prints | None) -> Params:
     """Loads a checkpoint of a run; Orbax reads each device's part and no more."""
     from train.runs import load_run
 
     mesh = _mesh(shardings)
     if (folder / "config.yaml").is_file():
-        return load_run(folder, None, mesh, config, own=own)
-    return load_run(folder.absolute().parents[1], int(folder.name), mesh, config, own=own)
+        return load_run(folder, None, mesh, config, own=own, read=read)
+    return load_run(folder.absolute().parents[1], int(folder.name), mesh, config, own=own, read=read)
 
 
 def _mesh(shardings: Params | None) -> jax.sharding.Mesh:

@@ -9,9 +9,10 @@ from jax.sharding import Mesh
 
 from t5x_tasks.errors import UserError
 from train import peft
+from train.fingerprint import Prints, digest, note
 from train.methods.lora import Lora
 from train.model import Params, T5Config
-from train.runs import merged_params
+from train.runs import as_configured, merged_params
 from train.state import Model, extended_params
 from train.weights.stream import FLOAT_TYPES
 
@@ -29,11 +30,12 @@ _WITHOUT_EFFECT = {
 _PLAIN: dict[str, tuple[Any, ...]] = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva")}
 
 
-def load_peft(folder: Path, base: Params, mesh: Mesh, config: T5Config) -> Params:
+def load_peft(folder: Path, base: Params, mesh: Mesh, config: T5Config, *, read: Prints | None = None) -> Params:
     """Merges the adapter in a folder into its base.
 
     Args:
       base: parameters of the plain model; their memory is given up.
+      read: gets the adapter's fingerprint.
 
     Raises:
       UserError: the adapter is of a kind, or has tensors, that LoRA as it is here has not.
@@ -43,6 +45,7 @@ def load_peft(folder: Path, base: Params, mesh: Mesh, config: T5Config) -> Param
     found = peft.by_kernel(folder, peft.open_adapter(folder), NAMES)
     method = Lora.from_peft(theirs, targets=sorted(found), where=str(folder / peft.CONFIG))
     _check_tensors(folder, found, method, base)
+    note(read, {peft.WEIGHTS: _fingerprint(found, method)})
     model = Model.on(mesh, config, method)
     params = extended_params(model, base, seed=0)
     for path, layers in found.items():
@@ -52,7 +55,7 @@ def load_peft(folder: Path, base: Params, mesh: Mesh, config: T5Config) -> Param
             values = np.stack(values if name == "magnitude" else [value.T for value in values])
             # The layers that the adapter leaves alone keep what a start adds: nothing, and the length of the base's weights.
             added[name] = _with_rows(added[name], np.array(sorted(layers)), values)
-    return merged_params(model, params)
+    return as_configured(model, merged_params(model, params), where=str(folder))
 
 
 def _check_plain(folder: Path, theirs: dict[str, Any]) -> None:
@@ -104,3 +107,16 @@ def _with_rows(stack: jax.Array, rows: np.ndarray, values: np.ndarray) -> jax.Ar
         lambda stack, rows, values: stack.at[rows].set(values), out_shardings=stack.sharding, donate_argnums=0
     )
     return put(stack, rows, values)
+
+
+def _fingerprint(found: peft.Layers, method: Lora) -> str:
+    """Eight hexadecimal digits of what is read from an adapter: its kernels' tensors, and what the method says of them."""
+    parts = [
+        part
+        for path, layers in sorted(found.items())
+        for layer, tensors in sorted(layers.items())
+        for name, tensor in sorted(tensors.items())
+        for value in [tensor.read()]
+        for part in (f"{path} {layer} {name} {value.dtype.str}".encode(), np.ascontiguousarray(value).tobytes())
+    ]
+    return digest(method.described().encode(), *parts)

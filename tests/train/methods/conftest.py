@@ -14,7 +14,7 @@ from train import runs, runtime
 from train.checkpoints import Checkpoints
 from train.config import Config, MeshConfig
 from train.data import open_training
-from train.fingerprint import fingerprint
+from train.fingerprint import Prints
 from train.loop import train
 from train.model import Params
 from train.optimizer import make_optimizer, make_schedule
@@ -136,7 +136,8 @@ def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]]
         shapes = state_shapes(model, optimizer)
         shardings = jax.tree.map(lambda s: s.sharding, shapes)
         update = make_train_step(model.graphdef, optimizer, schedule, config.train, shardings)
-        before = load_params(config, model)
+        read: Prints = {}
+        before = load_params(config, model, read=read)
         start, frozen = model.split(before)
         # The step takes its state's memory.
         state = first_state(jax.tree.map(lambda x: x.copy(), start), optimizer, config.train.seed, shapes)
@@ -146,7 +147,7 @@ def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]]
                 state, metrics = update(state, frozen, global_batch(model.mesh, batch, parts=1))
                 losses.append(float(metrics["loss"]))
                 if step == 10:
-                    info = metadata(config, {}, fingerprint(frozen))
+                    info = metadata(config, {}, read)
                     checkpoints.save(step, state, position={}, metadata=info)
             checkpoints.wait()
             again = checkpoints.restore(10, shapes).state
