@@ -20,7 +20,7 @@ from t5x_tasks.metrics import load_metric
 from t5x_tasks.prepare_split import POOL_ROWS
 from t5x_tasks.rendering import is_blank, question, render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows
-from t5x_tasks.sources.locate import raw_rows
+from t5x_tasks.sources.locate import Location, raw_rows
 from t5x_tasks.sources.models import SPLITS
 from t5x_tasks.values import known_columns
 from t5x_tasks.vocabulary import Vocabulary, shown_characters
@@ -43,7 +43,7 @@ def print_table(paths: Sequence[str], root: str | None) -> None:
                     where = where or f"missing ({error})"
                 count = None
             else:
-                where, count = where or str(location), count_rows(location)
+                where, count = where or _place(location), count_rows(location)
             counts.append("-" if count is None else f"{count:,}")
         kinds = {
             "held out": sum(p.split == "heldout" and not p.inverted for p in card.phrasings),
@@ -57,6 +57,10 @@ def print_table(paths: Sequence[str], root: str | None) -> None:
         members = ", ".join(member.name for member in mixture.members)
         lines.append((mixture.name, "mixture", "", str(len(catalog.resolve(mixture.name))), "", members))
     print_rows(lines)
+
+
+def _place(location: Location) -> str:
+    return f"{location} (revision not pinned)" if location.can_move else str(location)
 
 
 def print_rows(lines: Sequence[Sequence[str]]) -> None:
@@ -107,7 +111,7 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
                 print(f"  {split:<10} missing: {error}")
             continue
         count = count_rows(location)
-        print(f"  {split:<10} {location}" + (f", {count:,} rows" if count is not None else ""))
+        print(f"  {split:<10} {_place(location)}" + (f", {count:,} rows" if count is not None else ""))
         if vocabulary is not None:
             print_lengths(card, phrasings, rows, vocabulary, fits)
     print()
@@ -199,7 +203,7 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         location = locate(card, split, root)
         rows = read_rows(card, split, root)
         empty = [row.id for row in rows if any(map(is_blank, row.fields.values()))]
-        print(f"  {split:<10} {len(rows):,} rows, {location}")
+        print(f"  {split:<10} {len(rows):,} rows, {_place(location)}")
         if empty:
             print(f"  {'':<10} {len(empty):,} with an empty field (left out of training): {', '.join(empty[:3])}")
         questions[split] = {question(card, row): row.id for row in rows}

@@ -50,6 +50,11 @@ class Location:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def can_move(self) -> bool:
+        """Whether it is a data set of the hub whose rows may be others tomorrow."""
+        return isinstance(self.source, HubSource) and self.folder is None and not self.source.is_pinned
+
 
 def locate(card: "Card", split: str, root: str | PathLike[str] | None = None) -> Location:
     """Finds a split: ROOT/<mirror's name>/<split>.jsonl[.gz], else the card's own source.
@@ -79,7 +84,7 @@ def locate(card: "Card", split: str, root: str | PathLike[str] | None = None) ->
     if isinstance(source, HubSource):
         folder = card.path.parent / source.path
         folder = folder if folder.is_dir() else None
-        text = str(folder or f"hf://{source.path}")
+        text = str(folder or f"hf://{source.path}" + (f"@{source.revision}" if source.revision else ""))
     elif isinstance(source, TfdsSource):
         folder = tfds_folder(source, card.path)
         text = str(folder or f"tfds://{source.name}")

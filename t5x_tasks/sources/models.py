@@ -126,7 +126,7 @@ class HubSource(SplitsSource):
     Attributes:
       path: id of the hub, or folder relative to the card.
       name: of the configuration: `rte` of `nyu-mll/glue`.
-      revision: pins what is read.
+      revision: pins what is read, if it is a commit: 40 hexadecimal digits. A branch or a tag can move.
       splits: those that the data set has, as a list, or `{validation: dev_r1}` where it calls them otherwise.
       streaming: rows are fetched while they are used, for data sets that do not fit on the disk.
     """
@@ -136,6 +136,10 @@ class HubSource(SplitsSource):
     name: str | None = None
     revision: str | None = None
     streaming: bool = False
+
+    @property
+    def is_pinned(self) -> bool:
+        return re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None
 
 
 class TfdsSource(SplitsSource):

@@ -1,0 +1,41 @@
+"""What a data set of the hub is pinned to, and where it is said that it is not."""
+
+import datasets
+import pytest
+from helpers.command import command
+
+from t5x_tasks.catalog import load_catalog
+from t5x_tasks.sources import locate
+from t5x_tasks.sources.models import HubSource
+
+COMMIT = "8e4813d81f46d313dac7892e1c28076917cfcdf9"
+NOT_PINNED = {"codexglue_cs_java", "codexglue_java_cs", "dialogsum", "samsum", "wnut17"}  # docs/tasks.md says why
+
+
+def test_shipped_cards_of_the_hub_are_pinned_but_for_those_that_the_docs_name():
+    cards = {name: card for name, card in load_catalog().cards.items() if isinstance(card.source, HubSource)}
+    moving = {name for name, card in cards.items() if locate(card, card.splits[0]).can_move}
+    assert moving == NOT_PINNED and len(cards) == 12
+
+
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [(COMMIT, f"hf://someone/rows@{COMMIT}"), ("v2", "hf://someone/rows@v2 (revision not pinned)"),
+     (None, "hf://someone/rows (revision not pinned)")],
+)  # fmt: skip
+def test_list_show_and_check_say_what_is_read(revision, said, make_card, monkeypatch):
+    asked = []
+
+    def load_dataset(path, name, *, split, revision, streaming):
+        asked.append(revision)
+        rows = [{"dialogue": "Ann: Hi.", "summary": "Ann says hi."}]
+        return datasets.Dataset.from_list(rows)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    path = make_card(source={"type": "hub", "path": "someone/rows", "revision": revision, "splits": ["train"]})
+    for arguments in (("list",), ("show", "tiny"), ("check", str(path))):
+        where = [] if arguments[0] == "check" else ["--cards", str(path)]
+        done = command("t5x_tasks", *arguments, *where)
+        line = next(line for line in done.stdout.splitlines() if "hf://someone/rows" in line)
+        assert line.endswith(said), done.stdout
+    assert set(asked) == {revision}
