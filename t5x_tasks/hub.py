@@ -1,8 +1,29 @@
-"""The Hugging Face hub, when it cannot be reached."""
+"""The Hugging Face hub: how its repositories are named here, and what happens when it cannot be reached."""
 
 import os
 import socket
+from dataclasses import dataclass
 from urllib.parse import urlparse
+
+from t5x_tasks.errors import UserError
+
+SCHEME = "hf://"
+
+
+@dataclass(frozen=True)
+class HubId:
+    """A repository of the hub at a commit, tag or branch; None: its main branch as it is now."""
+
+    repository: str
+    revision: str | None
+
+
+def parse_hub_id(uri: str) -> HubId:
+    """Takes `hf://ID` or `hf://ID@REVISION` apart. UserError: there is nothing before or after the @."""
+    repository, at, revision = uri.removeprefix(SCHEME).partition("@")
+    if not repository or (at and not revision):
+        raise UserError(f"{uri}: must be hf://ID or hf://ID@REVISION, as hf://google/flan-t5-base")
+    return HubId(repository, revision or None)
 
 
 def skip_retries_if_unreachable() -> None:

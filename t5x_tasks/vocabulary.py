@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.errors import UserError, one_line
-from t5x_tasks.hub import reason, skip_retries_if_unreachable
+from t5x_tasks.hub import SCHEME, parse_hub_id, reason, skip_retries_if_unreachable
 
 EXTRA_IDS = 100
 DEFAULT = "hf://google/flan-t5-base"
@@ -24,12 +24,13 @@ _SHOWN = 8  # characters that are named
 
 
 def locate_vocabulary(source: str | PathLike[str]) -> Path:
-    """Returns the file of a SentencePiece model: a file itself, a folder's `spiece.model`, that of `hf://owner/name`.
+    """Returns the file of a SentencePiece model: a file itself, a folder's `spiece.model`, that of
+    `hf://owner/name` or `hf://owner/name@revision`.
 
     Raises:
       UserError: there is none, or the hub is out of reach.
     """
-    if str(source).startswith("hf://"):
+    if str(source).startswith(SCHEME):
         return _fetch(str(source))
     path = Path(source).expanduser()
     if path.is_dir():
@@ -44,11 +45,12 @@ def locate_vocabulary(source: str | PathLike[str]) -> Path:
 
 
 def _fetch(uri: str) -> Path:
+    hub = parse_hub_id(uri)
     try:
         skip_retries_if_unreachable()
         from huggingface_hub import hf_hub_download
 
-        return Path(hf_hub_download(uri.removeprefix("hf://"), "spiece.model"))
+        return Path(hf_hub_download(hub.repository, "spiece.model", revision=hub.revision))
     except Exception as error:  # no network, no such repository, no such file, no access
         raise UserError(
             f"{uri}: spiece.model cannot be fetched ({reason(error)}); get online, or set model.vocabulary to a local one"

@@ -42,10 +42,11 @@ class ModelConfig(Section):
     preset: PresetName = "flan-t5-base"
     weights: str = Field(
         default="random",
-        description="hf://ID, a Hugging Face directory, a T5X checkpoint, one of our runs, or `random`",
+        description="hf://ID or hf://ID@REVISION, a Hugging Face directory, a T5X checkpoint, one of our runs, or `random`",
     )
     vocabulary: str = Field(
-        default="hf://google/flan-t5-base", description="hf://ID, or the path of a SentencePiece model"
+        default="hf://google/flan-t5-base",
+        description="hf://ID or hf://ID@REVISION, or the path of a SentencePiece model",
     )
     vocab_size: PositiveInt | None = Field(
         default=None,

@@ -142,19 +142,29 @@ def _of_run(run_dir: Path, which: str, vocabulary: str | None) -> Weights:
 
 
 def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> int:
-    """Writes what a run trained for peft; the base is not read. Returns the step."""
+    """Writes what a run trained for peft. Returns the step.
+
+    Of the base only its kind is looked at: peft loads what transformers does.
+    """
+    from t5x_tasks.hub import SCHEME, HubId, parse_hub_id
+    from train import weights
     from train.checkpoints import Checkpoints
     from train.export.card import run_card
     from train.export.peft import save_peft
 
     run = _open_run(run_dir, which, vocabulary)
+    base = run.config.model.weights
+    if (kind := weights.describe(base)) != "Hugging Face":
+        began = "random weights" if kind == "random" else f"{base}, {kind}"
+        raise UserError(
+            f"--to peft: {run_dir} began from {began}, which peft cannot load; use --to hf (a method that cannot be merged needs "
+            "a base in that format: train on what --to hf makes of it)"
+        )
     with Checkpoints(run.folder / "checkpoints", read_only=True) as checkpoints:
         trained = checkpoints.restore_params(run.step, run.model.split(run.model.shapes)[0])
-    weights = run.config.model.weights
-    base = weights.removeprefix("hf://") if weights.startswith("hf://") else str(Path(weights).expanduser().absolute())
-    if weights == "random":
-        raise UserError(f"--to peft: {run_dir} began from random weights, which peft cannot load; use --to hf")
-    save_peft(run.config.method.to_peft(trained), out, base, run_card(run.config, run.folder, run.step, adapter=True))
+    found = parse_hub_id(base) if base.startswith(SCHEME) else HubId(str(Path(base).expanduser().absolute()), None)
+    card = run_card(run.config, run.folder, run.step, adapter=True)
+    save_peft(run.config.method.to_peft(trained), out, found.repository, revision=found.revision, card=card)
     return run.step
 
 

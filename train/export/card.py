@@ -6,6 +6,7 @@ from typing import Any
 
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
+from t5x_tasks.hub import SCHEME, parse_hub_id
 from train.config import Config
 
 USE = """## How to use
@@ -59,8 +60,8 @@ def converted_card(source: str) -> str:
 
 def _head(weights: str) -> str:
     lines = ["---", "library_name: transformers", "tags: [t5]"]
-    if weights.startswith("hf://"):
-        lines.append(f"base_model: {weights.removeprefix('hf://')}")
+    if weights.startswith(SCHEME):
+        lines.append(f"base_model: {parse_hub_id(weights).repository}")
     return "\n".join([*lines, "---"])
 
 

@@ -11,10 +11,12 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
 import jax
 
 from t5x_tasks.errors import UserError, one_line
+from t5x_tasks.hub import SCHEME, parse_hub_id
 from train.config import MeshConfig
 from train.fingerprint import Prints, fingerprint, note
 from train.model import Params, T5Config
@@ -43,7 +45,7 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def resolve(weights: str) -> Path:
-    """Finds the folder of `model.weights`: a local one, or that of a hub id after fetching it into the hub's cache.
+    """Finds the folder of `model.weights`: a local one, or that of hf://ID or hf://ID@REVISION after fetching it.
 
     Of a T5X folder that holds one checkpoint_<step>, that is it.
 
@@ -54,7 +56,7 @@ def resolve(weights: str) -> Path:
         raise UserError(
             f"model.weights: {weights}: buckets are not read; run `gcloud storage cp -r {weights} DIR` and give DIR"
         )
-    if not weights.startswith("hf://"):
+    if not weights.startswith(SCHEME):
         folder = Path(weights).expanduser()
         if not folder.is_dir():
             raise UserError(
@@ -62,22 +64,57 @@ def resolve(weights: str) -> Path:
                 "our runs, or random"
             )
         return find_t5x(folder) or folder
-    repository = weights.removeprefix("hf://")
-    get = (
-        f"get online, or run `hf download {repository} --local-dir DIR` on a machine that is, and set model.weights=DIR"
-    )
+    folder = _fetch(weights, ["*.safetensors", "*.json", "spiece.model"])
+    if not any(folder.glob("*.safetensors")):  # offline, a cache that has only the vocabulary counts as the repository
+        raise UserError(f"model.weights: {weights}: no safetensors in {folder}; {_how_to_get(weights)}")
+    return folder
+
+
+def _fetch(weights: str, files: list[str]) -> Path:
+    """The folder of the hub's cache with these files of a repository. UserError: it is out of reach."""
+    hub = parse_hub_id(weights)
     try:
         from huggingface_hub import snapshot_download
 
-        files = ["*.safetensors", "*.json", "spiece.model"]
         # Folders in a repository hold other formats of the same weights.
-        folder = Path(snapshot_download(repository, allow_patterns=files, ignore_patterns=["*/*"]))
+        return Path(
+            snapshot_download(hub.repository, revision=hub.revision, allow_patterns=files, ignore_patterns=["*/*"])
+        )
     except Exception as error:  # no network, no such repository, no access, no valid id
         reason = one_line(error, most=160)
-        raise UserError(f"model.weights: {weights} cannot be fetched ({reason}); {get}") from error
-    if not any(folder.glob("*.safetensors")):  # offline, a cache that has only the vocabulary counts as the repository
-        raise UserError(f"model.weights: {weights}: no safetensors in {folder}; {get}")
-    return folder
+        raise UserError(f"model.weights: {weights} cannot be fetched ({reason}); {_how_to_get(weights)}") from error
+
+
+def _how_to_get(weights: str) -> str:
+    hub = parse_hub_id(weights)
+    at = f" --revision {hub.revision}" if hub.revision else ""
+    return (
+        f"get online, or run `hf download {hub.repository}{at} --local-dir DIR` on a machine that is, and set "
+        "model.weights=DIR"
+    )
+
+
+def describe(weights: str) -> Literal["Hugging Face", "random", "a run", "an adapter", "a T5X checkpoint"]:
+    """What kind of weights `model.weights` names. Of a repository of the hub only small files are fetched.
+
+    Raises:
+      UserError: see `resolve`.
+    """
+    from train.peft import is_peft  # imports this package
+
+    if weights == "random":
+        return "random"
+    of_hub = weights.startswith(SCHEME)
+    folder = _fetch(weights, ["*.json"]) if of_hub else resolve(weights)
+    if is_run(folder):
+        return "a run"
+    if is_peft(folder):
+        return "an adapter"
+    if (folder / CHECKPOINT).is_file():
+        return "a T5X checkpoint"
+    if of_hub and not (folder / "config.json").is_file():  # offline, with a cache that has other files of it
+        raise UserError(f"model.weights: {weights}: no config.json in {folder}; {_how_to_get(weights)}")
+    return "Hugging Face"
 
 
 def load(
