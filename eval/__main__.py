@@ -7,6 +7,7 @@ import os
 
 from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError, run_cli, suggest
+from t5x_tasks.streams import require_output
 
 COMMANDS = ("score", "compare", "predict", "suggest")
 
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
     config, run_dir = load_config(options.config, options.overrides)
     plan = make_plan(config, run_dir)
     if options.dry_run:
+        require_output()
         print(configuration.dump(config))
         print(plan.describe())
         return 0

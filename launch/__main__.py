@@ -5,6 +5,7 @@ import importlib
 
 from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import run_cli
+from t5x_tasks.streams import require_output
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
 COMMANDS = {
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
         command.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
         launcher.add_arguments(command)
     options = parse_arguments(parser, arguments)
+    if options.command == "plan" or options.dry_run:
+        require_output()
     return importlib.import_module(COMMANDS[options.command][0]).run(options)
 
 

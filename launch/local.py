@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from launch import job as jobs
@@ -95,15 +96,16 @@ def start(
 ) -> int:
     """Runs a command once for each environment until all have ended, and returns the worst exit code.
 
-    Worst is a failure of its own, then 143 ("saved, start again"), then 0. The first SIGINT or SIGTERM is passed on as one
-    SIGTERM each, so is a failure; who has not ended `grace_s` seconds later, or at a second signal, is killed.
+    Worst is a failure of its own, then 143 ("saved, start again"), then 0. The first SIGINT, SIGTERM or SIGHUP (a closed
+    terminal) is passed on as one SIGTERM each, so is a failure; who has not ended `grace_s` seconds later, or at a second SIGINT
+    or SIGTERM, is killed.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(_signals())
         processes: list[subprocess.Popen[bytes]] = []
         for i, environment in enumerate(environments):
-            log = stack.enter_context((logs / f"process-{i}.log").open("ab"))
+            log = stack.enter_context((logs / f"process-{i}.log").open("ab", buffering=0))
             # A group of its own: the terminal's Ctrl-C reaches this process alone, which then tells each once.
             process = subprocess.Popen(
                 command,
@@ -141,8 +143,18 @@ def start(
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
+
+    def receive(number: int, _: FrameType | None) -> None:
+        # The kernel and the shell both send SIGHUP, and a session manager SIGTERM after it: that is asking once.
+        if received == [signal.SIGHUP]:
+            received.clear()
+        if number != signal.SIGHUP or not received:
+            received.append(number)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        numbers.append(signal.SIGHUP)
+    before = [signal.signal(number, receive) for number in numbers]
     try:
         yield received
     finally:
@@ -151,11 +163,13 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _tee(output: IO[bytes], log: IO[bytes]) -> None:
+    """Reads to the end, whatever becomes of what it writes: a process whose output nobody reads would wait for ever."""
     for line in output:
-        log.write(line)
-        log.flush()
-        sys.stderr.buffer.write(line)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            log.write(line)
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from t5x_tasks.commands.suggest import add_arguments, lengths
 from t5x_tasks.errors import run_cli
+from t5x_tasks.streams import require_output
 
 if TYPE_CHECKING:
     from t5x_tasks.vocabulary import Vocabulary
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int | None:
     arguments = _parser().parse_args(argv)
+    if arguments.run in (_list, _show, _preview, _check, _suggest):  # they write no files
+        require_output()
     return arguments.run(arguments)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
+from t5x_tasks import streams
+
 
 class UserError(Exception):
     """Something that the user can put right: a key, a file, a row.
@@ -65,33 +67,38 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     """Ctrl-C: KeyboardInterrupt, but within an import the end at once: libraries catch it there and go on."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, b"interrupted\n")
+            with contextlib.suppress(OSError):
+                os.write(2, b"interrupted\n")
             os._exit(130)
         frame = frame.f_back
     raise KeyboardInterrupt
 
 
 def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback."""
+    """Runs a command and exits: 0 success, 2 the user's mistake in one line, 130 Ctrl-C, 1 our own, mostly with a traceback.
+
+    It works on where its output breaks, unless that is its product (t5x_tasks/streams.py).
+    """
+    streams.make_lasting()
     # Not where Ctrl-C is ignored, as it is for what a script starts in the background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main(sys.argv[1:]) or 0
-    except BrokenPipeError:  # the reader of our output has gone: `... | head`
-        sys.stderr.close()
+        sys.stdout.flush()
+    except streams.ReaderGone:
         code = 0
     except Exception as error:
         known = explained(error)
         if not isinstance(known, UserError | Failure):
             raise
-        with contextlib.suppress(OSError):  # standard output may be what is full
+        with contextlib.suppress(OSError, streams.ReaderGone):  # standard output may be what is full
             sys.stdout.flush()
         print(f"error: {' '.join(str(known).split())}", file=sys.stderr)
         code = 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, streams.ReaderGone):
             sys.stdout.flush()
         # Not sys.exit: the interpreter's end waits for what XLA's threads still compute, or crashes meanwhile.
         os._exit(130)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.streams import require_output
 
 if TYPE_CHECKING:
     from train.config import Config
@@ -27,6 +28,7 @@ def main(arguments: list[str]) -> int:
     config = configuration.load(options.config, options.overrides)
     _check_names(config)
     if options.dry_run:
+        require_output()
         print(configuration.dump(config), end="")
         return 0
 

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from t5x_tasks.errors import run_cli
+from t5x_tasks.streams import require_output
 from train import config as configuration
 from train.config import Config
 
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
         answer = memory.describe(config, devices=options.devices, vocabulary_size=size)
         if options.cpu:
             answer["peak_flops"] = {"cpu": measured_cpu_flops()}
+    require_output()
     print(json.dumps(answer))
     return 0
 

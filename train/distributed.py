@@ -236,9 +236,10 @@ def check_shared(folder: Path, key: str) -> None:
 
 
 class Stop:
-    """Tells when to save and end: on SIGTERM or Ctrl-C, in all processes after the same step.
+    """Tells when to save and end: on SIGTERM, Ctrl-C or SIGHUP (a closed terminal), in all processes after the same step.
 
-    Alone, a process stops after the step under way, and a second signal ends it at once. Of several, JAX passes the news on:
+    Alone, a process stops after the step under way, and a second signal ends it at once. SIGHUP does not count there: the kernel
+    and the shell both send it, and a session manager SIGTERM after it. Of several, JAX passes the news on:
     all go on to the step after the furthest of them (multihost_utils.reached_preemption_sync_point).
     """
 
@@ -262,7 +263,9 @@ class Stop:
     def _receive(self, number: int, _: Any) -> None:
         if several():  # Ctrl-C; SIGTERM is JAX's own
             os.kill(os.getpid(), signal.SIGTERM)
-        elif self._received:
+        elif self._received and number == signal.SIGHUP:
+            return
+        elif self._received and self.signal != signal.SIGHUP:
             os._exit(128 + number)
         self.signal, self._received = signal.Signals(number), True
 
@@ -270,7 +273,9 @@ class Stop:
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
     stop = Stop()
-    ours = (signal.SIGINT,) if several() else (signal.SIGTERM, signal.SIGINT)
+    ours = [signal.SIGINT] if several() else [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        ours.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop._receive) for number in ours}
     try:
         yield stop

@@ -14,10 +14,11 @@ class Progress:
         self._total, self._bar = total, None
         self._first, self._start = step, time.perf_counter()
         if sys.stderr.isatty():
+            from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, transient=False)
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=False)
             self._bar.start()
             self._task = self._bar.add_task("compiling", total=total, completed=step)
 
@@ -43,7 +44,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=row["step"], description=text)
         else:
-            print(f"step {row['step']}/{self._total} | {text}", file=sys.stderr, flush=True)
+            say(f"step {row['step']}/{self._total} | {text}")
 
     def close(self) -> None:
         if self._bar is not None:

@@ -116,20 +116,22 @@ class Watchdog:
         return f" ({', '.join(distributed.name(p) for p in behind)} lags behind)" if behind else ""
 
     def _end(self, why: str, *, stacks: bool = False) -> None:
-        if stacks:
-            if self._stacks is not None:
-                with contextlib.suppress(OSError):
-                    path = self._stacks / f"stacks-{jax.process_index()}.txt"
-                    with path.open("w") as file:
-                        faulthandler.dump_traceback(file, all_threads=True)
-            faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        print(
-            f"{distributed.name()} stops: {why}. Start the run again: it goes on after its last checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        # Not sys.exit: the main thread may never come back from where it waits.
-        os._exit(EXIT_CODE)
+        try:
+            if stacks:
+                if self._stacks is not None:
+                    with contextlib.suppress(OSError):
+                        path = self._stacks / f"stacks-{jax.process_index()}.txt"
+                        with path.open("w") as file:
+                            faulthandler.dump_traceback(file, all_threads=True)
+                faulthandler.dump_traceback(sys.stderr, all_threads=True)
+            print(
+                f"{distributed.name()} stops: {why}. Start the run again: it goes on after its last checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+        finally:  # whatever becomes of the words
+            # Not sys.exit: the main thread may never come back from where it waits.
+            os._exit(EXIT_CODE)
 
 
 @contextlib.contextmanager

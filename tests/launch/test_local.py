@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,3 +111,47 @@ def test_gpus_are_divided():
 def test_gpus_that_cannot_be_divided_are_an_error():
     with pytest.raises(UserError, match=r"--processes: 3 cannot share the 4 GPU\(s\)"):
         plan(3, None, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+
+
+UNREAD = """
+import sys
+from pathlib import Path
+from launch.local import start
+from t5x_tasks.errors import run_cli
+child = "for i in range(4000): print('line', i, 'x' * 90, flush=True)"
+run_cli(lambda _: start([sys.executable, "-c", child], [{}, {}], logs=Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["broken stderr", "full log disk"])
+def test_processes_end_though_nobody_reads_what_they_say(tmp_path, full):
+    if full:
+        (tmp_path / "process-0.log").symlink_to("/dev/full")
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", UNREAD, str(tmp_path)], stderr=write, start_new_session=True)
+    os.close(write)
+    if full:
+        drained = threading.Thread(target=lambda: os.fdopen(read, "rb").read())
+        drained.start()
+    else:
+        os.read(read, 1)
+        os.close(read)
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+    if not full:
+        assert (tmp_path / "process-0.log").read_text().count("\n") == 4000
+
+
+def test_a_closed_terminal_lets_all_save(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, str(tmp_path)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    logs = [tmp_path / f"process-{i}.log" for i in range(2)]
+    while not all(log.exists() and "ready" in log.read_text() for log in logs):
+        time.sleep(0.05)
+    for _ in range(2):  # the kernel's, and that of a shell that hands it on
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 143
+    assert all(log.read_text() == "ready\nsaved\n" for log in logs)

@@ -133,3 +133,55 @@ def test_ctrl_c_stays_ignored_where_a_shell_started_the_command_in_the_backgroun
         "run_cli(lambda _: signal.raise_signal(signal.SIGINT))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 0
+
+
+OUTPUT = """
+import os, sys
+from t5x_tasks.errors import run_cli
+from t5x_tasks.streams import require_output
+def main(_):
+    if sys.argv[1] == "text":
+        require_output()
+    if sys.argv[1] == "socket":
+        raise BrokenPipeError(32, "Broken pipe")
+    for _ in range(1000):
+        print("x" * 99)
+    with open("file", "w") as file:
+        file.write(str(file.fileno()))
+run_cli(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("product", "broken", "code", "said", "finished"),
+    [
+        ("text", "pipe", 0, "", False),
+        ("text", "/dev/full", 1, "error: No space left on device; make room", False),
+        ("files", "pipe", 0, "", True),
+        ("files", "/dev/full", 0, "", True),
+        ("socket", "pipe", 1, "BrokenPipeError", False),
+    ],
+)
+def test_only_a_command_whose_product_is_its_text_ends_when_that_cannot_be_written(
+    tmp_path, product, broken, code, said, finished
+):
+    output = os.open(broken, os.O_WRONLY) if broken != "pipe" else _pipe_without_reader()
+    done = subprocess.run(
+        [sys.executable, "-c", OUTPUT, product], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(output)
+    assert (done.returncode, (tmp_path / "file").exists()) == (code, finished), done.stderr
+    assert said in done.stderr if said else done.stderr == ""
+
+
+def test_a_file_is_never_opened_in_place_of_a_closed_standard_stream(tmp_path):
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", OUTPUT, "files"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False)
+    assert done.returncode == 0 and int((tmp_path / "file").read_text()) > 2
+
+
+def _pipe_without_reader() -> int:
+    read, write = os.pipe()
+    os.close(read)
+    return write
