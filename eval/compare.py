@@ -3,6 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eval.report.systems import Answers
 
 _FEW_ROWS = 30  # percentile intervals of so few cover less often than they say
 _MOST_SYSTEMS = 6  # of which all are shown; of more, the first and the last checkpoint of each run
@@ -128,14 +132,22 @@ def _chosen(systems: list) -> list:
 
 
 def _over_steps(systems: list) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """task, split -> run -> (step, main score); of runs with three evaluated checkpoints or more."""
+    """task, split -> run -> (step, main score); of runs with three checkpoints or more that were evaluated as the last was."""
     from eval.names import main_score
 
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    last: dict[tuple[str, str, str], tuple[int, list[Any]]] = {}
+    for system in systems:
+        for (task, split), answers in system.answers.items():
+            if system.run is not None and system.step is not None:
+                key, made = (system.run.name, task, split), (system.step, _how(answers))
+                last[key] = max(last.get(key, made), made, key=lambda made: made[0])
     for system in systems:
         if system.run is None or system.step is None:
             continue
         for (task, split), answers in system.answers.items():
+            if _how(answers) != last[system.run.name, task, split][1]:
+                continue
             if (score := main_score(answers.summary["metrics"])) is not None:
                 points = curves.setdefault(f"{score} of {task}, {split},", {}).setdefault(system.run.name, [])
                 points.append((system.step, answers.summary["metrics"][score]["value"]))
@@ -143,6 +155,10 @@ def _over_steps(systems: list) -> dict[str, dict[str, list[tuple[float, float]]]
         name: {run: points for run, points in of_task.items() if len(points) > 2} for name, of_task in curves.items()
     }
     return {name: {run: sorted(points) for run, points in of_task.items()} for name, of_task in kept.items() if of_task}
+
+
+def _how(answers: "Answers") -> list[Any]:
+    return [answers.head.get("limit"), answers.head.get("decode")]
 
 
 def _title(systems: list, comparisons: list) -> str:

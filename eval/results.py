@@ -1,4 +1,8 @@
-"""What an evaluation leaves behind: OUTPUT/<step>/metrics.json and <task>/predictions.jsonl."""
+"""What an evaluation leaves behind: OUTPUT/<step>/metrics.json and <task>/predictions.jsonl.
+
+Those are of the last evaluation of the step. Its scores are also kept in scores-<digest of split, limit and decoding>.json, so
+that an evaluation of another split displaces nothing that chooses checkpoints (train/selection.py).
+"""
 
 import json
 from pathlib import Path
@@ -27,7 +31,8 @@ def write_metrics(folder: Path, head: dict[str, Any], tasks: dict[str, Any]) -> 
 def write_task(plan: Plan, step: int, task: str, scores: TaskScores) -> None:
     """Writes predictions.jsonl and the task's part of metrics.json; says which scores make way for it."""
     head, folder = head_of(plan, step), plan.output / str(step)
-    path = folder / "metrics.json"
+    path, kept = folder / "metrics.json", plan.config.eval.scores_file(folder)
+    write_json(kept, {**head, "tasks": {**tasks_scored(plan, step), task: scores.summary}})
     write_predictions(folder, task, scores.rows)
     before, tasks = _read(path)
     different = [f"{key} {before.get(key)}" for key in head if before.get(key) != head[key]]
@@ -38,26 +43,22 @@ def write_task(plan: Plan, step: int, task: str, scores: TaskScores) -> None:
 
 def head_of(plan: Plan, step: int) -> dict[str, Any]:
     """What metrics.json says of all its tasks."""
-    settings = plan.config.eval
-    return {
-        "step": step,
-        "split": settings.split,
-        "limit": settings.limit,
-        "weights": plan.weights(step),
-        "decode": settings.decode.in_words(),
-    }
+    settings = plan.config.eval.settings()
+    decode = settings.pop("decode")
+    return {"step": step, **settings, "weights": plan.weights(step), "decode": decode}
 
 
-def tasks_beside(path: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """Tasks that were scored before, in the same way; of another split, limit or decoding they make way."""
-    before, tasks = _read(path)
-    return tasks if before == head else {}
+def tasks_scored(plan: Plan, step: int) -> dict[str, Any]:
+    """Tasks that were scored before, in the same way: split, limit, weights and decoding."""
+    head, folder = head_of(plan, step), plan.output / str(step)
+    found = [_read(path) for path in (folder / "metrics.json", plan.config.eval.scores_file(folder))]
+    return {task: scores for before, tasks in found if before == head for task, scores in tasks.items()}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a metrics.json says of all its tasks, and of each; nothing where there is none that can be read."""
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return head, dict(head.pop("tasks", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}, {}
-    return head, head.pop("tasks", {})

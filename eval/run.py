@@ -19,7 +19,7 @@ from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.likelihood import LogLikelihood
 from eval.plan import Plan
-from eval.results import head_of, tasks_beside, write_predictions, write_task
+from eval.results import tasks_scored, write_predictions, write_task
 from eval.scoring import (
     TaskScores,
     bootstrap,
@@ -175,8 +175,7 @@ class Evaluation:
 
     def is_done(self, step: int) -> bool:
         """Whether all tasks were scored with this checkpoint before, in the same way."""
-        path = self.plan.output / str(step) / "metrics.json"
-        return self.questions.keys() <= tasks_beside(path, head_of(self.plan, step)).keys()
+        return self.questions.keys() <= tasks_scored(self.plan, step).keys()
 
     def _run_task(self, step: int, task: str, weights: Weights) -> dict[str, Any]:
         questions, inputs, config = self.questions[task], self.inputs[task], self._config

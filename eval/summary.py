@@ -48,12 +48,13 @@ def summarize(run_dir: Path) -> None:
         raise UserError(f"{run_dir / 'eval'}: holds no <step>/metrics.json; run `python -m eval {run_dir}` first")
     tasks = list(dict.fromkeys(task for result in results.values() for task in result["tasks"]))
     for task in tasks:
-        # Scores of different rows are no before and after: each split and limit has a table of its own.
-        tables: dict[tuple[str, int | None], dict[int, dict[str, Any]]] = {}
+        # Scores of different rows or decodings are no before and after: each split, limit and decoding has its own table.
+        tables: dict[tuple[str, int | None, str], dict[int, dict[str, Any]]] = {}
         for step, result in results.items():
             if task in result["tasks"]:
-                tables.setdefault((result["split"], result.get("limit")), {})[step] = result["tasks"][task]
-        for (split, _), steps in tables.items():
+                settings = (result["split"], result.get("limit"), json.dumps(result.get("decode")))
+                tables.setdefault(settings, {})[step] = result["tasks"][task]
+        for (split, *_), steps in tables.items():
             last = run_dir / "eval" / str(max(steps)) / task / "predictions.jsonl"
             columns = {_column(step): scores for step, scores in steps.items()}
             print_scores(task, columns, split=split, predictions=last)

@@ -1,5 +1,7 @@
 """The configuration of a run: every key, its type, its default and what it means. Plain pydantic, imports no JAX."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -315,6 +317,15 @@ class EvalConfig(Section):
     output: Folder | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     probe: ProbeConfig = ProbeConfig()
     bootstrap_samples: PositiveInt = 1000
+
+    def settings(self) -> dict[str, Any]:
+        """What scores depend on besides model and data, as metrics.json says it: only scores of the same settings compare."""
+        return {"split": self.split, "limit": self.limit, "decode": self.decode.in_words()}
+
+    def scores_file(self, folder: Path) -> Path:
+        """Where an evaluation's folder keeps the scores of these settings; those in metrics.json are of the last evaluation."""
+        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()
+        return folder / f"scores-{digest[:8]}.json"
 
 
 class LoggingConfig(Section):

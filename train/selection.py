@@ -5,6 +5,8 @@
 Scores of tasks are another process's work: it decodes each checkpoint and writes RUN_DIR/eval/<step>/metrics.json. Training
 goes on meanwhile, one checkpoint ahead: before it saves the next it waits for the score of the last. So what is kept, and where
 the run ends, hangs on scores alone and not on which process is the faster, and a run that goes on decides as it would have.
+
+Only scores of the split, limit and decoding that the run configures (`eval`) count: those of another evaluation say nothing.
 """
 
 import itertools
@@ -13,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from t5x_tasks.errors import UserError
 from train import config as configuration
@@ -30,7 +33,7 @@ class Selection:
     """The scores of a run's checkpoints, read from its files."""
 
     def __init__(self, run_dir: Path, config: Config):
-        self._run_dir, self._config = run_dir, config.checkpoint
+        self._run_dir, self._config, self._settings = run_dir, config.checkpoint, config.eval
         self._evaluations = Path(config.eval.output) if config.eval.output else run_dir / "eval"
 
     @property
@@ -44,15 +47,15 @@ class Selection:
         Raises:
           UserError: the step was evaluated, but not on this task or with this score.
         """
-        path = self._evaluations / str(step) / "metrics.json"
-        try:
-            tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
-        except (OSError, ValueError, KeyError):
-            return math.nan
+        folder = self._evaluations / str(step)
         task, _, score = (self._config.best or "").partition("/")
-        if task not in tasks:  # written task by task
+        for path in (self._settings.scores_file(folder), folder / "metrics.json"):
+            found = _read(path)
+            if not self._differences(found) and task in found.get("tasks", {}):  # written task by task
+                break
+        else:
             return math.nan
-        scores = tasks[task]["metrics"]
+        scores = found["tasks"][task]["metrics"]
         if score not in scores:
             raise UserError(f"checkpoint.best: {path}: {task} has no {score}; it has {', '.join(scores)}")
         return scores[score]["value"] * (-1 if self._config.best_is == "highest" else 1)
@@ -65,7 +68,7 @@ class Selection:
     def losses(self) -> dict[int, float]:
         """Step -> its score, lower is better, of all checkpoints that have one, pruned ones too."""
         if self._config.best:
-            steps = [int(p.parent.name) for p in self._evaluations.glob("*/metrics.json") if p.parent.name.isdecimal()]
+            steps = {int(p.parent.name) for p in self._evaluations.glob("*/*.json") if p.parent.name.isdecimal()}
             found = {step: self.loss(step) for step in sorted(steps) if step}
         else:
             rows = read_rows(self._run_dir / METRICS)
@@ -90,10 +93,21 @@ class Selection:
         start = time.monotonic()
         while math.isnan(self.loss(step)) and go_on():
             if time.monotonic() - start > round_s:
-                say(f"waits for {self.measure} of step {step}, which is for `python -m eval {self._run_dir} --follow`")
+                others = self._differences(_read(self._evaluations / str(step) / "metrics.json"))
+                there = f"; the scores there do not count: {', '.join(others)}" if others else ""
+                say(
+                    f"waits for {self.measure} of step {step}, which is for `python -m eval {self._run_dir} --follow`{there}"
+                )
                 return False
             time.sleep(_POLL_S)
         return True
+
+    def _differences(self, metrics: dict[str, Any]) -> list[str]:
+        """How scores were made otherwise than the run configures; nothing of no scores."""
+        wanted = self._settings.settings() if metrics else {}
+        return [
+            f"{key} is {metrics.get(key)}, not {value}" for key, value in wanted.items() if metrics.get(key) != value
+        ]
 
     def enough(self, step: int) -> str | None:
         """Why the run ends at a step: `patience` checkpoints in a row no better than the best before them. None: it goes on.
@@ -115,6 +129,15 @@ class Selection:
         if since < self._config.patience:
             return None
         return f"{self.measure} was best at step {best}, and no better at the {since} checkpoints since"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What an evaluation has written; nothing where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_checkpoints(run_dir: Path) -> Checkpoints:

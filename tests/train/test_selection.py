@@ -9,7 +9,7 @@ import pytest
 
 from t5x_tasks.errors import UserError
 from train.checkpoints import Checkpoints
-from train.config import Config
+from train.config import Config, EvalConfig
 from train.selection import Selection
 
 
@@ -20,11 +20,11 @@ def selection_of(run_dir: Path, **checkpoint: Any) -> Selection:
 
 
 def score(run_dir: Path, step: int, value: float, *, task: str = "chats", name: str = "rougeL") -> None:
-    """What `python -m eval` leaves of a checkpoint."""
+    """What `python -m eval` leaves of a checkpoint, with the run's own settings."""
     folder = run_dir / "eval" / str(step)
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(
-        json.dumps({"step": step, "tasks": {task: {"metrics": {name: {"value": value}}}}})
+        json.dumps({"step": step, **EvalConfig().settings(), "tasks": {task: {"metrics": {name: {"value": value}}}}})
     )
 
 

@@ -111,10 +111,9 @@ def _scores(run_dir: Path, step: int) -> str:
     if step not in results:
         return ""
     after = results[step]
-    # Scores of other rows would be no before.
-    before = (
-        results.get(0, {}) if all(results.get(0, {}).get(key) == after.get(key) for key in ("split", "limit")) else {}
-    )
+    # Scores of other rows, or decoded in another way, would be no before.
+    first = results.get(0, {})
+    before = first if all(first.get(key) == after.get(key) for key in ("split", "limit", "decode")) else {}
     rows, settings = [], {}
     for task, result in after["tasks"].items():
         for name, score in result["metrics"].items():
