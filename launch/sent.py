@@ -64,15 +64,19 @@ class Sent:
                 if (needed.is_symlink() or not needed.is_dir()) and is_left_out(needed):
                     raise UserError(f"{where}: {needed.relative_to(self.code)} is not in {why} that is sent; {_HINT}")
 
-    def _configurations(self, path: Path) -> Iterator[tuple[str, Path]]:
-        """The file of a run and those that it builds on."""
+    def _configurations(self, path: Path, seen: set[Path] | None = None) -> Iterator[tuple[str, Path]]:
+        """The file of a run and those that it builds on, each once."""
         path = path / "config.yaml" if path.is_dir() else path
+        seen = set() if seen is None else seen
+        if path.resolve() in seen:
+            return
+        seen.add(path.resolve())
         yield str(path), path
         bases = read_yaml_mapping(path).get("base") or []
         for base in [bases] if isinstance(bases, str) else bases:
             if Path(base).is_absolute():
                 raise UserError(f"{path}: base: {base} is a path of this machine; name it as seen from this file")
-            yield from self._configurations(path.parent / base)
+            yield from self._configurations(path.parent / base, seen)
 
     def _named(self, config: Config) -> Iterator[tuple[str, Path]]:
         data, start = config.data, config.method.model_dump().get("init")  # of a prompt

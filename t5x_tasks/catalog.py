@@ -17,6 +17,7 @@ from t5x_tasks.located_yaml import read_yaml
 from t5x_tasks.mixture import Mixture, mixture_from
 
 _HERE = Path(__file__).parent
+_MOST_MEMBERS = 10_000
 KINDS = ("heldout", "inverted")  # dialogsum.heldout, dialogsum.inverted
 
 
@@ -191,7 +192,28 @@ def load_catalog(paths: Sequence[str | PathLike[str]] = ()) -> Catalog:
             mixtures[entry.name] = entry
         else:
             cards[entry.name] = entry
+    sizes: dict[str, int] = {}
+    for mixture in mixtures.values():
+        _check_size(mixture, mixtures, sizes)
     return Catalog(cards, mixtures)
+
+
+def _check_size(mixture: Mixture, mixtures: Mapping[str, Mixture], sizes: dict[str, int]) -> int:
+    """Counts the members that a mixture comes to, those of its mixtures included; each mixture is looked at once.
+
+    Raises:
+      UserError: there are so many that whoever lists them hangs.
+    """
+    if mixture.name not in sizes:
+        sizes[mixture.name] = 0  # of one that contains itself, which is refused where it is used
+        inner = [mixtures.get(member.name) for member in mixture.members]
+        size = sum(1 if m is None else _check_size(m, mixtures, sizes) for m in inner)
+        if size > _MOST_MEMBERS:
+            raise UserError(
+                f"{mixture.path}: members: come to more than {_MOST_MEMBERS:,}, those of its mixtures counted"
+            )
+        sizes[mixture.name] = size
+    return sizes[mixture.name]
 
 
 def card_files(path: Path) -> list[Path]:

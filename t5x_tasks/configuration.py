@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.located_yaml import read_yaml
+from t5x_tasks.located_yaml import NotYaml, parse, read_yaml
 from t5x_tasks.problems import in_words
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -120,11 +119,21 @@ def load(path: str | Path, overrides: list[str], schema: type[Schema]) -> Schema
         raise UserError(_describe(error, str(path), origin, schema)) from None
 
 
-def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Reads a YAML file and merges it over its base files; returns plain nested dicts."""
+def read_tree(
+    path: Path, chain: tuple[Path, ...] = (), known: dict[Path, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Reads a YAML file and merges it over its base files; returns plain nested dicts.
+
+    Args:
+      chain: files that build on this one.
+      known: trees that were read already, so that a file that several build on is read once.
+    """
     resolved = path.resolve()
     if resolved in chain:
         raise UserError(f"{path}: base: builds on itself through {chain[-1].name}; remove one of the two")
+    known = {} if known is None else known
+    if resolved in known:
+        return known[resolved]
     values = read_yaml_mapping(path)
     bases = values.pop("base", None) or []
     merged: dict[str, Any] = {}
@@ -134,8 +143,9 @@ def read_tree(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
         base_path = path.parent / base
         if not base_path.is_file():
             raise UserError(f"{path}: base: {base} does not exist beside it")
-        merged = merge(merged, read_tree(base_path, (*chain, resolved)))
-    return merge(merged, values)
+        merged = merge(merged, read_tree(base_path, (*chain, resolved), known))
+    known[resolved] = merge(merged, values)
+    return known[resolved]
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
@@ -165,9 +175,11 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"command line: {text!r} is no override; write key=value, as in train.steps=200")
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise UserError(f"command line: {key}: {value!r} is not a valid YAML value; put quotes around it") from None
+        parsed, _ = parse(value)
+    except NotYaml as error:
+        raise UserError(
+            f"command line: {key}: {value!r:.80} is not a valid YAML value ({error}); put quotes around it"
+        ) from None
     return key, parsed
 
 

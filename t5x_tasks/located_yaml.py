@@ -1,5 +1,6 @@
 """YAML whose values know their lines, for errors that say `file:line`."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,23 @@ from t5x_tasks.problems import in_words
 # libyaml's parser, ten times as fast where PyYAML was built with it, as its wheels are.
 _FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST = 1000  # characters that may nest; libyaml's recursion is C's, which dies where Python's raises
-_BAD = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date like 2024-13-45
+# A few lines of aliases can stand for 10^12 values, over which whoever walks, compares or shows them hangs. So values count as
+# often as aliases repeat them, a text once more for every hundred characters.
+_MOST_VALUES = 100_000
+_MOST_CHARACTERS = 10_000_000
+_LONGEST_NUMBER = 1000  # characters: Python shows no integer of more than 4,300 digits
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# PyYAML raises whatever comes for a value that does not fit its tag: KeyError of `!!bool x`, AttributeError of `!!timestamp x`,
+# ValueError of a date like 2024-13-45, OverflowError of 1:1:...:1.5.
+_BAD = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+
+
+class NotYaml(ValueError):
+    """Why a text is refused; `line` counts from 1, 0 where it is unknown."""
+
+    def __init__(self, problem: str, line: int = 0):
+        super().__init__(problem)
+        self.line = line
 
 
 class Lines:
@@ -52,23 +69,89 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from None
     try:
+        return parse(text)
+    except NotYaml as error:
+        line = f":{error.line}" if error.line else ""
+        raise UserError(f"{path}{line}: not valid YAML ({error})") from None
+
+
+def parse(text: str) -> tuple[Any, Lines]:
+    """Returns the value of a YAML document, None of an empty one. All YAML of users is read here.
+
+    Raises:
+      NotYaml: it is none, it is too long or stands for too much, or one of its aliases leads to what it stands in.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise NotYaml(f"it is longer than {_MOST_CHARACTERS:,} characters")
+    try:
         if sum(text.count(character) for character in "[{-?") < _DEEPEST:
             return _parse(text, _FastLoader)
+    except NotYaml:
+        raise
     except _BAD:
         pass
     try:
-        return _parse(text, yaml.SafeLoader)  # which says more of what is wrong
+        return _parse(text, _CountingLoader)  # which says more of what is wrong
+    except NotYaml:
+        raise
     except _BAD as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
         problem = "it is nested too deep" if isinstance(error, RecursionError) else getattr(error, "problem", None)
-        raise UserError(f"{path}{line}: not valid YAML ({' '.join(str(problem or error).split())})") from None
+        if not isinstance(error, yaml.YAMLError | ValueError | RecursionError):
+            problem = f"a value does not fit its tag: {type(error).__name__}: {error}"
+        raise NotYaml(" ".join(str(problem or error).split()), mark.line + 1 if mark else 0) from None
+
+
+class _CountingLoader(yaml.SafeLoader):
+    """Gives up on a long text early: PyYAML's own parser takes minutes for what libyaml reads in seconds."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self._composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._composed += 1
+        if self._composed > _MOST_VALUES:
+            raise _too_many(self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
 
 def _parse(text: str, loader_class: Any) -> tuple[Any, Lines]:
     loader = loader_class(text)
     node = loader.get_single_node()
-    return (loader.construct_document(node) if node else None), Lines(node)
+    if node is None:
+        return None, Lines(None)
+    _check_size(node, {}, set())
+    return loader.construct_document(node), Lines(node)
+
+
+def _check_size(node: yaml.Node, sizes: dict[yaml.Node, int], above: set[yaml.Node]) -> int:
+    """Counts the values that a node stands for; each node is looked at once.
+
+    Raises:
+      NotYaml: there are too many, a number is too long, or the node is a part of itself.
+    """
+    if node in sizes:
+        return sizes[node]
+    if node in above:
+        raise NotYaml("an alias leads to what it stands in", node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise NotYaml(f"a number of more than {_LONGEST_NUMBER:,} characters", node.start_mark.line + 1)
+        size = 1 + len(node.value) // 100
+    else:
+        above.add(node)
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        size = 1 + sum(_check_size(part, sizes, above) for part in parts)
+        above.remove(node)
+    if size > _MOST_VALUES:
+        raise _too_many(node.start_mark)
+    sizes[node] = size
+    return size
+
+
+def _too_many(mark: Any) -> NotYaml:
+    return NotYaml(f"more than {_MOST_VALUES:,} values, those of aliases counted each time", mark.line + 1)
 
 
 def quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from eval.report.comparison import Comparison, Interval
 from eval.report.systems import Run, System
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
+from t5x_tasks.located_yaml import read_yaml
 from t5x_tasks.metrics.pooled import value
 
 
@@ -205,9 +206,7 @@ def _run_folder(weights: str) -> Path | None:
 
 
 def _config(folder: Path) -> dict:
-    import yaml
-
-    found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    found, _ = read_yaml(folder / "config.yaml")
     return found if isinstance(found, dict) else {}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.located_yaml import read_yaml
 from train.metrics_log import METRICS, read_rows
 
 
@@ -229,12 +230,7 @@ def _run_of(evaluation: Path) -> Path | None:
 
 
 def _read_run(name: str, folder: Path) -> Run:
-    import yaml
-
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{folder / 'config.yaml'}: cannot be read ({error})") from None
+    config, _ = read_yaml(folder / "config.yaml")
     return Run(name, folder, config if isinstance(config, dict) else {}, read_rows(folder / METRICS))
 
 

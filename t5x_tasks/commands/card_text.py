@@ -5,12 +5,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from t5x_tasks.commands.column import Column
 from t5x_tasks.commands.columns import Roles
 from t5x_tasks.heuristics import heuristic_templates
-from t5x_tasks.located_yaml import quoted
+from t5x_tasks.located_yaml import NotYaml, parse, quoted
 from t5x_tasks.metrics import METRICS
 from t5x_tasks.sources.models import CsvSource, FileSource
 
@@ -153,7 +151,7 @@ def _scalar(text: str) -> str:
     """Returns a text as it stands in YAML: plain where that reads back as the same text."""
     plain = re.fullmatch(r"[\w./-]+( [\w./-]+)*", text) is not None
     try:
-        plain = plain and yaml.safe_load(f"x: {text}") == {"x": text}
-    except yaml.YAMLError:
+        plain = plain and parse(f"x: {text}")[0] == {"x": text}
+    except NotYaml:
         plain = False
     return text if plain else quoted(text)
