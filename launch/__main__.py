@@ -4,7 +4,8 @@ import argparse
 import importlib
 
 from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import run_cli
+from t5x_tasks.configuration import check_one_line
+from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.streams import require_output
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
@@ -41,7 +42,19 @@ def main(arguments: list[str]) -> int:
     options = parse_arguments(parser, arguments)
     if options.command == "plan" or options.dry_run:
         require_output()
+    _check_lines(options)
     return importlib.import_module(COMMANDS[options.command][0]).run(options)
+
+
+def _check_lines(options: argparse.Namespace) -> None:
+    """Raises UserError for what would be several lines in a script, manifest or remote command."""
+    for name, given in vars(options).items():
+        where = {"config": "CONFIG", "overrides": "command line"}.get(name, f"--{name.replace('_', '-')}")
+        for value in given if isinstance(given, list) else [given]:
+            try:
+                check_one_line(str(value))
+            except ValueError as error:
+                raise UserError(f"{where}: {error}") from None
 
 
 if __name__ == "__main__":

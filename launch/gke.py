@@ -115,7 +115,7 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": "train",
         "image": options.image,
-        "command": job.command(),
+        "command": [_literal(word) for word in job.command()],
         "env": environment,
         "resources": {"limits": resource, "requests": dict(resource)},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -180,6 +180,11 @@ def manifest(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _literal(text: str) -> str:
+    """Keeps Kubernetes from filling in `$(NAME)` in a container's command, where `$$` is a `$`."""
+    return text.replace("$", "$$")
+
+
 def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools, mounted: Sequence[str]) -> int:
     if not options.tpu:
         raise UserError("--xpk: is for TPU slices here; leave it out for GPUs")
@@ -197,6 +202,10 @@ def _with_xpk(job: Job, options: argparse.Namespace, tools: Tools, mounted: Sequ
     size = topology_chips(options.tpu, options.topology) * CORES_A_CHIP.get(options.tpu, 1)
     create = ["xpk", "workload", "create", f"--cluster={options.xpk}", f"--workload={job.name}"]
     create += [f"--tpu-type={options.tpu}-{size}", f"--num-slices={options.slices}"]
-    create += [f"--docker-image={options.image}", f"--max-restarts={options.max_restarts}", f"--command={job.shell()}"]
+    create += [
+        f"--docker-image={options.image}",
+        f"--max-restarts={options.max_restarts}",
+        f"--command={_literal(job.shell())}",
+    ]
     tools.run(create)
     return 0

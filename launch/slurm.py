@@ -6,12 +6,14 @@ sbatch's environment and stand in no file.
 """
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 
 from launch import job as jobs
 from launch.job import MISTAKE, RESUME, Job
 from launch.tools import Tools
+from t5x_tasks.configuration import check_one_line
 from t5x_tasks.errors import UserError
 
 
@@ -57,12 +59,12 @@ def render(job: Job, options: argparse.Namespace, *, folder: Path, logs: Path) -
         "gpus-per-node": options.gpus,
         "cpus-per-task": options.cpus,
         "time": options.time,
-        "output": f"{logs}/slurm-%j.log",
+        "output": f"{str(logs).replace('%', '%%')}/slurm-%j.log",
         "open-mode": "append",
         "signal": "TERM@300",
     }
     settings |= {name: getattr(options, name) for name in ("partition", "account") if getattr(options, name)}
-    directives = "\n".join(f"#SBATCH --{name}={value}" for name, value in settings.items())
+    directives = "\n".join(f"#SBATCH --{name}={_quoted(str(value))}" for name, value in settings.items())
     if options.apptainer:
         binds = [f"--bind={bind}" for bind in [str(folder), *options.bind]]
         inside = ["apptainer", "exec", "--nv", *binds, options.apptainer, *job.command("python")]
@@ -94,3 +96,15 @@ if [ "$code" -ne 0 ] && [ "$code" -ne {MISTAKE} ] && [ "$state" = RUNNING ] &&
 fi
 exit "$code"
 """
+
+
+def _quoted(value: str) -> str:
+    """A value as sbatch reads it in a directive, which no shell does: a backslash takes a character as it is, also in quotes.
+
+    Raises:
+      UserError: it is no line.
+    """
+    try:
+        return re.sub(r"[^\w%+,./:=@-]", r"\\\g<0>", check_one_line(value))
+    except ValueError as error:
+        raise UserError(f"sbatch: {error}") from None

@@ -9,6 +9,7 @@ would be neither fetched nor outlive it is refused before anything is created.
 
 import argparse
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -81,6 +82,11 @@ def run(options: argparse.Namespace) -> int:
         keep = f"use --bucket gs://NAME with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}, a relative one, which is fetched,"
         jobs.check_kept(job, mounted, todo=f"{keep} or --mounted FOLDER, if all workers mount shared storage there")
     else:
+        if not re.fullmatch(r"(?!-)[\w+,./=-]+", job.run_dir):
+            raise UserError(
+                f"run_dir: {job.run_dir!r} is fetched by scp, which hands names to a shell on the slice; name it with letters, "
+                "digits and any of + , - . / = _, a '-' not first"
+            )
         tools.say(
             f"run_dir {job.run_dir} is on the slice's own disks: a preemption loses it, and several hosts must share one; keep "
             f"it in a --bucket, under {bucket.FOLDER}"
@@ -195,7 +201,7 @@ class _Slice:
         secrets = f"$HOME/.{self._job.name}.env"
         self._on_all(
             f'kill -0 "$(cat {pid} 2>/dev/null)" 2>/dev/null && exit 0; rm -f {code}; [ ! -f {secrets} ] || . {secrets}; '
-            f"nohup bash -c {_quoted(training)} >> {log} 2>&1 < /dev/null & echo $! > {pid}"
+            f"nohup bash -c {shlex.quote(training)} >> {log} 2>&1 < /dev/null & echo $! > {pid}"
         )
 
     def _follow(self) -> int:
@@ -272,8 +278,3 @@ class _Slice:
     def _copy(self, source: str, target: str) -> list[str]:
         copied = ["gcloud", "compute", "tpus", "queued-resources", "scp", source, f"{self._job.name}:{target}"]
         return [*copied, *self._where, "--worker=all", "--node=all"]
-
-
-def _quoted(text: str) -> str:
-    """For the remote shell, with $HOME still to be filled in there."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$?", "\\$?") + '"'

@@ -9,6 +9,7 @@ validates the result. This module knows how to load; what may stand in a file is
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,12 +30,26 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def check_one_line(text: str) -> str:
+    """Returns a path or a name as it is.
+
+    Raises:
+      ValueError: it holds a line break or another control character, or half a character. No path of a person's does, and
+        in the scripts that launchers write what follows it would be a line of its own.
+    """
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise ValueError(f"{text!r:.80} holds a line break or another control character; leave it out")
+    return text
+
+
 def check_folder(path: str) -> str:
     """Returns the path of a folder as it is.
 
     Raises:
-      ValueError: it is a URL. Files would go into a new folder of that name on this machine's disk, which nobody wants.
+      ValueError: it is a URL. Files would go into a new folder of that name on this machine's disk, which nobody wants. Or it
+        is no line.
     """
+    check_one_line(path)
     match = re.match(r"([a-z][a-z0-9+.-]*)://([^/]*)/*(.*)", path, re.IGNORECASE)
     if match is None:
         return path
@@ -50,6 +65,7 @@ def check_folder(path: str) -> str:
     raise ValueError(f"{path} is a URL, and here a folder is needed: {way}")
 
 
+OneLine = Annotated[str, AfterValidator(check_one_line)]
 Folder = Annotated[str, AfterValidator(check_folder)]
 
 
@@ -64,7 +80,7 @@ class DataConfig(Section):
     """What is learned from, and how it is laid into batches."""
 
     mixture: str = Field(default="support_chats", description="any task or mixture that is registered")
-    cards: tuple[str, ...] = Field(default=(), description="more cards of the user's: files or folders")
+    cards: tuple[OneLine, ...] = Field(default=(), description="more cards of the user's: files or folders")
     root: Folder | None = Field(
         default=None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]"
     )
@@ -79,7 +95,7 @@ class DataConfig(Section):
     skip_missing: bool = Field(
         default=False, description="train a mixture without the data sets that are out of reach, and say so"
     )
-    modules: tuple[str, ...] = Field(
+    modules: tuple[OneLine, ...] = Field(
         default=(), description="Python files or modules that add plain SeqIO tasks and mixtures"
     )
     cache: Folder | None = Field(

@@ -10,7 +10,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
 from t5x_tasks import configuration
-from t5x_tasks.configuration import DataConfig, Folder, Section
+from t5x_tasks.configuration import DataConfig, Folder, OneLine, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
 from train.methods import METHODS, Full, Method, parse_method
@@ -42,11 +42,11 @@ class ModelConfig(Section):
     """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
 
     preset: PresetName = "flan-t5-base"
-    weights: str = Field(
+    weights: OneLine = Field(
         default="random",
         description="hf://ID or hf://ID@REVISION, a Hugging Face directory, a T5X checkpoint, one of our runs, or `random`",
     )
-    vocabulary: str = Field(
+    vocabulary: OneLine = Field(
         default="hf://google/flan-t5-base",
         description="hf://ID or hf://ID@REVISION, or the path of a SentencePiece model",
     )
