@@ -52,6 +52,22 @@ def explained(error: Exception) -> Exception:
     return error
 
 
+def error_of_process(code: int, said: str, what: str) -> Exception:
+    """Returns the error that a process of ours ended with: the other side of `run_cli`.
+
+    Args:
+      code: its exit code, not 0.
+      said: on standard error.
+      what: it was to do, for an error that nobody understood.
+    """
+    lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+    if lines and code == 2:
+        return UserError(lines[-1])
+    if lines and code == 1 and "Traceback (most recent call last)" not in said:
+        return Failure(lines[-1])
+    return RuntimeError(f"{what} failed with {code}:\n{said}")
+
+
 def suggest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Returns `, did you mean CHOICE?` when a choice looks like the word, else an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=cutoff)

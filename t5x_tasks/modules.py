@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.cache import is_prepared
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, error_of_process
 from t5x_tasks.functions import file_of_module
 from t5x_tasks.prepared import Data, Prepared
 from t5x_tasks.vocabulary import Vocabulary
@@ -93,7 +93,7 @@ def prepare_modules(
         is not one for this vocabulary.
       MissingSplit: a task (with `optional`: all tasks of a name) has no such split.
     """
-    cache, version = data.cache_folder(), _version(data.modules, vocabulary) + "-text" * text
+    cache, version = data.cache_folder(), modules_version(data.modules, vocabulary) + "-text" * text
     missing = [name for name in names if _read_index(cache, name, split, version) is None]
     if missing:
         job = SeqioJob(
@@ -131,7 +131,12 @@ def _read_index(cache: Path, name: str, split: str, version: str) -> dict[str, A
     return index if all(is_prepared(cache / entry["folder"]) for entry in index["tasks"].values()) else None
 
 
-def _version(modules: Sequence[str], vocabulary: Vocabulary) -> str:
+def modules_version(modules: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Returns the hash of the modules' files, the vocabulary and our code, which names what is prepared of them.
+
+    Raises:
+      UserError: a module is not there.
+    """
     digest = hashlib.sha256(vocabulary.sha256.encode())
     for name in modules:
         if (file := file_of_module(name, folder=Path())) is None:
@@ -171,8 +176,5 @@ def _run(job: SeqioJob, *, progress: bool) -> None:
             process.stdout.close()
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip()
-    if code == 2:
-        lines = [line for line in said.splitlines() if line.startswith("error: ")]
-        raise UserError(lines[-1].removeprefix("error: ") if lines else said[-500:])
     if code:
-        raise RuntimeError(f"preparing {', '.join(job.names)} through SeqIO failed with {code}:\n{said}")
+        raise error_of_process(code, said, f"preparing {', '.join(job.names)} through SeqIO")

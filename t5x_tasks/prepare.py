@@ -21,7 +21,7 @@ from pathlib import Path
 from t5x_tasks.cache import is_prepared
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.catalog import Catalog, dataset_name, load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, error_of_process
 from t5x_tasks.fewshot import AUTO_FIT
 from t5x_tasks.modules import prepare_modules
 from t5x_tasks.prepare_split import Job, Written, run
@@ -119,7 +119,8 @@ class _Dataset:
         self.written: list[Written] = []
         self._card, self._split, self._data, self._text = card, split, data, text
         self._vocabulary = vocabulary
-        self._identity = source_identity(card, split, data.root)
+        self._identities: dict[str, str | None] = {}  # of each split that decides what is written
+        self._identity(split)
         self._dedupe = (card.dedupe or data.dedupe) and split == "train" and not text
         self._fit = AUTO_FIT if data.lengths == "auto" else data.lengths.inputs
         self._skipped = self._said = False
@@ -137,7 +138,7 @@ class _Dataset:
             split=self._split,
             root=self._data.root,
             phrasings=self._missing,
-            identity=self._identity,
+            identities=dict(self._identities),
             vocabulary=str(self._vocabulary.path),
             text=self._text,
             dedupe=self._dedupe,
@@ -152,7 +153,7 @@ class _Dataset:
 
     def fall_back(self, job: Job, error: UserError, *, skip: bool) -> None:
         """Uses what was prepared before where the source is not at hand. Raises `error` where that is no way out."""
-        if is_at_hand(self._identity):
+        if is_at_hand(self._identity(self._split)):
             raise error  # the file is there and it is wrong
         for phrasing, _, made_by in job.phrasings:
             folders = self._data.cache_folder() / self._card.task_name(phrasing)
@@ -205,7 +206,7 @@ class _Dataset:
     def _folder(self, phrasing: Phrasing) -> tuple[Path, str]:
         made_by = recipe(self._card, phrasing, self._vocabulary, dedupe=self._dedupe, fit=self._fit)
         others = self._other_sources(phrasing)
-        fingerprint = hashlib.sha256(f"{made_by} {self._identity}{others}".encode()).hexdigest()
+        fingerprint = hashlib.sha256(f"{made_by} {self._identity(self._split)}{others}".encode()).hexdigest()
         name = f"{self._split}-{fingerprint[:16]}" + "-text" * self._text
         return self._data.cache_folder() / self._card.task_name(phrasing) / name, made_by
 
@@ -213,7 +214,12 @@ class _Dataset:
         """Other splits that decide what is written: exemplars come from train, and repeated rows are looked for in all."""
         splits = set(self._card.splits) if self._dedupe else {"train"} if phrasing.shots else set()
         seen = sorted(splits - {self._split})
-        return "".join(f" {split} {source_identity(self._card, split, self._data.root)}" for split in seen)
+        return "".join(f" {split} {self._identity(split)}" for split in seen)
+
+    def _identity(self, split: str) -> str | None:
+        if split not in self._identities:
+            self._identities[split] = source_identity(self._card, split, self._data.root)
+        return self._identities[split]
 
     def _source_bytes(self) -> int:
         try:
@@ -272,10 +278,8 @@ class _Processes:
         output, errors = process.communicate(pickle.dumps(job))
         self._running.remove(process)
         message = errors.decode(errors="replace").strip()
-        if process.returncode == 2:
-            raise UserError(message.removeprefix("error: "))
         if process.returncode:
-            raise RuntimeError(f"preparing {job.card.name} {job.split} failed with {process.returncode}:\n{message}")
+            raise error_of_process(process.returncode, message, f"preparing {job.card.name} {job.split}")
         return [Written(**json.loads(line)) for line in output.splitlines()]
 
     def stop(self) -> None:

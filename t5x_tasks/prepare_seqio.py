@@ -4,6 +4,7 @@ The only other file beside registry.py that imports SeqIO, and only when it runs
 user's modules and TensorFlow print goes to stderr.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, write_split
-from t5x_tasks.errors import UserError, run_cli, suggest
+from t5x_tasks.errors import Failure, UserError, run_cli, suggest
 from t5x_tasks.functions import describe_exception, load_module
-from t5x_tasks.modules import PHRASING, SeqioJob, index_file
+from t5x_tasks.modules import PHRASING, SeqioJob, index_file, modules_version
 from t5x_tasks.vocabulary import Vocabulary
 
 SIDES = ("inputs", "targets")
@@ -107,7 +108,7 @@ def _prepare_task(task: Any, job: SeqioJob, vocabulary: Vocabulary, say: Say) ->
         "counts": counts,
     }
     start = time.perf_counter()
-    rows = _rows(task, job.split, say)
+    rows = _unchanged(task, job, vocabulary, _rows(task, job.split, say))
     split = write_split(
         folder,
         _with_texts(task, rows, vocabulary, say) if job.text else (_example(task, n, row) for n, row in rows),
@@ -125,12 +126,53 @@ def _prepare_task(task: Any, job: SeqioJob, vocabulary: Vocabulary, say: Say) ->
     return folder
 
 
+def _unchanged(
+    task: Any, job: SeqioJob, vocabulary: Vocabulary, rows: Iterator[tuple[int, Mapping[str, Any]]]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yields the rows, and raises Failure behind the last one if a module, our code or a file that holds rows changed meanwhile."""
+    before = _files(task, job.split)
+    yield from rows
+    after = _files(task, job.split)
+    if modules_version(job.modules, vocabulary) + "-text" * job.text != job.version:
+        what = f"a file of {', '.join(job.modules)} or of the program"
+    elif changed := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
+        what = changed[0]
+    else:
+        return
+    raise Failure(
+        f"{what}: changed while {task.name} {job.split} was prepared, so that was discarded; start the command again"
+    )
+
+
+def _files(task: Any, split: str) -> dict[str, tuple[int, int]]:
+    """Returns length and time of the files that SeqIO reads the rows from, as far as the task's source names files."""
+    from tensorflow.io import gfile
+
+    try:
+        names = gfile.glob(f"{task.cache_dir}/*") if _is_cached(task) else task.source.list_shards(split)
+    except Exception:  # of the user's source; reading it says more
+        return {}
+    found = {}
+    for name in names:
+        with contextlib.suppress(Exception):  # a source of functions names its split
+            stat = gfile.stat(name)
+            if not stat.is_directory:
+                found[str(name)] = (stat.length, stat.mtime_nsec)
+    return found
+
+
+def _is_cached(task: Any) -> bool:
+    """Tells whether SeqIO's own tool has cached a task's rows, which are then read in place of its source's."""
+    return task.supports_caching and task.cache_dir is not None
+
+
 def _rows(task: Any, split: str, say: Say) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yields the numbered examples of a split, whole and in order."""
     last = time.monotonic()
     try:
-        cached = task.supports_caching and task.cache_dir is not None  # by SeqIO's own tool
-        dataset = task.get_dataset(None, split=split, shuffle=False, seed=0, use_cached=cached, try_in_mem_cache=False)
+        dataset = task.get_dataset(
+            None, split=split, shuffle=False, seed=0, use_cached=_is_cached(task), try_in_mem_cache=False
+        )
         for number, row in enumerate(dataset.as_numpy_iterator()):
             yield number, row
             if time.monotonic() - last > _SAY_EVERY_S:

@@ -11,7 +11,7 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ import numpy as np
 
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
 from t5x_tasks.card import Card, Phrasing
-from t5x_tasks.errors import run_cli
+from t5x_tasks.errors import Failure, UserError, run_cli
 from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.recipe import is_at_hand, source_identity
 from t5x_tasks.rendering import Rendering, is_blank, placeholders, question, render
 from t5x_tasks.sources import Row, iter_rows, locate
 from t5x_tasks.sources.models import SPLITS
@@ -42,7 +43,7 @@ class Job:
 
     Attributes:
       phrasings: with the folder that each is written to and its recipe's hash.
-      identity: of the source, see recipe.py.
+      identities: of the source of each split that decides what is written; see recipe.py.
       text: keep blank rows, and each example's texts beside its tokens: for evaluation.
       dedupe: leave out rows whose inputs stand in another split.
       fit: tokens that inputs with exemplars may have.
@@ -53,7 +54,7 @@ class Job:
     split: str
     root: str | None
     phrasings: tuple[tuple[Phrasing, Path, str], ...]
-    identity: str | None
+    identities: Mapping[str, str | None]
     vocabulary: str
     text: bool
     dedupe: bool
@@ -83,6 +84,7 @@ def run(job: Job, vocabulary: Vocabulary | None = None) -> Iterator[Written]:
 
     Raises:
       UserError: see `read_rows` and `write_split`.
+      Failure: the data changed meanwhile, or the disk is full.
     """
     work = _DatasetSplit(job, vocabulary or Vocabulary.load(job.vocabulary))
     for phrasing, folder, recipe in job.phrasings:
@@ -113,19 +115,23 @@ class _DatasetSplit:
                 "fingerprint": folder.name,
                 "recipe": recipe,
                 "source": str(locate(self.card, job.split, job.root)),
-                "source_identity": job.identity,
+                "source_identity": job.identities[job.split],
                 "vocabulary_sha256": self.vocabulary.sha256,
                 "counts": counts,
             }
-            split = write_split(
-                folder,
-                self._examples(phrasing, counts),
-                manifest,
-                vocabulary_size=self.vocabulary.size,
-                text=job.text,
-                eos_id=self.vocabulary.eos_id,
-                unk_id=self.vocabulary.unk_id,
-            )
+            try:
+                split = write_split(
+                    folder,
+                    self._examples(phrasing, counts),
+                    manifest,
+                    vocabulary_size=self.vocabulary.size,
+                    text=job.text,
+                    eos_id=self.vocabulary.eos_id,
+                    unk_id=self.vocabulary.unk_id,
+                )
+            except UserError:  # a file that is being written anew reads as a bad one
+                self._check_unchanged()
+                raise
         return _written(split, time.perf_counter() - start, new=True)
 
     def _examples(self, phrasing: Phrasing, counts: dict[str, Any]) -> Iterator[Example]:
@@ -148,6 +154,23 @@ class _DatasetSplit:
                 yield Example(row.id, inputs_ids, targets_ids, stored)
         if self.job.text:  # what a report parts the rows by
             counts["ungrouped"] = list(ungrouped)
+        self._check_unchanged()  # after the last row is read and before anything is published
+
+    def _check_unchanged(self) -> None:
+        """Raises Failure if data are not those that the folder's fingerprint was made of: rows may be some old, some new.
+
+        Data that no digest was taken of (of the hub, or prepared by TFDS meanwhile) are not compared.
+        """
+        for split, before in self.job.identities.items():
+            if is_at_hand(before) and source_identity(self.card, split, self.job.root) != before:
+                try:
+                    place = str(locate(self.card, split, self.job.root))
+                except UserError:  # it is gone
+                    place = f"{self.card.path}: source.{split}"
+                raise Failure(
+                    f"{place}: changed while {self.card.name} {self.job.split} was prepared, so that was discarded; start "
+                    "the command again"
+                )
 
     def _encoded(
         self, phrasing: Phrasing, counts: dict[str, Any]

@@ -12,7 +12,7 @@ import yaml
 from t5x_tasks import modules, prepare_seqio
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import Failure, UserError
 from t5x_tasks.modules import MissingSplit
 from t5x_tasks.prepare import ensure_prepared
 from train.data import sources
@@ -156,6 +156,30 @@ def test_other_code_is_another_task_and_deleted_folders_are_prepared_anew(projec
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_rows_or_modules_that_change_while_they_are_prepared_leave_nothing(
+    project, vocabulary, tmp_path, in_this_process, monkeypatch
+):
+    (own := tmp_path / "own").mkdir()
+    for name in ("train.tsv", "my_tasks.py"):
+        (own / name).write_text((project / name).read_text())
+    data = DataConfig(modules=(str(own / "my_tasks.py"),), cache=str(tmp_path / "cache"))
+    read = prepare_seqio._rows
+    for name in ("train.tsv", "my_tasks.py"):
+
+        def rows(*arguments, name=name):
+            for number, row in read(*arguments):
+                if number == 4:
+                    (own / name).write_text((own / name).read_text() + "\n")
+                yield number, row
+
+        with monkeypatch.context() as patch:
+            patch.setattr(prepare_seqio, "_rows", rows)
+            with pytest.raises(Failure, match=rf"{name}.*: changed while shout train was prepared"):
+                prepare("shout", "train", data, vocabulary)
+        assert not list((tmp_path / "cache").rglob("manifest.json"))
+    assert len(prepare("shout", "train", data, vocabulary)[0].open()) == 9
+
+
 def test_names_beside_cards(project, data, vocabulary):
     prepared = prepare(["support_chats.t00", "counting"], "test", data, vocabulary)
     assert {p.task for p in prepared} == {"support_chats.t00", "counting"}
