@@ -36,8 +36,22 @@ _USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, e
 _DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
+def is_disk_fault(error: BaseException | None) -> bool:
+    """Tells whether a disk or a mount failed, perhaps behind the error of a library, or of ours, that tells of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISKS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def explained(error: Exception) -> Exception:
-    """Returns the UserError or Failure of the system's or a device's error that says all in a line; any other error as it is."""
+    """Returns the UserError or Failure of the system's or a device's error that says all in a line; any other error as it is.
+
+    A UserError about a file is a Failure where it was raised because a disk or a mount failed: nothing is the user's to change.
+    """
+    if isinstance(error, UserError) and is_disk_fault(error):
+        return Failure(str(error))
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
         return UserError(f"{error.filename}: {error.strerror}; choose another, or change what stands there")
     if isinstance(error, OSError) and error.errno in _DISKS:

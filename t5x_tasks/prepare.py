@@ -21,7 +21,7 @@ from pathlib import Path
 from t5x_tasks.cache import is_prepared
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.catalog import Catalog, dataset_name, load_catalog
-from t5x_tasks.errors import UserError, error_of_process
+from t5x_tasks.errors import UserError, error_of_process, is_disk_fault
 from t5x_tasks.fewshot import AUTO_FIT
 from t5x_tasks.modules import prepare_modules
 from t5x_tasks.prepare_split import Job, Written, run
@@ -153,8 +153,8 @@ class _Dataset:
 
     def fall_back(self, job: Job, error: UserError, *, skip: bool) -> None:
         """Uses what was prepared before where the source is not at hand. Raises `error` where that is no way out."""
-        if is_at_hand(self._identity(self._split)):
-            raise error  # the file is there and it is wrong
+        if is_at_hand(self._identity(self._split)) or is_disk_fault(error):
+            raise error  # the file is there and it is wrong, or cannot be read for now
         for phrasing, _, made_by in job.phrasings:
             folders = self._data.cache_folder() / self._card.task_name(phrasing)
             before = prepared_before(folders, self._split, made_by, self._text)

@@ -129,7 +129,7 @@ def _prepare_task(task: Any, job: SeqioJob, vocabulary: Vocabulary, say: Say) ->
 def _unchanged(
     task: Any, job: SeqioJob, vocabulary: Vocabulary, rows: Iterator[tuple[int, Mapping[str, Any]]]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yields the rows, and raises Failure behind the last one if a module, our code or a file that holds rows changed meanwhile."""
+    """Yields the rows; raises Failure after the last one if a module, our code or a file that holds rows changed meanwhile."""
     before = _files(task, job.split)
     yield from rows
     after = _files(task, job.split)

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import Failure, UserError, explained
 
 # All three say explicitly who this process is; JAX itself reads the first.
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
@@ -137,7 +137,7 @@ def from_first(what: str, function: Callable[[], Any]) -> Any:
     """The first process computes a value, JSON, and all return it.
 
     Raises:
-      UserError: in all processes when the function raised it in the first.
+      UserError, Failure: in all processes when the function raised it in the first.
     """
     if not several():
         return function()
@@ -145,12 +145,12 @@ def from_first(what: str, function: Callable[[], Any]) -> Any:
     if not is_first():
         answer = _read(key, 0, what)
         if "error" in answer:
-            raise UserError(answer["error"])
+            raise (UserError if answer["users"] else Failure)(answer["error"])
         return answer["value"]
     try:
         answer = {"value": function()}
-    except UserError as error:
-        _write(key, what, {"error": str(error)})
+    except (UserError, Failure) as error:
+        _write(key, what, {"error": str(error), "users": isinstance(explained(error), UserError)})
         raise
     _write(key, what, answer)
     return answer["value"]
@@ -180,19 +180,19 @@ def first_alone(what: str) -> Iterator[None]:
     """The first process goes through the block alone, then the others all at once.
 
     For work that leaves a file behind: where they share the file system the others find it done, and where one has its own
-    it does it itself. A UserError of the first is one of all.
+    it does it itself. A UserError or Failure of the first is one of all.
     """
     if several() and not is_first():
         from_first(what, lambda: None)
-    failed: UserError | None = None
+    failed: UserError | Failure | None = None
     try:
         yield
-    except UserError as error:
+    except (UserError, Failure) as error:
         failed = error
         raise
     finally:
         if several() and is_first():
-            with contextlib.suppress(UserError):
+            with contextlib.suppress(UserError, Failure):
                 from_first(what, lambda: _raise(failed))
 
 

@@ -13,7 +13,7 @@ import filelock
 
 from t5x_tasks.cache.files import Example, fsync, token_dtype, write_files
 from t5x_tasks.cache.reader import FORMAT, CachedSplit, is_prepared
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import Failure, UserError, is_disk_fault
 
 SHARD_BYTES = 256 * 2**20
 
@@ -24,6 +24,7 @@ def task_lock(task_folder: Path | str) -> Iterator[None]:
 
     Raises:
       UserError: the cache folder cannot be created or written.
+      Failure: its disk is full or fails.
     """
     folder = Path(task_folder)
     try:
@@ -64,7 +65,8 @@ def write_split(
       overwrite: replace the split if it is there (its source has changed).
 
     Raises:
-      UserError: the folder cannot be written, the disk is full, or there was no example.
+      UserError: the folder cannot be written, or there was no example.
+      Failure: the disk is full or fails.
     """
     folder = Path(folder)
     with task_lock(folder.parent):
@@ -121,8 +123,9 @@ def _remove_leftovers(task_folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _not_writable(folder: Path, error: OSError) -> UserError:
-    return UserError(
+def _not_writable(folder: Path, error: OSError) -> UserError | Failure:
+    kind = Failure if is_disk_fault(error) else UserError
+    return kind(
         f"{folder}: cannot write the cache ({error.strerror or error}); "
         "make room there or name another folder by data.cache or $FLAN_T5X_CACHE"
     )

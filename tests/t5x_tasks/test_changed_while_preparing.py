@@ -151,7 +151,8 @@ def test_the_command_exits_with_1_so_that_it_is_started_again(make_card, tmp_pat
     )
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"data: {{mixture: tiny, cards: ['{card}'], cache: '{tmp_path / 'cache'}'}}\nmodel: {{vocabulary: '{vocabulary_path}'}}\neval: {{split: train}}\n"
+        f"data: {{mixture: tiny, cards: ['{card}'], cache: '{tmp_path / 'cache'}'}}\n"
+        f"model: {{vocabulary: '{vocabulary_path}'}}\neval: {{split: train}}\n"
     )
     run = subprocess.run(
         [sys.executable, "-m", "t5x_tasks", "prepare", str(config)], capture_output=True, text=True, check=False

@@ -1,18 +1,16 @@
 """What disks do to checkpoints: damage is named and never restored, a full disk is waited for and then says so."""
 
-import contextlib
 import errno
 import os
-import resource
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.disks import little_room
 
 from t5x_tasks.errors import Failure
 from train.checkpoints import MARKER, Checkpoints, Damaged
@@ -134,25 +132,6 @@ def test_a_read_error_is_tried_again_and_then_names_the_file(saved: Path, monkey
     ):
         checkpoints.latest_whole()
     assert (saved / "2").is_dir(), "an error of reading is no damage"
-
-
-@contextlib.contextmanager
-def little_room(folder: Path) -> Iterator[Callable[[], object]]:
-    """A disk with 1 MiB, where one may be mounted; else files of 300 KiB at most. Yields what makes room."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode == 0:
-        try:
-            yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        return
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
-    try:
-        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_is_waited_for_and_then_ends_the_run(
