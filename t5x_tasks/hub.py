@@ -1,13 +1,22 @@
 """The Hugging Face hub: how its repositories are named here, and what happens when it cannot be reached."""
 
+import functools
+import logging
 import os
-import socket
+import ssl
+import sys
+import threading
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
-from urllib.parse import urlparse
+from http.client import HTTPException
 
 from t5x_tasks.errors import UserError
 
 SCHEME = "hf://"
+_PATIENCE_S = 10  # as long as the hub's own library waits for an answer; once a process
+# Two warnings for each split that is read from the cache, and no word of what is to be done.
+_CHATTY = ("datasets.load", "datasets.packaged_modules.cache.cache")
 
 
 @dataclass(frozen=True)
@@ -27,19 +36,66 @@ def parse_hub_id(uri: str) -> HubId:
 
 
 def skip_retries_if_unreachable() -> None:
-    """Switches this process to the hub's offline mode if its host has no address. Call before importing its libraries.
+    """Switches this process to the hub's offline mode if no answer comes from its address, and says so in one line.
 
-    They would try six times over half a minute, with a warning each time, before they look into their local cache or
-    say that there is no network. Behind a proxy the host's name may be unknown here and yet be reached.
+    Its libraries would try six times over half a minute or longer, for each split and with a warning each time, before they
+    look into their local cache or say that there is no network.
     """
-    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    if any(name in os.environ for name in ("HF_HUB_OFFLINE", *proxies)):
-        return
-    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
+    offline = os.environ.get("HF_HUB_OFFLINE")
+    if offline is None:
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        if (why := _why_unreachable(endpoint)) is None:
+            return
+        print(f"{endpoint} cannot be reached ({why}): only what lies in its cache is used", file=sys.stderr, flush=True)
         os.environ["HF_HUB_OFFLINE"] = "1"
+        for name in ("huggingface_hub.constants", "datasets.config"):  # where they are imported already
+            if (module := sys.modules.get(name)) is not None:
+                module.HF_HUB_OFFLINE = True
+    elif offline.lower() not in ("1", "true", "yes", "on"):
+        return
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@functools.cache
+def _why_unreachable(address: str) -> str | None:
+    """Returns why no answer comes from an address; None if any does, though it be an error, or if that cannot be told."""
+    proxies = {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme != "no"}
+    if "all" in proxies or any(proxy.startswith("socks") for proxy in proxies.values()):
+        return None  # Python's own library knows no such proxies, the hub's does
+    found: list[str | None] = []
+    # In a thread: looking up a name has no time limit of its own.
+    thread = threading.Thread(target=lambda: found.append(_ask(address)), daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S + 1)
+    return found[0] if found else f"no answer within {_PATIENCE_S} s"
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """A redirection is an answer."""
+
+
+def _ask(address: str) -> str | None:
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        urllib.request.build_opener(_NoRedirects).open(request, timeout=_PATIENCE_S).close()
+    except TimeoutError:
+        return f"no answer within {_PATIENCE_S} s"
+    except urllib.error.HTTPError:
+        return None
+    except OSError as error:
+        why = getattr(error, "reason", error)  # of urllib's URLError
+        if isinstance(why, ssl.SSLError):  # the hub's library may have other certificates
+            return None
+        return (
+            f"no answer within {_PATIENCE_S} s"
+            if isinstance(why, TimeoutError)
+            else getattr(why, "strerror", "") or str(why)
+        )
+    except (HTTPException, ValueError):  # whoever answers; an address that is none, of which its library says more
+        return None
+    return None
 
 
 def reason(error: Exception) -> str:

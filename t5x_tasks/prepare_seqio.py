@@ -146,16 +146,16 @@ def _unchanged(
 
 def _files(task: Any, split: str) -> dict[str, tuple[int, int]]:
     """Returns length and time of the files that SeqIO reads the rows from, as far as the task's source names files."""
-    from tensorflow.io import gfile
+    import tensorflow as tf
 
     try:
-        names = gfile.glob(f"{task.cache_dir}/*") if _is_cached(task) else task.source.list_shards(split)
+        names = tf.io.gfile.glob(f"{task.cache_dir}/*") if _is_cached(task) else task.source.list_shards(split)
     except Exception:  # of the user's source; reading it says more
         return {}
     found = {}
     for name in names:
         with contextlib.suppress(Exception):  # a source of functions names its split
-            stat = gfile.stat(name)
+            stat = tf.io.gfile.stat(name)
             if not stat.is_directory:
                 found[str(name)] = (stat.length, stat.mtime_nsec)
     return found

@@ -16,7 +16,7 @@ from typing import Literal
 import jax
 
 from t5x_tasks.errors import UserError, one_line
-from t5x_tasks.hub import SCHEME, parse_hub_id
+from t5x_tasks.hub import SCHEME, parse_hub_id, skip_retries_if_unreachable
 from train.config import MeshConfig
 from train.fingerprint import Prints, fingerprint, note
 from train.model import Params, T5Config
@@ -74,6 +74,7 @@ def _fetch(weights: str, files: list[str]) -> Path:
     """The folder of the hub's cache with these files of a repository. UserError: it is out of reach."""
     hub = parse_hub_id(weights)
     try:
+        skip_retries_if_unreachable()
         from huggingface_hub import snapshot_download
 
         # Folders in a repository hold other formats of the same weights.
