@@ -50,7 +50,7 @@ def skip_retries_if_unreachable() -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         for name in ("huggingface_hub.constants", "datasets.config"):  # where they are imported already
             if (module := sys.modules.get(name)) is not None:
-                module.HF_HUB_OFFLINE = True
+                vars(module)["HF_HUB_OFFLINE"] = True
     elif offline.lower() not in ("1", "true", "yes", "on"):
         return
     for name in _CHATTY:
