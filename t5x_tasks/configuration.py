@@ -14,20 +14,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticKnownError
 
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.located_yaml import NotYaml, parse, read_yaml
 from t5x_tasks.problems import in_words
 
 Schema = TypeVar("Schema", bound=BaseModel)
+LARGEST = 2**31 - 1
 _PLAIN = ("int", "float", "str", "bool")  # members of unions, as pydantic names them
 
 
 class Section(BaseModel):
-    """A part of a configuration: unknown keys are errors, values do not change once loaded."""
+    """A part of a configuration: unknown keys are errors, values do not change once loaded.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    No number is infinite or NaN, and no whole number larger than an int32, as which devices count steps and tokens. What
+    memory is made for has a bound of its own, below which it may still be too much for a machine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after", check_fields=False)
+    @classmethod
+    def _no_absurd_number(cls, value: Any) -> Any:
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and number > LARGEST:
+                raise PydanticKnownError("less_than_equal", {"le": LARGEST})
+            if isinstance(number, int) and number < -LARGEST:
+                raise PydanticKnownError("greater_than_equal", {"ge": -LARGEST})
+        return value
 
 
 def check_one_line(text: str) -> str:

@@ -33,6 +33,12 @@ PresetName = Literal["t5-tiny", "flan-t5-small", "flan-t5-base", "flan-t5-large"
 
 Remat = Literal["none", "selected", "layer"]
 
+# Far above what anybody trains, and below what no machine has the memory for.
+Width = Annotated[int, Field(ge=1, le=2**18)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+Rows = Annotated[int, Field(ge=1, le=2**18)]  # of a batch
+Axis = Annotated[int, Field(le=2**20)]
+
 
 def _remat_name(value: Any) -> Any:
     return {True: "layer", False: "none"}[value] if isinstance(value, bool) else value
@@ -52,14 +58,15 @@ class ModelConfig(Section):
     )
     vocab_size: PositiveInt | None = Field(
         default=None,
+        le=2**22,
         description="rows of the embedding; null: 32,128 for flan-t5-*, else the vocabulary's size padded to 128",
     )
-    emb_dim: PositiveInt | None = None
-    mlp_dim: PositiveInt | None = None
-    num_heads: PositiveInt | None = None
-    head_dim: PositiveInt | None = None
-    num_encoder_layers: PositiveInt | None = None
-    num_decoder_layers: PositiveInt | None = None
+    emb_dim: Width | None = None
+    mlp_dim: Width | None = None
+    num_heads: Width | None = None
+    head_dim: Width | None = None
+    num_encoder_layers: Layers | None = None
+    num_decoder_layers: Layers | None = None
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU",
@@ -151,9 +158,9 @@ class SkipConfig(Section):
 class TrainConfig(Section):
     steps: PositiveInt | None = Field(default=None, description="optimizer updates; or say `epochs`")
     epochs: PositiveInt | None = Field(
-        default=None, description="passes over the mixture; the last batch is filled with padding"
+        default=None, le=1_000_000, description="passes over the mixture; the last batch is filled with padding"
     )
-    batch_size: PositiveInt = Field(default=64, description="packed rows an update, over all devices")
+    batch_size: Rows = Field(default=64, description="packed rows an update, over all devices")
     grad_accumulation: PositiveInt = Field(
         default=1,
         description="parts that a batch is computed in; changes memory, and the update only through dropout's masks",
@@ -169,6 +176,7 @@ class TrainConfig(Section):
     stuck_after_s: float = Field(
         default=1800,
         gt=0,
+        le=1_000_000_000,
         description="a run whose step takes longer writes its stacks and exits; above compiling and saving",
     )
     validation_examples: int = Field(
@@ -185,12 +193,12 @@ class TrainConfig(Section):
 class MeshConfig(Section):
     """Devices along each axis of the mesh. One of them may be -1: what is left."""
 
-    data: int = Field(default=-1, description="copies of the model, each with its part of the batch")
-    fsdp: int = Field(
+    data: Axis = Field(default=-1, description="copies of the model, each with its part of the batch")
+    fsdp: Axis = Field(
         default=1, description="parts that parameters and optimizer state are cut into; each with its part of the batch"
     )
-    tensor: int = Field(default=1, description="parts that heads, MLP and vocabulary are cut into")
-    slices: PositiveInt | Literal["auto"] = Field(
+    tensor: Axis = Field(default=1, description="parts that heads, MLP and vocabulary are cut into")
+    slices: Annotated[int, Field(ge=1, le=2**20)] | Literal["auto"] = Field(
         default="auto",
         description="groups of devices with fast links inside and slow ones between (TPU slices, nodes); only `data` goes "
         "across. auto: as many as JAX sees",
@@ -228,12 +236,14 @@ class CheckpointConfig(Section):
 class _DecodeConfig(Section):
     """How long an output may be and what it may not say, with the meaning that Hugging Face gives to these settings."""
 
-    max_tokens: PositiveInt = Field(default=128, description="new tokens, with the end-of-sequence token")
+    max_tokens: PositiveInt = Field(default=128, le=16_384, description="new tokens, with the end-of-sequence token")
     min_tokens: int = Field(default=0, ge=0, description="new tokens before the end-of-sequence token may come")
     repetition_penalty: float = Field(
         default=1.0, gt=0, description="divides positive, multiplies negative scores of tokens that were said before"
     )
-    no_repeat_ngram: int = Field(default=0, ge=0, description="no n-gram of this length comes twice; 0: any may")
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, le=1000, description="no n-gram of this length comes twice; 0: any may"
+    )
     forbidden: tuple[str | int, ...] = Field(
         default=(), description="texts, as the vocabulary splits them at the start of a word, or ids of tokens"
     )
@@ -312,11 +322,11 @@ class EvalConfig(Section):
     steps: tuple[int | Literal["latest", "best"], ...] = Field(
         default=(0, "latest"), description="checkpoints to score; 0 is the model before training"
     )
-    batch_size: PositiveInt = Field(default=32, description="examples decoded at once, over all devices")
+    batch_size: Rows = Field(default=32, description="examples decoded at once, over all devices")
     decode: Annotated[DecodeConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
     output: Folder | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     probe: ProbeConfig = ProbeConfig()
-    bootstrap_samples: PositiveInt = 1000
+    bootstrap_samples: PositiveInt = Field(default=1000, le=1_000_000)
 
     def settings(self) -> dict[str, Any]:
         """What scores depend on besides model and data, as metrics.json says it: only scores of the same settings compare."""

@@ -21,7 +21,7 @@ class Bottleneck(Method):
     """
 
     type: Literal["bottleneck"] = "bottleneck"
-    size: PositiveInt = Field(default=64, description="units in the middle")
+    size: PositiveInt = Field(default=64, le=2**16, description="units in the middle")
     targets: tuple[str, ...] = Field(
         default=(".*/out", ".*/mlp/down"),
         min_length=1,

@@ -25,7 +25,7 @@ class Lora(Method):
     """
 
     type: Literal["lora"] = "lora"
-    rank: PositiveInt = 8
+    rank: PositiveInt = Field(default=8, le=2**16)
     alpha: float = Field(
         default=16.0, gt=0, le=float(np.finfo(np.float32).max), description="the product is scaled by alpha / rank"
     )

@@ -37,12 +37,13 @@ class PTuning(Method):
     type: Literal["p_tuning"] = "p_tuning"
     length: PositiveInt = Field(
         default=20,
+        le=4096,
         description="pseudo tokens in front of the inputs; where the templates of the data have some, those are trained instead",
     )
     network: Literal["lstm", "mlp"] = Field(
         default="lstm", description="lstm: two layers in both directions, then an MLP, as in the paper; mlp: only one"
     )
-    hidden: PositiveInt = Field(default=256, description="units of the LSTM in each direction, or of the MLP")
+    hidden: PositiveInt = Field(default=256, le=2**16, description="units of the LSTM in each direction, or of the MLP")
     in_templates: int | None = Field(
         default=None, description="id of the first pseudo token's piece; said by us when the templates have them"
     )

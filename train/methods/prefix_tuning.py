@@ -31,7 +31,7 @@ class PrefixTuning(Method):
     """
 
     type: Literal["prefix_tuning"] = "prefix_tuning"
-    length: PositiveInt = 20
+    length: PositiveInt = Field(default=20, le=4096)
     places: tuple[Place, ...] = Field(
         default=("encoder", "decoder", "cross"),
         min_length=1,
@@ -39,6 +39,7 @@ class PrefixTuning(Method):
     )
     hidden: PositiveInt | None = Field(
         default=None,
+        le=2**16,
         description="train through an MLP with so many hidden units (section 4.3 of Li & Liang); exports hold what it gives",
     )
     init_std: float = Field(

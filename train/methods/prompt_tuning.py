@@ -40,7 +40,7 @@ class Pieces(Section):
     """The embeddings of pieces drawn, without repetition as far as they last, from the most common ones."""
 
     type: Literal["vocabulary"] = "vocabulary"
-    pieces: PositiveInt = 5000
+    pieces: PositiveInt = Field(default=5000, le=2**22)
 
 
 class Labels(Section):
@@ -78,7 +78,7 @@ class PromptTuning(Method):
     """
 
     type: Literal["prompt_tuning"] = "prompt_tuning"
-    length: PositiveInt = 100
+    length: PositiveInt = Field(default=100, le=4096)
     tasks: tuple[str, ...] = Field(
         default=(), description="data sets that have a prompt each; empty: one prompt for all examples"
     )
