@@ -5,6 +5,7 @@ catalog.resolve("dialogsum")          # (card, phrasing) pairs: the tasks behind
 catalog.examples_per_epoch(...)       # how much of each data set an epoch of a mixture holds
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,6 +20,7 @@ from t5x_tasks.mixture import Mixture, mixture_from
 _HERE = Path(__file__).parent
 _MOST_MEMBERS = 10_000
 KINDS = ("heldout", "inverted")  # dialogsum.heldout, dialogsum.inverted
+_Pool = tuple[str, tuple[str, ...]]
 
 
 def dataset_name(card: Card, phrasing: Phrasing) -> str:
@@ -96,8 +98,31 @@ class Catalog:
         Raises:
           UserError: as `resolve`.
         """
-        exact = self._amounts(name, size, rate_cap, ())
+        exact: dict[str, float] = {}
+        for (dataset, _), amount in self._amounts(name, size, rate_cap, ()).items():
+            exact[dataset] = exact.get(dataset, 0.0) + amount
         return {dataset: max(1, round(amount)) if amount else 0 for dataset, amount in exact.items()}
+
+    def phrasing_shares(
+        self, name: str, size: Callable[[str], int], *, rate_cap: int | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Returns data set -> id of each phrasing -> its share of the data set's examples in a task or mixture.
+
+        The shares of a data set's phrasings are equal unless members of the mixture name some of them.
+
+        Args:
+          size: see `examples_per_epoch`.
+          rate_cap: see `examples_per_epoch`.
+
+        Raises:
+          UserError: as `resolve`.
+        """
+        parts: dict[str, dict[str, float]] = {}
+        for (dataset, ids), amount in self._amounts(name, size, rate_cap, ()).items():
+            of_dataset = parts.setdefault(dataset, {})
+            for phrasing in ids:
+                of_dataset[phrasing] = of_dataset.get(phrasing, 0.0) + amount / len(ids)
+        return {dataset: _shares(amounts) for dataset, amounts in parts.items()}
 
     def task_names(self) -> list[str]:
         """Returns every name that `resolve` knows: mixtures first."""
@@ -107,21 +132,22 @@ class Catalog:
 
     def _amounts(
         self, name: str, size: Callable[[str], int], rate_cap: int | None, way: tuple[str, ...]
-    ) -> dict[str, float]:
+    ) -> "dict[_Pool, float]":
+        """Examples of an epoch by (data set, ids of the phrasings that they are evenly shown in)."""
         mixture = self.mixtures.get(name)
-        amounts: dict[str, float] = {}
+        amounts: dict[_Pool, float] = {}
         if mixture is None:
-            for card, phrasing in self._leaf(name, way):
-                caps = [cap for cap in (card.max_examples, rate_cap) if cap is not None]
-                dataset = dataset_name(card, phrasing)
-                amounts[dataset] = min([size(dataset), *caps])
-            return amounts
+            pairs = self._leaf(name, way)
+            card, phrasing = pairs[0]  # all are of one data set
+            dataset = dataset_name(card, phrasing)
+            caps = [cap for cap in (card.max_examples, rate_cap) if cap is not None]
+            return {(dataset, tuple(p.id for _, p in pairs)): min([size(dataset), *caps])}
         way = self._enter(mixture, way)
         parts = [self._amounts(member.name, size, rate_cap, way) for member in mixture.members]
         totals = [sum(part.values()) for part in parts]
         for part, total, share in zip(parts, totals, mixture.divide(totals), strict=True):
-            for dataset, amount in part.items():
-                amounts[dataset] = amounts.get(dataset, 0.0) + (share * amount / total if total else 0.0)
+            for pool, amount in part.items():
+                amounts[pool] = amounts.get(pool, 0.0) + (share * amount / total if total else 0.0)
         return amounts
 
     def _leaves(
@@ -222,6 +248,14 @@ def card_files(path: Path) -> list[Path]:
     if not found:
         raise UserError(f"{path}: no card (*.yaml) in this folder")
     return found
+
+
+def _shares(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Divides by the sum. What differs by rounding alone is equal: whether it is equal decides how templates are chosen."""
+    total, first = sum(amounts.values()), next(iter(amounts.values()))
+    if not total or all(math.isclose(amount, first) for amount in amounts.values()):
+        return dict.fromkeys(amounts, 1 / len(amounts))
+    return {phrasing: amount / total for phrasing, amount in amounts.items()}
 
 
 def _dotted(name: str, kind: str) -> str:

@@ -262,17 +262,24 @@ def _install_mixture(mixture: Mixture, catalog: Catalog, rows: Mapping[str, Card
     """Registers a mixture of data sets, flat: its tasks have the rates that all rules on the way to them come to."""
     _make_room([mixture.name], mixture.path, old)
     pairs = catalog.resolve(mixture.name)
-    datasets = {card.task_name(phrasing): dataset_name(card, phrasing) for card, phrasing in pairs}
+
+    def size(dataset: str) -> int:
+        return len(rows[dataset.partition(".")[0]]("train"))
 
     @functools.cache
-    def examples() -> dict[str, int]:
-        return catalog.examples_per_epoch(mixture.name, lambda dataset: len(rows[dataset.partition(".")[0]]("train")))
+    def rates() -> dict[str, float]:
+        examples = catalog.examples_per_epoch(mixture.name, size)
+        shares = catalog.phrasing_shares(mixture.name, size)
+        return {
+            card.task_name(phrasing): examples[dataset] * shares[dataset][phrasing.id]
+            for card, phrasing in pairs
+            for dataset in [dataset_name(card, phrasing)]
+        }
 
     def rate(task: seqio.Task | seqio.Mixture) -> float:
-        dataset = datasets[task.name]
-        return examples()[dataset] / sum(other == dataset for other in datasets.values())
+        return rates()[task.name]
 
-    return seqio.MixtureRegistry.add(mixture.name, [(name, rate) for name in datasets])
+    return seqio.MixtureRegistry.add(mixture.name, [(card.task_name(phrasing), rate) for card, phrasing in pairs])
 
 
 def _make_room(names: Sequence[str], path: Any, old: list[Any]) -> None:

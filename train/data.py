@@ -1,6 +1,6 @@
 """From a configuration to batches: prepares what is missing, then opens the input. Imports no TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,7 +168,7 @@ def _names_validation(catalog: Catalog, mixture: str) -> bool:
 def sources(
     prepared: Sequence[Prepared], catalog: Catalog, mixture: str, *, rate_cap: int | None = None
 ) -> list[Source]:
-    """Groups prepared tasks by data set, for the phrasings of one hold the same examples, at the mixture's rates."""
+    """Groups prepared tasks by data set, for the phrasings of one hold the same examples, at the mixture's rates and weights."""
     by_dataset: dict[str, list[tuple[str, CachedSplit]]] = {}
     for task in prepared:
         by_dataset.setdefault(task.dataset, []).append((task.phrasing, task.open()))
@@ -178,8 +178,21 @@ def sources(
         examples = _by_rates(sizes, rates, rate_cap)
         return [Source(dataset, by_dataset[dataset], count) for dataset, count in examples.items() if count]
     # What is left out (data.skip_missing) has no examples: the others' rates stand to each other as they did.
-    examples = catalog.examples_per_epoch(mixture, lambda dataset: sizes.get(dataset, 0), rate_cap=rate_cap)
-    return [Source(dataset, phrasings, examples[dataset]) for dataset, phrasings in by_dataset.items()]
+
+    def size(dataset: str) -> int:
+        return sizes.get(dataset, 0)
+
+    examples = catalog.examples_per_epoch(mixture, size, rate_cap=rate_cap)
+    shares = catalog.phrasing_shares(mixture, size, rate_cap=rate_cap)
+    return [
+        Source(dataset, phrasings, examples[dataset], weights=_weights(shares[dataset], phrasings))
+        for dataset, phrasings in by_dataset.items()
+    ]
+
+
+def _weights(shares: Mapping[str, float], phrasings: Sequence[tuple[str, CachedSplit]]) -> tuple[float, ...] | None:
+    """The share of each phrasing; None where all are equal: then any change of the arithmetic changes no choice."""
+    return tuple(shares[phrasing] for phrasing, _ in phrasings) if len(set(shares.values())) > 1 else None
 
 
 def _with_prompts(sources: list[Source], method: Method) -> list[Source]:

@@ -38,12 +38,14 @@ class Source:
       templates: (template id, split), one or more. Index i must be the same example in each.
       examples: how many of them an epoch of the mixture holds; None for each once.
       prompt: tokens in front of the inputs of each; ids below 0 are virtual (train/methods/prompt_tuning.py).
+      weights: of the templates, [templates]: how often an example is shown in each. None: in all equally often.
     """
 
     dataset: str
     templates: Sequence[tuple[str, CachedSplit]]
     examples: int | None = None
     prompt: Sequence[int] = ()
+    weights: Sequence[float] | None = None
 
     def __len__(self) -> int:
         return len(self.templates[0][1])
@@ -108,6 +110,7 @@ class Stream:
         templates = np.array([len(source.templates) for source in sources])
         self._first_split = np.cumsum(templates) - templates
         self._num_templates = templates.astype(np.uint64)
+        self._cumulative = {n: _cumulative(s) for n, s in enumerate(sources) if s.weights is not None}
         self._first_key = np.cumsum(self._sizes) - self._sizes
         self._keys = np.concatenate([source.templates[0][1].keys for source in sources])
         self.examples_per_epoch = int(self._shares.sum())
@@ -155,6 +158,10 @@ class Stream:
         seeds = fold((self._seed, _TEMPLATE, names, own_epochs))
         hashes = mix(self._keys[self._first_key[which] + indices] ^ seeds[domain])
         templates = (hashes % self._num_templates[which]).astype(np.int64)
+        for source, cumulative in self._cumulative.items():
+            mine = which == source
+            # The upper 53 bits are a uniform number below 1, exactly.
+            templates[mine] = np.searchsorted(cumulative, (hashes[mine] >> np.uint64(11)) * 2.0**-53, side="right")
         return self._first_split[which] + templates, indices
 
     def _bounds(self, number: int) -> tuple[int, int]:
@@ -166,6 +173,15 @@ def _share(source: Source) -> int:
     if source.examples is not None and source.examples < 1:
         raise UserError(f"{source.dataset}: {source.examples} examples an epoch; must be 1 or more")
     return len(source) if source.examples is None else source.examples
+
+
+def _cumulative(source: Source) -> np.ndarray:
+    """Where the part of each template ends between 0 and 1, [templates]."""
+    weights = np.asarray(source.weights, np.float64)
+    if len(weights) != len(source.templates) or not np.all(weights > 0) or not np.all(np.isfinite(weights)):
+        raise UserError(f"{source.dataset}: weights {source.weights}: must be one for each template, all above 0")
+    ends = np.cumsum(weights)
+    return np.append(ends[:-1] / ends[-1], 1.0)
 
 
 def permute(positions: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
