@@ -1,37 +1,49 @@
-"""Exemplars: solved examples before the question, drawn from the training split, never the question itself.
+"""Exemplars: solved examples before the question, drawn from the rows that are trained on, never the question itself.
 
 Which they are is a function of the example's id and the phrasing alone, so that every machine and every run of the same
 data sees the same; each example has its own. What does not fit into the row is left out from the last exemplar on, as
 a whole, and counted.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Container, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.hashing import example_key, mix
-from t5x_tasks.rendering import is_blank, question, render, shot
+from t5x_tasks.rendering import question, render, shot
 from t5x_tasks.sources import Row
+from t5x_tasks.training_rows import Question, kept_rows
 from t5x_tasks.vocabulary import Vocabulary
 
+POOL_ROWS = 20_000  # of the training split that exemplars are drawn from
 AUTO_FIT = 1024  # tokens of inputs, where `data.lengths: auto` has not chosen them yet
 _TRIES = 8  # positions looked at for each exemplar before it is left out: repeated questions are rare
+
+
+def exemplar_pool(card: Card, rows: Iterable[Row], elsewhere: Container[Question] = ()) -> list[Row]:
+    """Returns what exemplars are drawn from: of the first rows of the training split those that are trained on.
+
+    Args:
+      elsewhere: see `training_rows.kept_rows`: with `dedupe`, no exemplar may tell the answer to a question of the test split.
+    """
+    return kept_rows(card, itertools.islice(rows, POOL_ROWS), elsewhere)
 
 
 class Exemplars:
     """Draws exemplars for the rows of one phrasing.
 
     Args:
-      rows: of the training split, in order. Those with an empty field are never drawn.
+      pool: see `exemplar_pool`.
       fit: tokens that the inputs may have, with end of sequence.
     """
 
-    def __init__(self, card: Card, phrasing: Phrasing, rows: Sequence[Row], vocabulary: Vocabulary, fit: int):
+    def __init__(self, card: Card, phrasing: Phrasing, pool: Sequence[Row], vocabulary: Vocabulary, fit: int):
         self._card = card
         self._phrasing = phrasing
-        self._pool = [row for row in rows if not any(map(is_blank, row.fields.values()))]
+        self._pool = pool
         self._vocabulary = vocabulary
         self._fit = fit
         self.asked = 0

@@ -12,7 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import replace
@@ -46,6 +46,7 @@ def ensure_prepared(
     text: bool = False,
     catalog: Catalog | None = None,
     optional: bool = False,
+    prompt: Callable[[str], Sequence[int]] = lambda dataset: (),
     progress: bool = True,
 ) -> list[Prepared]:
     """Prepares what is missing or out of date, and returns one entry for each task behind `names`.
@@ -63,6 +64,7 @@ def ensure_prepared(
       data: cards, root, modules and cache folder.
       catalog: of these cards, where the caller has loaded it.
       optional: leave out the data sets of a mixture that have no such split (many have no validation split), if any has.
+      prompt: data set -> tokens that a fine-tuning method puts in front of its inputs: exemplars leave them their room.
       progress: lines on stderr for what is written.
 
     Raises:
@@ -85,7 +87,7 @@ def ensure_prepared(
     if optional and any(split in card.splits for card, _ in pairs):
         pairs = [(card, phrasing) for card, phrasing in pairs if split in card.splits]
     works = [
-        _Dataset(card, [p for c, p in pairs if c.name == card.name], split, data, vocabulary, text)
+        _Dataset(card, [p for c, p in pairs if c.name == card.name], split, data, vocabulary, text, prompt)
         for card in {card.name: card for card, _ in pairs}.values()
     ]
     portion = sum(work.cost for work in works) / (num_cores() * _JOBS_PER_CORE)
@@ -114,15 +116,24 @@ class _Dataset:
     """The phrasings of one data set and split: which folders they have, and which are missing."""
 
     def __init__(
-        self, card: Card, phrasings: list[Phrasing], split: str, data: Data, vocabulary: Vocabulary, text: bool
+        self,
+        card: Card,
+        phrasings: list[Phrasing],
+        split: str,
+        data: Data,
+        vocabulary: Vocabulary,
+        text: bool,
+        prompt: Callable[[str], Sequence[int]],
     ):
         self.written: list[Written] = []
         self._card, self._split, self._data, self._text = card, split, data, text
         self._vocabulary = vocabulary
         self._identities: dict[str, str | None] = {}  # of each split that decides what is written
         self._identity(split)
-        self._dedupe = (card.dedupe or data.dedupe) and split == "train" and not text
+        self._dedupe = card.dedupe or data.dedupe
         self._fit = AUTO_FIT if data.lengths == "auto" else data.lengths.inputs
+        if any(phrasing.shots for phrasing in phrasings):
+            self._fit -= len(prompt(card.name))  # inverted phrasings have no exemplars
         self._skipped = self._said = False
         self._folders = {phrasing: self._folder(phrasing) for phrasing in phrasings}
 
@@ -204,7 +215,7 @@ class _Dataset:
         ]
 
     def _folder(self, phrasing: Phrasing) -> tuple[Path, str]:
-        made_by = recipe(self._card, phrasing, self._vocabulary, dedupe=self._dedupe, fit=self._fit)
+        made_by = recipe(self._card, phrasing, self._vocabulary, dedupe=self._dedupes(phrasing), fit=self._fit)
         others = self._other_sources(phrasing)
         fingerprint = hashlib.sha256(f"{made_by} {self._identity(self._split)}{others}".encode()).hexdigest()
         name = f"{self._split}-{fingerprint[:16]}" + "-text" * self._text
@@ -212,7 +223,7 @@ class _Dataset:
 
     def _other_sources(self, phrasing: Phrasing) -> str:
         """Other splits that decide what is written: exemplars come from train, and repeated rows are looked for in all."""
-        splits = set(self._card.splits) if self._dedupe else {"train"} if phrasing.shots else set()
+        splits = set(self._card.splits) if self._dedupes(phrasing) else {"train"} if phrasing.shots else set()
         seen = sorted(splits - {self._split})
         return "".join(f" {split} {self._identity(split)}" for split in seen)
 
@@ -220,6 +231,10 @@ class _Dataset:
         if split not in self._identities:
             self._identities[split] = source_identity(self._card, split, self._data.root)
         return self._identities[split]
+
+    def _dedupes(self, phrasing: Phrasing) -> bool:
+        """Whether other splits decide what is written: rows are left out of training, and of the exemplars of any split."""
+        return self._dedupe and (bool(phrasing.shots) or (self._split == "train" and not self._text))
 
     def _source_bytes(self) -> int:
         try:

@@ -6,6 +6,7 @@ accelerator's threads nor run the caller's script again.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import pickle
@@ -22,17 +23,16 @@ import numpy as np
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.errors import Failure, UserError, run_cli
-from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.fewshot import Exemplars, exemplar_pool
 from t5x_tasks.recipe import is_at_hand, source_identity
 from t5x_tasks.rendering import Rendering, is_blank, placeholders, question, render
 from t5x_tasks.sources import Row, iter_rows, locate
-from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.training_rows import Question, questions_elsewhere
 from t5x_tasks.vocabulary import Vocabulary
 
 Ids = np.ndarray  # 1-D int32
 
 HELD_ROWS = 200_000  # of a split that are kept in memory; a larger one is read once for each phrasing
-POOL_ROWS = 20_000  # of the training split that exemplars are drawn from
 _BATCH = 1024  # rows tokenised at once
 _SHOWN_IDS = 20  # of skipped rows, in the manifest
 
@@ -45,7 +45,7 @@ class Job:
       phrasings: with the folder that each is written to and its recipe's hash.
       identities: of the source of each split that decides what is written; see recipe.py.
       text: keep blank rows, and each example's texts beside its tokens: for evaluation.
-      dedupe: leave out rows whose inputs stand in another split.
+      dedupe: rows whose inputs stand in another split are neither trained on nor exemplars.
       fit: tokens that inputs with exemplars may have.
       threads: that tokenise.
     """
@@ -100,7 +100,6 @@ class _DatasetSplit:
         self.vocabulary = vocabulary
         self._held: list[Row] | None = None
         self._pool: list[Row] | None = None
-        self._elsewhere: dict[tuple[str, ...], str] | None = None
         self._targets: dict[str, list[Ids]] = {}  # template's targets -> ids of all rows, where they are few enough
 
     def prepare(self, phrasing: Phrasing, folder: Path, recipe: str) -> Written:
@@ -217,7 +216,7 @@ class _DatasetSplit:
         In training, rows with an empty field are left out, of all phrasings alike.
         """
         asked = set(placeholders(phrasing.inputs))
-        elsewhere = self._inputs_elsewhere() if self.job.dedupe else {}
+        elsewhere = self._elsewhere if self.job.split == "train" and not self.job.text else {}
         for row in self._rows():
             reasons = [f"empty {field}" for field, text in row.fields.items() if is_blank(text)]
             if other := elsewhere.get(question(self.card, row)):
@@ -248,18 +247,14 @@ class _DatasetSplit:
         if not phrasing.shots:
             return None
         if self._pool is None:
-            self._pool = list(itertools.islice(iter_rows(self.card, "train", self.job.root), POOL_ROWS))
+            self._pool = exemplar_pool(self.card, iter_rows(self.card, "train", self.job.root), self._elsewhere)
         return Exemplars(self.card, phrasing, self._pool, self.vocabulary, self.job.fit)
 
-    def _inputs_elsewhere(self) -> dict[tuple[str, ...], str]:
-        if self._elsewhere is None:
-            self._elsewhere = {
-                question(self.card, row): split
-                for split in SPLITS
-                if split != self.job.split and split in self.card.splits
-                for row in iter_rows(self.card, split, self.job.root)
-            }
-        return self._elsewhere
+    @functools.cached_property
+    def _elsewhere(self) -> dict[Question, str]:
+        if not self.job.dedupe:
+            return {}
+        return questions_elsewhere(self.card, lambda split: iter_rows(self.card, split, self.job.root))
 
 
 def _written(split: CachedSplit, seconds: float, *, new: bool) -> Written:

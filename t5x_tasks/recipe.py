@@ -90,6 +90,7 @@ def code_files() -> list[Path]:
         "foreign_names.py",
         "metrics/entities.py",
         "fewshot.py",
+        "training_rows.py",
         "hashing.py",
         "vocabulary.py",
         "prepare_split.py",

@@ -17,13 +17,13 @@ import tensorflow as tf
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.catalog import KINDS, Catalog, dataset_name, load_catalog
 from t5x_tasks.errors import UserError
-from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.fewshot import Exemplars, exemplar_pool
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
 from t5x_tasks.mixture import Mixture
-from t5x_tasks.prepare_split import POOL_ROWS
-from t5x_tasks.rendering import as_answer, is_blank, question, render
+from t5x_tasks.rendering import as_answer, render
 from t5x_tasks.sources import Row, read_rows
+from t5x_tasks.training_rows import Question, kept_rows, questions_elsewhere
 from t5x_tasks.vocabulary import DEFAULT, EXTRA_IDS, Vocabulary, locate_vocabulary
 
 _SHARD_ROWS = 5000  # of a split that one of Beam's workers renders and tokenises at a time: some seconds
@@ -69,14 +69,17 @@ class CardRows:
         if split != "train":
             return self.read(split)
         if self._kept is None:
-            self._kept = self._trained_on(self.read(split))
+            self._kept = kept_rows(self.card, self.read(split), self._elsewhere)
         return self._kept
 
-    def _trained_on(self, rows: list[Row]) -> list[Row]:
-        others = [split for split in self.card.splits if split != "train"] if self.card.dedupe else []
-        elsewhere = {question(self.card, row) for split in others for row in self.read(split)}
-        whole = [row for row in rows if not any(map(is_blank, row.fields.values()))]
-        return [row for row in whole if question(self.card, row) not in elsewhere] if elsewhere else whole
+    @functools.cached_property
+    def pool(self) -> list[Row]:
+        """What exemplars are drawn from."""
+        return exemplar_pool(self.card, self.read("train"), self._elsewhere)
+
+    @functools.cached_property
+    def _elsewhere(self) -> Mapping[Question, str]:
+        return questions_elsewhere(self.card, self.read) if self.card.dedupe else {}
 
 
 class CardSource(seqio.DataSource):
@@ -124,8 +127,7 @@ class CardSource(seqio.DataSource):
             rows = rows[shard_info.index :: shard_info.num_shards]
         shots: Sequence[Sequence[Row]] = [[] for _ in rows]
         if self._phrasing.shots:
-            pool = self._rows.read("train")[:POOL_ROWS]
-            shots = Exemplars(card, self._phrasing, pool, native, self._rows.inputs_length).choose(rows)
+            shots = Exemplars(card, self._phrasing, self._rows.pool, native, self._rows.inputs_length).choose(rows)
         renderings = [render(card, self._phrasing, row, before) for row, before in zip(rows, shots, strict=True)]
         most = max((len(r.references) for r in renderings), default=1)
         references = [text for r in renderings for text in r.references + [""] * (most - len(r.references))]

@@ -12,16 +12,16 @@ from t5x_tasks.card_file import load_card
 from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.fewshot import Exemplars
+from t5x_tasks.fewshot import Exemplars, exemplar_pool
 from t5x_tasks.fields import column_value
 from t5x_tasks.heuristics import category_hint
 from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
-from t5x_tasks.prepare_split import POOL_ROWS
 from t5x_tasks.rendering import is_blank, question, render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows
 from t5x_tasks.sources.locate import Location, raw_rows
 from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.training_rows import questions_elsewhere
 from t5x_tasks.values import known_columns
 from t5x_tasks.vocabulary import Vocabulary, shown_characters
 
@@ -158,7 +158,8 @@ def _preview_row(
 ) -> None:
     exemplars: list[Row] = []
     if phrasing.shots and vocabulary is not None:
-        pool = read_rows(card, "train", root)[:POOL_ROWS]
+        elsewhere = questions_elsewhere(card, lambda split: read_rows(card, split, root)) if card.dedupe else {}
+        pool = exemplar_pool(card, read_rows(card, "train", root), elsewhere)
         exemplars = Exemplars(card, phrasing, pool, vocabulary, fits[0]).choose([row])[0]
     rendering = render(card, phrasing, row, exemplars)
     print(
