@@ -85,11 +85,16 @@ OneLine = Annotated[str, AfterValidator(check_one_line)]
 Folder = Annotated[str, AfterValidator(check_folder)]
 
 
+# Tokens of a row's side. Attention costs the square of it, so a longer one is a mistake more often than a wish; and T5 tells no
+# distances above 128 apart.
+MAX_LENGTH = 4096
+
+
 class Lengths(Section):
     """Length of a packed row, in tokens, on the encoder's and on the decoder's side."""
 
-    inputs: int = Field(default=512, ge=8, le=4096)
-    targets: int = Field(default=128, ge=8, le=4096)
+    inputs: int = Field(default=512, ge=8, le=MAX_LENGTH)
+    targets: int = Field(default=128, ge=8, le=MAX_LENGTH)
 
 
 class DataConfig(Section):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t5x_tasks.configuration import MAX_LENGTH
+
 # Classes of remaining target room, see `plan`. Fewer classes mean more rows looked at in vain, more classes mean more
 # bit sets to join: 32 is the fastest from 512/96 to 1536/288 on DialogSum and SAMSum.
 _CLASSES = 32
@@ -151,7 +153,8 @@ def fill(lengths: np.ndarray, row_lengths: tuple[int, int], num_rows: int) -> tu
 def auto_lengths(lengths: np.ndarray) -> tuple[int, int]:
     """Chooses row lengths from the lengths of the data: the same for the same lengths.
 
-    Rows are long enough that at most 0.5% of inputs and of targets are cut. Beyond that, the target length is the one
+    Rows are long enough that at most 0.5% of inputs and of targets are cut, but never longer than a configuration may say
+    (`MAX_LENGTH`). Beyond that, the target length is the one
     with the greatest share of real tokens over both sides, found by planning; its best value lies a little above the
     ratio of the two sides' tokens. The input length stays the shortest possible (attention costs its square) unless
     a longer one, at which the longest targets fit that ratio, fills rows at least 2% better.
@@ -163,7 +166,7 @@ def auto_lengths(lengths: np.ndarray) -> tuple[int, int]:
     Args:
       lengths: [n, 2] tokens of inputs and targets, n > 0.
     """
-    lengths = np.asarray(lengths)
+    lengths = np.minimum(lengths, MAX_LENGTH)  # a multiple of both multiples
     # method="higher" keeps to lengths that occur, so that a share of at most 0.5% is longer.
     shortest = np.quantile(lengths, 1 - _MAX_CUT, axis=0, method="higher")
     min_inputs = _round_up(shortest[0], _INPUTS_MULTIPLE)
@@ -174,10 +177,12 @@ def auto_lengths(lengths: np.ndarray) -> tuple[int, int]:
     ratio = float(targets / inputs)
 
     best: tuple[float, tuple[int, int]] | None = None
-    longer = min(_round_up(min_targets / ratio, _INPUTS_MULTIPLE), 4 * min_inputs)
+    longer = min(_round_up(min_targets / ratio, _INPUTS_MULTIPLE), 4 * min_inputs, MAX_LENGTH)
     for row_inputs in sorted({min_inputs, max(min_inputs, longer)}):
-        first = max(min_targets, _round_up(0.9 * ratio * row_inputs, _TARGETS_MULTIPLE))
-        last = max(first, _round_up(1.4 * ratio * row_inputs, _TARGETS_MULTIPLE))
+        first, last = (
+            min(MAX_LENGTH, max(min_targets, _round_up(factor * ratio * row_inputs, _TARGETS_MULTIPLE)))
+            for factor in (0.9, 1.4)
+        )
         # At most about ten, whatever the lengths: long targets are tried in coarser steps.
         step = _round_up((last - first) / 10, _TARGETS_MULTIPLE) or _TARGETS_MULTIPLE
         candidates = [(row_inputs, row_targets) for row_targets in range(first, last + 1, step)]
