@@ -3,7 +3,7 @@
 Imports no JAX and no TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -97,6 +97,7 @@ def open_questions(
     vocabulary: Vocabulary,
     metrics: tuple[str, ...],
     limit: int | None = None,
+    prompt: Callable[[str], Sequence[int]] = lambda dataset: (),
 ) -> dict[str, Questions]:
     """Takes all that is to be answered from the cache, preparing it where that was not done.
 
@@ -104,6 +105,7 @@ def open_questions(
 
     Args:
       metrics: of plain SeqIO tasks.
+      prompt: data set -> tokens of the model's soft prompt, which exemplars leave their room.
 
     Raises:
       UserError: as `prepare_questions`.
@@ -112,7 +114,7 @@ def open_questions(
     found: dict[str, Questions] = {}
     for task in tasks:
         if catalog.knows(task) or not data.modules:
-            found[task] = prepare_questions(task, split, data=data, vocabulary=vocabulary, limit=limit)
+            found[task] = prepare_questions(task, split, data=data, vocabulary=vocabulary, limit=limit, prompt=prompt)
             continue
         for entry in ensure_prepared(
             task, split, data=data, vocabulary=vocabulary, text=True, catalog=catalog, optional=True
@@ -122,7 +124,13 @@ def open_questions(
 
 
 def prepare_questions(
-    task: str, split: str, *, data: Data, vocabulary: Vocabulary, limit: int | None = None
+    task: str,
+    split: str,
+    *,
+    data: Data,
+    vocabulary: Vocabulary,
+    limit: int | None = None,
+    prompt: Callable[[str], Sequence[int]] = lambda dataset: (),
 ) -> Questions:
     """Takes the (first `limit`) rows of a split from the cache, preparing them where that was not done.
 
@@ -135,7 +143,9 @@ def prepare_questions(
     pairs = catalog.resolve(task)
     card, metrics = _single_card(task, pairs)
     try:
-        prepared = ensure_prepared(task, split, data=data, vocabulary=vocabulary, text=True, catalog=catalog)
+        prepared = ensure_prepared(
+            task, split, data=data, vocabulary=vocabulary, text=True, catalog=catalog, prompt=prompt
+        )
     except UserError as error:
         if split in card.splits:
             raise

@@ -116,7 +116,7 @@ class Evaluation:
         with distributed.first_alone("evaluation data"):
             opened = open_questions(
                 plan.tasks, self._config.eval.split, data=self._config.data, vocabulary=self.answerer.vocabulary,
-                metrics=self._config.eval.metrics, limit=self._config.eval.limit,
+                metrics=self._config.eval.metrics, limit=self._config.eval.limit, prompt=self._config.method.prompt,
             )  # fmt: skip
         for questions in opened.values():
             _check_references(questions)

@@ -120,7 +120,8 @@ class Card(Section):
       metrics: names from `t5x_tasks.metrics.METRICS`, or `package.module:function`.
       inverted_metrics: those of inverted templates.
       max_examples: at most so many examples of this data set in an epoch of a mixture; all are used over the epochs.
-      dedupe: rows of the training split whose inputs stand in another split, too, are left out of training.
+      dedupe: rows of the training split whose inputs stand in another split, too, are left out of
+        training, and of the exemplars of every split.
       heldout: the data set may be evaluated and never enters training.
     """
 

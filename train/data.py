@@ -8,7 +8,7 @@ import numpy as np
 
 from t5x_tasks.cache import CachedSplit
 from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.configuration import Lengths
+from t5x_tasks.configuration import MAX_LENGTH, Lengths
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
@@ -51,24 +51,26 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
     Raises:
       UserError: the mixture, its data or the lengths do not fit.
     """
-    catalog = load_catalog(config.data.cards)
     mixture = config.data.mixture
-    with distributed.first_alone("training data"):
-        prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
     replayed = config.replay.rows(config.train.batch_size)
-    batches = _open(
-        config, prepared, catalog, mixture, share=share, seed=config.train.seed, epochs=config.train.epochs,
-        batch_size=config.train.batch_size - replayed,
-    )  # fmt: skip
-    lengths = config.data.lengths
-    if lengths == "auto":
-        lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
+    options: dict[str, Any] = {
+        "share": share, "seed": config.train.seed, "epochs": config.train.epochs,
+        "batch_size": config.train.batch_size - replayed,
+    }  # fmt: skip
+    prepared, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
+    lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
+    if auto := config.data.lengths == "auto":
         say(f"data.lengths: auto chose {lengths.inputs}/{lengths.targets}")
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": lengths})})
-    _say_truncated(prepared, lengths, config.method)
+        # Anew, for exemplars are fitted to the row: a resumed run finds these lengths in its configuration, and reads the same.
+        prepared, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
+    _say_truncated(prepared, lengths, config.method, auto=auto)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
     if config.replay.mixture and replayed:
-        old, others = _open_kept(config, vocabulary, share=share, seed=config.train.seed, batch_size=replayed)
+        old, others = _prepare_and_open(
+            config, vocabulary, config.replay.mixture, what="replayed data", share=share, seed=config.train.seed,
+            batch_size=replayed,
+        )  # fmt: skip
         batches, prepared = WithReplay(batches, others), [*prepared, *old]
     fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
     return Training(config, batches, lengths, steps, fingerprints)
@@ -81,20 +83,40 @@ def fisher_examples(config: Config, vocabulary: Vocabulary, *, rows: int) -> Bat
       UserError: its data cannot be read.
     """
     unpacked = config.model_copy(update={"data": config.data.model_copy(update={"pack": False})})
-    return _open_kept(unpacked, vocabulary, share=WHOLE, seed=FISHER_SEED, batch_size=rows, epochs=1)[1]
+    assert config.replay.mixture is not None, "the configuration was checked"
+    return _prepare_and_open(
+        unpacked, vocabulary, config.replay.mixture, what="replayed data", share=WHOLE, seed=FISHER_SEED, batch_size=rows,
+        epochs=1,
+    )[1]  # fmt: skip
 
 
-def _open_kept(
-    config: Config, vocabulary: Vocabulary, *, share: Share, seed: int, batch_size: int, epochs: int | None = None
+def _prepare_and_open(
+    config: Config,
+    vocabulary: Vocabulary,
+    mixture: str,
+    *,
+    what: str,
+    share: Share,
+    seed: int,
+    batch_size: int,
+    epochs: int | None = None,
 ) -> tuple[list[Prepared], Batches]:
-    """Prepares and opens the tasks to keep."""
-    catalog, mixture = load_catalog(config.data.cards), config.replay.mixture
-    assert mixture is not None, "the configuration was checked"
-    with distributed.first_alone("replayed data"):
-        prepared = ensure_prepared(mixture, "train", data=config.data, vocabulary=vocabulary, catalog=catalog)
+    """Prepares and opens the training split of a mixture; `what` it is, for whoever waits for it."""
+    catalog = load_catalog(config.data.cards)
+    with distributed.first_alone(what):
+        prepared = _prepare(config, vocabulary, mixture, "train", catalog=catalog)
     return prepared, _open(
         config, prepared, catalog, mixture, share=share, seed=seed, batch_size=batch_size, epochs=epochs
     )
+
+
+def _prepare(
+    config: Config, vocabulary: Vocabulary, mixture: str, split: str, *, catalog: Catalog, optional: bool = False
+) -> list[Prepared]:
+    return ensure_prepared(
+        mixture, split, data=config.data, vocabulary=vocabulary, catalog=catalog, optional=optional,
+        prompt=config.method.prompt,
+    )  # fmt: skip
 
 
 def _open(
@@ -135,9 +157,7 @@ def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WH
     mixture = config.data.mixture
     try:
         with distributed.first_alone("validation data"):
-            prepared = ensure_prepared(
-                mixture, "validation", data=config.data, vocabulary=vocabulary, catalog=catalog, optional=True
-            )
+            prepared = _prepare(config, vocabulary, mixture, "validation", catalog=catalog, optional=True)
     except UserError as error:
         if not _names_validation(catalog, mixture):
             say(
@@ -205,14 +225,18 @@ def _by_rates(sizes: dict[str, int], rates: dict[str, float], rate_cap: int | No
     return {dataset: max(1, round(total * rate)) if rate else 0 for dataset, rate in rates.items()}
 
 
-def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths, method: Method) -> None:
+def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths, method: Method, *, auto: bool) -> None:
     """Says how much of the data is longer than a row, over all phrasings; prompts count."""
     sizes = [task.open().lengths + np.array([len(method.prompt(task.dataset)), 0]) for task in prepared]
     total = sum(len(s) for s in sizes)
     inputs = sum(int((s[:, 0] > lengths.inputs).sum()) for s in sizes)
     targets = sum(int((s[:, 1] > lengths.targets).sum()) for s in sizes)
+    advice = "data.lengths=auto chooses longer rows where that is cheap"
+    if auto:
+        longest = MAX_LENGTH in (lengths.inputs, lengths.targets)
+        advice = f"no row may be longer than {MAX_LENGTH} tokens" if longest else "auto cuts what is rare"
     if inputs or targets:
         say(
             f"data.lengths {lengths.inputs}/{lengths.targets}: cuts {100 * inputs / total:.2f}% of the inputs and "
-            f"{100 * targets / total:.2f}% of the targets (data.lengths=auto chooses longer rows where that is cheap)"
+            f"{100 * targets / total:.2f}% of the targets ({advice})"
         )

@@ -1,14 +1,24 @@
 """The command `prepare`: all the token caches that a run's configuration asks for."""
 
 import contextlib
+import sys
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.configuration import DataConfig, load
 from t5x_tasks.modules import MissingSplit
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import DEFAULT, Vocabulary
+
+_WITHOUT_PROMPT = (
+    "full",
+    "lora",
+    "ia3",
+    "bottleneck",
+    "word_embeddings",
+)  # ways to fine-tune that leave the inputs alone
 
 
 class _Model(BaseModel):
@@ -20,10 +30,15 @@ class _Evaluation(BaseModel):
     split: str = "validation"
 
 
+class _Method(BaseModel):
+    type: str = "full"
+
+
 class _Run(BaseModel):
     """The part of a run's configuration that preparing needs; `train` checks the rest."""
 
     data: DataConfig = DataConfig()
+    method: _Method = _Method()
     model: _Model = _Model()
     eval: _Evaluation = _Evaluation()
 
@@ -48,7 +63,19 @@ def prepare_run(config: str, overrides: list[str]) -> list[Prepared]:
     prepared += ensure_prepared(
         names, run.eval.split, data=run.data, vocabulary=vocabulary, text=True, catalog=catalog, optional=True
     )
+    if _fits_later(run, [entry.task for entry in prepared], catalog):
+        print(
+            "phrasings with exemplars: data.lengths=auto or the method decides how many tokens exemplars may take, so training "
+            "and evaluation prepare these anew when they start; keep the data within their reach",
+            file=sys.stderr,
+        )
     print(
         f"{len(prepared)} splits of {len({p.task for p in prepared})} tasks are prepared in {run.data.cache_folder()}"
     )
     return prepared
+
+
+def _fits_later(run: _Run, tasks: Sequence[str], catalog: Catalog) -> bool:
+    """Whether a run may fit exemplars to fewer tokens than are known here: to lengths it chooses, less its method's prompt."""
+    shown = any(phrasing.shots for task in tasks if catalog.knows(task) for _, phrasing in catalog.resolve(task))
+    return shown and (run.data.lengths == "auto" or run.method.type not in _WITHOUT_PROMPT)

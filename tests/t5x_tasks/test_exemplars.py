@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from t5x_tasks.commands.prepare_run import prepare_run
 from t5x_tasks.configuration import DataConfig, Lengths
 from t5x_tasks.prepare import ensure_prepared
 
@@ -96,3 +98,15 @@ def test_exemplars_leave_room_for_a_soft_prompt(leaking, vocabulary, tmp_path):
     assert len(prompt) + prepared.open().lengths[:, 0].max() <= 100
     (without,) = ensure_prepared("tiny.t01_2shot", "train", data=data, vocabulary=vocabulary)
     assert without.folder != prepared.folder
+
+
+@pytest.mark.parametrize(
+    ("section", "later"),
+    [({}, False), ({"data": {"lengths": "auto"}}, True), ({"method": {"type": "prompt_tuning", "length": 5}}, True)],
+)
+def test_prepare_says_which_exemplars_only_training_can_fit(leaking, tmp_path, vocabulary_path, capsys, section, later):
+    data = {"mixture": "tiny", "cards": [str(leaking())], "cache": str(tmp_path / "cache"), **section.get("data", {})}
+    config = {"model": {"vocabulary": str(vocabulary_path)}, "eval": {"split": "test"}, **section, "data": data}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    prepare_run(str(tmp_path / "run.yaml"), [])
+    assert ("prepare these anew when they start" in capsys.readouterr().err) == later
