@@ -6,8 +6,7 @@ a whole, and counted.
 """
 
 import itertools
-from collections.abc import Container, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Collection, Container, Iterable, Sequence
 
 import numpy as np
 
@@ -46,6 +45,7 @@ class Exemplars:
         self._pool = pool
         self._vocabulary = vocabulary
         self._fit = fit
+        self._lengths: dict[int, int] = {}  # index in the pool -> tokens, of those that were drawn so far
         self.asked = 0
         self.kept = 0
 
@@ -53,11 +53,13 @@ class Exemplars:
         """Returns the exemplars of each row, `phrasing.shots` or fewer, and counts them in `asked` and `kept`."""
         card, phrasing = self._card, self._phrasing
         own = self._vocabulary.encode_batch([render(card, phrasing, row).inputs for row in rows])
+        drawn = [self._draw(row, order) for row, order in zip(rows, self._orders(rows), strict=True)]
+        self._measure({index for indices in drawn for index in indices})
         chosen: list[list[Row]] = []
-        for row, ids, order in zip(rows, own, self._orders(rows), strict=True):
+        for ids, indices in zip(own, drawn, strict=True):
             left = self._fit - 1 - len(ids)
             kept: list[Row] = []
-            for index in self._draw(row, order):
+            for index in indices:
                 left -= self._lengths[index]
                 if left < 0:
                     break
@@ -88,8 +90,9 @@ class Exemplars:
                 drawn.append(index)
         return drawn
 
-    @cached_property
-    def _lengths(self) -> list[int]:
-        """Tokens of each exemplar. Tokens do not cross white space, so those of a row are the sum of its parts'."""
-        renderings = [render(self._card, self._phrasing, row) for row in self._pool]
-        return [len(ids) for ids in self._vocabulary.encode_batch([shot(r.inputs, r.targets) for r in renderings])]
+    def _measure(self, indices: Collection[int]) -> None:
+        """Counts the tokens of exemplars. Tokens do not cross white space, so those of a row are the sum of its parts'."""
+        new = sorted(set(indices) - self._lengths.keys())
+        renderings = [render(self._card, self._phrasing, self._pool[index]) for index in new]
+        encoded = self._vocabulary.encode_batch([shot(r.inputs, r.targets) for r in renderings])
+        self._lengths.update(zip(new, map(len, encoded), strict=True))

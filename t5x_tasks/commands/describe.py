@@ -268,6 +268,7 @@ def print_lengths(
     card: Card, phrasings: Sequence[Phrasing], rows: Sequence[Row], vocabulary: Vocabulary, fits: Fits
 ) -> None:
     """Prints how long the rows are in tokens, zero-shot, in the forward phrasings by turns."""
+    zero_shot = " (zero-shot)" * any(p.shots for p in phrasings)
     phrasings = [p for p in phrasings if not p.inverted and not p.shots] or phrasings
     renderings = [render(card, phrasings[i % len(phrasings)], row) for i, row in enumerate(rows)]
     for side, length in zip(("inputs", "targets"), fits, strict=True):
@@ -277,8 +278,9 @@ def print_lengths(
         unknown = sum(int(np.count_nonzero(one == vocabulary.unk_id)) for one in ids)
         which = f" ({shown_characters(vocabulary.unknown_characters(texts, ids))})" if unknown else ""
         p50, p95 = np.percentile(sizes, [50, 95], method="lower").tolist()
+        name = side + zero_shot * (side == "inputs")
         print(
-            f"  {'':<10} {side}: {sizes.mean():.0f} tokens on average, p50 {p50}, p95 {p95}, max {sizes.max()}; "
+            f"  {'':<10} {name}: {sizes.mean():.0f} tokens on average, p50 {p50}, p95 {p95}, max {sizes.max()}; "
             f"{100 * np.mean(sizes > length):.2f}% longer than {length}; {unknown:,} unknown tokens{which}"
         )
         if unknown and side == "targets":

@@ -1,6 +1,6 @@
 """What `show MIXTURE` prints: what a mixture will really feed the model, before an hour of accelerator time is spent on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,27 +9,47 @@ from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.catalog import Catalog, dataset_name
 from t5x_tasks.commands.describe import Fits, print_rows, repeated
 from t5x_tasks.errors import UserError
+from t5x_tasks.fewshot import Exemplars, exemplar_pool
 from t5x_tasks.rendering import question, render
-from t5x_tasks.sources import read_rows
+from t5x_tasks.sources import Row, read_rows
 from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.training_rows import kept_rows, questions_elsewhere
 from t5x_tasks.vocabulary import Vocabulary
 
-_FILL = 0.97  # of packed rows, on the side that fills first; bench/input.py measures it
+_SAMPLE = 4096  # examples of an epoch that are packed, to see how many share a row
 _BINS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens; the last bin is open
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One data set of a mixture: its training rows as tokens, in its phrasings by turns. Zero-shot lengths."""
+    """One data set of a mixture.
+
+    Attributes:
+      rows: those that are trained on.
+      pool: what exemplars are drawn from.
+      repeated: what is to be said of inputs that stand in two splits.
+    """
 
     name: str
     card: Card
     phrasings: list[Phrasing]
-    examples: int
-    lengths: np.ndarray | None  # [n, 2] tokens of inputs and targets, with end of sequence
-    unknown: int
+    rows: list[Row]
+    pool: list[Row]
     repeated: list[str]
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The rows of a part as tokens, in its phrasings as often as the mixture shows them, behind their exemplars.
+
+    Attributes:
+      lengths: [n, 2] tokens of inputs and targets, with end of sequence.
+      unknown: pieces that the vocabulary lacks.
+    """
+
+    lengths: np.ndarray
+    unknown: int
 
 
 def show_mixture(
@@ -62,11 +82,17 @@ def show_mixture(
         catalog.refuse_heldout(name)
     except UserError as error:
         print(f"  not for training: {error}\n")
-    parts, missing = _read(name, catalog, root, vocabulary)
-    sizes = {part.name: part.examples for part in parts}
-    epoch = catalog.examples_per_epoch(name, lambda dataset: sizes.get(dataset, 0), rate_cap=rate_cap)
+    parts, missing = _read(name, catalog, root)
+    sizes = {part.name: len(part.rows) for part in parts}
+
+    def size(dataset: str) -> int:
+        return sizes.get(dataset, 0)
+
+    epoch = catalog.examples_per_epoch(name, size, rate_cap=rate_cap)
+    shares = catalog.phrasing_shares(name, size, rate_cap=rate_cap)
     total = sum(epoch.values())
-    per_step = _examples_per_step(parts, epoch, fits, batch_size) if vocabulary and total else None
+    tokens = {} if vocabulary is None else {p.name: _tokenize(p, shares[p.name], vocabulary, fits) for p in parts}
+    per_step = batch_size * _examples_per_row(tokens, epoch, fits) if tokens and total else None
     header = ["data set", "rate", "examples", "an epoch", "phrasings", "licence"]
     header += [
         "epochs",
@@ -79,11 +105,11 @@ def show_mixture(
     rows = []
     for part in parts:
         share = epoch[part.name] / total
-        row = [part.name, f"{share:.1%}", f"{part.examples:,}", f"{epoch[part.name]:,}", f"{len(part.phrasings)}"]
+        row = [part.name, f"{share:.1%}", f"{len(part.rows):,}", f"{epoch[part.name]:,}", f"{len(part.phrasings)}"]
         row.append(part.card.licence)
-        if per_step and part.lengths is not None:
-            row.append(f"{steps * per_step * share / part.examples:.2f}")
-            row += _lengths(part, part.lengths, fits)
+        if per_step:
+            row.append(f"{steps * per_step * share / len(part.rows):.2f}")
+            row += _lengths(tokens[part.name], fits)
         rows.append(row)
     print_rows([header[: len(rows[0])] if rows else header, *rows])
     print(
@@ -92,7 +118,7 @@ def show_mixture(
     if per_step:
         print(
             f"{steps:,} steps of {batch_size} rows {fits[0]}/{fits[1]} hold about {steps * per_step:,.0f} examples, "
-            f"{steps * per_step / total:.2f} epochs (at {_FILL:.0%} fill)"
+            f"{steps * per_step / total:.2f} epochs"
         )
     _print_warnings(parts, missing)
     if missing:
@@ -101,58 +127,78 @@ def show_mixture(
         )
 
 
-def _read(
-    name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary | None
-) -> tuple[list[_Part], list[str]]:
+def _read(name: str, catalog: Catalog, root: str | None) -> tuple[list[_Part], list[str]]:
     by_dataset: dict[str, tuple[Card, list[Phrasing]]] = {}
     for card, phrasing in catalog.resolve(name):
         by_dataset.setdefault(dataset_name(card, phrasing), (card, []))[1].append(phrasing)
     parts, missing = [], []
     for dataset, (card, phrasings) in by_dataset.items():
         try:
-            rows = read_rows(card, "train", root)
-            inverted = phrasings[0].inverted
-            others = (
-                {} if inverted else {s: read_rows(card, s, root) for s in SPLITS if s in card.splits and s != "train"}
-            )
+            rows = {split: read_rows(card, split, root) for split in SPLITS if split == "train" or split in card.splits}
         except UserError as error:
             missing.append(f"{dataset}: {error}")
             continue
-        lengths, unknown = None, 0
-        if vocabulary is not None:
-            zero_shot = [p for p in phrasings if not p.shots] or phrasings
-            renderings = [render(card, zero_shot[i % len(zero_shot)], row) for i, row in enumerate(rows)]
-            sides = [vocabulary.encode_batch([getattr(r, side) for r in renderings]) for side in ("inputs", "targets")]
-            lengths = np.array([[len(ids) + 1 for ids in side] for side in sides]).T
-            unknown = sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for side in sides for ids in side)
-        questions = {
-            split: {question(card, row): row.id for row in its} for split, its in {"train": rows, **others}.items()
-        }
-        parts.append(
-            _Part(dataset, card, phrasings, len(rows), lengths, unknown, repeated(questions) if others else [])
-        )
+        elsewhere = questions_elsewhere(card, rows.__getitem__) if card.dedupe else {}
+        if not (kept := kept_rows(card, rows["train"], elsewhere)):
+            missing.append(f"{dataset}: the training split has no row without an empty field")
+            continue
+        pool = exemplar_pool(card, rows["train"], elsewhere)
+        questions = {split: {question(card, row): row.id for row in its} for split, its in rows.items()}
+        parts.append(_Part(dataset, card, phrasings, kept, pool, [] if phrasings[0].inverted else repeated(questions)))
     return parts, missing
 
 
-def _examples_per_step(parts: Sequence[_Part], epoch: dict[str, int], fits: Fits, batch_size: int) -> float:
-    """How many examples of this mixture fit into a step: limited by the side of the rows that fills first."""
-    tokens = np.zeros(2)
-    for part in parts:
-        if part.lengths is not None:
-            tokens += epoch[part.name] * np.minimum(part.lengths, fits).mean(0)
-    rows = max(tokens / np.array(fits)) / _FILL
-    return batch_size * sum(epoch.values()) / rows
+def _tokenize(part: _Part, shares: Mapping[str, float], vocabulary: Vocabulary, fits: Fits) -> _Tokens:
+    """Each row in one phrasing; of the rows each phrasing has its share."""
+    ends = np.cumsum([shares[phrasing.id] for phrasing in part.phrasings])[:-1]
+    # Multiples of the golden ratio lie evenly, however few they are.
+    which = np.searchsorted(ends, np.arange(len(part.rows)) * (5**0.5 - 1) / 2 % 1, side="right")
+    lengths, unknown = [np.empty((0, 2), np.int64)], 0
+    for number, phrasing in enumerate(part.phrasings):
+        rows = [part.rows[index] for index in np.flatnonzero(which == number)]
+        shots: list[list[Row]] = [[] for _ in rows]
+        if phrasing.shots:
+            shots = Exemplars(part.card, phrasing, part.pool, vocabulary, fits[0]).choose(rows)
+        renderings = [render(part.card, phrasing, row, before) for row, before in zip(rows, shots, strict=True)]
+        sides = [vocabulary.encode_batch([getattr(r, side) for r in renderings]) for side in ("inputs", "targets")]
+        lengths.append(np.array([[len(ids) + 1 for ids in side] for side in sides], np.int64).T)
+        unknown += sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for side in sides for ids in side)
+    return _Tokens(np.concatenate(lengths), unknown)
 
 
-def _lengths(part: _Part, lengths: np.ndarray, fits: Fits) -> list[str]:
-    cells = []
+def _examples_per_row(tokens: Mapping[str, _Tokens], epoch: Mapping[str, int], fits: Fits) -> float:
+    """How many examples of this mixture share a row: of an epoch, or of a sample of it, every data set at its rate."""
+    total = sum(epoch.values())
+    sample = []
+    for name, of_part in tokens.items():
+        count = max(1, round(min(_SAMPLE, total) * epoch[name] / total))
+        sample.append(of_part.lengths[np.linspace(0, len(of_part.lengths) - 1, count).astype(np.int64)])
+    lengths = np.concatenate(sample)
+    return len(lengths) / _count_rows(lengths, fits)
+
+
+def _count_rows(lengths: np.ndarray, fits: Fits) -> int:
+    """Rows that these examples take when packed as training does (train/input/packing.py): the largest first, by best fit."""
+    lengths = np.minimum(lengths, fits)
+    room = np.tile(fits, (len(lengths), 1))
+    used = 0
+    for size in lengths[np.argsort(-(lengths / fits).sum(1), kind="stable")]:
+        fitting = np.flatnonzero((room[:used] >= size).all(1))
+        row = int(fitting[room[fitting, 0].argmin()]) if len(fitting) else used
+        used = max(used, row + 1)
+        room[row] -= size
+    return used
+
+
+def _lengths(tokens: _Tokens, fits: Fits) -> list[str]:
+    cells, lengths = [], tokens.lengths
     for side in (0, 1):
         p50, p95 = np.percentile(lengths[:, side], [50, 95], method="lower").tolist()
         cells.append(f"{p50}/{p95}/{lengths[:, side].max()}")
     cut = (lengths > np.array(fits)).any(axis=1).mean()
     counts = np.histogram(lengths[:, 0], bins=[0, *_BINS[:-1], np.inf])[0]
     bars = "".join(_BARS[-(-8 * int(count) // int(counts.max()))] for count in counts)
-    return [*cells, f"{cut:.2%}", f"{part.unknown / lengths.sum():.3%}", bars]
+    return [*cells, f"{cut:.2%}", f"{tokens.unknown / lengths.sum():.3%}", bars]
 
 
 def _print_warnings(parts: Sequence[_Part], missing: Sequence[str]) -> None:
