@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.cache import is_prepared
+from t5x_tasks.cache import DAMAGE, FORMAT, is_prepared, unsealed
 from t5x_tasks.errors import UserError, error_of_process
 from t5x_tasks.functions import file_of_module
 from t5x_tasks.prepared import Data, Prepared
@@ -125,8 +125,8 @@ def prepare_modules(
 def _read_index(cache: Path, name: str, split: str, version: str) -> dict[str, Any] | None:
     """Reads the index of a name; None if it, or a folder it names, is not there."""
     try:
-        index = json.loads(index_file(cache, name, split, version).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = unsealed(index_file(cache, name, split, version).read_text(encoding="utf-8"))
+    except DAMAGE:  # or edited, or not there: it is made again
         return None
     return index if all(is_prepared(cache / entry["folder"]) for entry in index["tasks"].values()) else None
 
@@ -145,6 +145,7 @@ def modules_version(modules: Sequence[str], vocabulary: Vocabulary) -> str:
         digest.update(name.encode() + b"\0" + file.read_bytes())
     for name in _CODE:
         digest.update((Path(__file__).parent / name).read_bytes())
+    digest.update(bytes([FORMAT]))
     return digest.hexdigest()[:16]
 
 

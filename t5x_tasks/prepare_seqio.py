@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.cache import CachedSplit, Example, is_prepared, write_split
+from t5x_tasks.cache import CachedSplit, Example, is_prepared, sealed, write_split
 from t5x_tasks.errors import Failure, UserError, run_cli, suggest
 from t5x_tasks.functions import describe_exception, load_module
 from t5x_tasks.modules import PHRASING, SeqioJob, index_file, modules_version
@@ -62,7 +62,7 @@ def prepare(job: SeqioJob, say: Say) -> None:
         path = index_file(Path(job.cache), name, job.split, job.version)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-        partial_path.write_text(json.dumps(index, indent=2), encoding="utf-8")
+        partial_path.write_text(sealed(index), encoding="utf-8")
         partial_path.replace(path)
 
 
@@ -103,6 +103,7 @@ def _prepare_task(task: Any, job: SeqioJob, vocabulary: Vocabulary, say: Say) ->
         "fingerprint": folder.name,
         "source": str(task.source),
         "modules": list(job.modules),
+        "made_of": {"data.modules, the vocabulary or the code that prepares data": job.version.removesuffix("-text")},
         "seqio": importlib.metadata.version("seqio"),
         "vocabulary_sha256": vocabulary.sha256,
         "counts": counts,

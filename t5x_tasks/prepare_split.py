@@ -24,7 +24,7 @@ from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.errors import Failure, UserError, run_cli
 from t5x_tasks.fewshot import Exemplars, exemplar_pool
-from t5x_tasks.recipe import is_at_hand, source_identity
+from t5x_tasks.recipe import is_at_hand, made_of, source_identity
 from t5x_tasks.rendering import Rendering, is_blank, placeholders, question, render
 from t5x_tasks.sources import Row, iter_rows, locate
 from t5x_tasks.training_rows import Question, questions_elsewhere
@@ -113,6 +113,7 @@ class _DatasetSplit:
                 "split": job.split,
                 "fingerprint": folder.name,
                 "recipe": recipe,
+                "made_of": made_of(self.card, phrasing, self.vocabulary, dedupe=job.dedupe, fit=job.fit),
                 "source": str(locate(self.card, job.split, job.root)),
                 "source_identity": job.identities[job.split],
                 "vocabulary_sha256": self.vocabulary.sha256,

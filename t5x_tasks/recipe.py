@@ -5,7 +5,9 @@ import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+from t5x_tasks.cache import FORMAT, manifest_of
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.errors import UserError
 from t5x_tasks.sources import locate, source_digest
@@ -39,32 +41,42 @@ def recipe(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bo
     Args:
       fit: tokens that inputs with exemplars may have.
     """
+    return _hash(made_of(card, phrasing, vocabulary, dedupe=dedupe, fit=fit))
+
+
+def made_of(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> dict[str, str]:
+    """Returns the parts of a recipe, each a hash, by the words that tell a person which of them changed."""
     parts = {
-        "name": card.name,
-        # Else what was prepared of another card of this name would stand in for data that are not at hand.
-        "source": card.source.model_dump(mode="json", exclude={"obtain"}),
-        "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
-        "options": card.options.model_dump() if card.options and phrasing.style else None,
-        "references": card.references.model_dump() if card.references else None,
-        "group_by": card.group_by,
-        "groups": card.groups,
-        # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
-        "used_fields": sorted(card.used_fields),
-        "phrasing": phrasing.model_dump(exclude={"split"}),
-        "dedupe": dedupe,
-        "fit": fit if phrasing.shots else None,
+        "card": {
+            "name": card.name,
+            # Else what was prepared of another card of this name would stand in for data that are not at hand.
+            "source": card.source.model_dump(mode="json", exclude={"obtain"}),
+            "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
+            "options": card.options.model_dump() if card.options and phrasing.style else None,
+            "references": card.references.model_dump() if card.references else None,
+            "group_by": card.group_by,
+            "groups": card.groups,
+            # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
+            "used_fields": sorted(card.used_fields),
+        },
+        "template": phrasing.model_dump(exclude={"split"}),
+        "settings (data.dedupe, data.lengths)": {"dedupe": dedupe, "fit": fit if phrasing.shots else None},
         "vocabulary": vocabulary.sha256,
-        "code": _code_digest(),
+        "code that prepares data": [FORMAT, _code_digest()],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return {name: _hash(part)[:16] for name, part in parts.items()}
+
+
+def _hash(part: Any) -> str:
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
 def prepared_before(folders: Path, split: str, recipe: str, text: bool) -> Path | None:
     """The newest folder that the same recipe made from whatever source there was then: a machine may have only the cache."""
     found = []
     for path in folders.glob(f"{split}-*/manifest.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("recipe") == recipe and manifest.get("text") == text:
+        manifest = manifest_of(path.parent)
+        if manifest is not None and manifest.get("recipe") == recipe and manifest.get("text") == text:
             found.append((path.stat().st_mtime_ns, path.parent))
     return max(found)[1] if found else None
 

@@ -1,6 +1,7 @@
 """The files of a split: examples as records in shards, arrays of lengths and keys, ids."""
 
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
+from t5x_tasks.cache.manifest import sha256
 from t5x_tasks.hashing import example_key
 
 _CHUNK = 512  # examples encoded at once
@@ -33,10 +35,35 @@ class Example:
 
 @dataclass
 class Contents:
-    """What the manifest says of the files."""
+    """What the manifest says of the files.
+
+    Attributes:
+      sha256: of each file but the shards, whose records carry checksums.
+      tokens: see `TokensDigest`.
+    """
 
     shards: list[dict[str, Any]]
     counts: dict[str, Any]
+    sha256: dict[str, str]
+    tokens: str
+
+
+class TokensDigest:
+    """A hash of all that a split gives to training: its examples' tokens and keys, in order. Whatever made them, and however
+    they are cut into shards, equal ones make equal batches.
+    """
+
+    def __init__(self, dtype: np.dtype):
+        self._hash = hashlib.sha256(dtype.str.encode())
+
+    def add(self, records: Iterable[bytes]) -> None:
+        for record in records:
+            self._hash.update(record)
+
+    def finish(self, lengths: np.ndarray, keys: np.ndarray) -> str:
+        for array in (lengths, keys):
+            self._hash.update(array.tobytes())
+        return self._hash.hexdigest()[:16]
 
 
 def write_files(
@@ -51,6 +78,7 @@ def write_files(
 ) -> Contents:
     """Writes the shards and arrays and returns what was counted on the way."""
     writer = _ShardWriter(folder, shard_bytes)
+    digest = TokensDigest(token_dtype(vocabulary_size))
     all_lengths: list[np.ndarray] = [np.empty((0, 2), np.int32)]
     keys: list[int] = []
     ids = io.StringIO()
@@ -60,6 +88,7 @@ def write_files(
         encoded = _encode(chunk, vocabulary_size, text, eos_id, unk_id)
         for record in encoded.records:
             writer.write(record)
+        digest.add(encoded.records)
         keys += [example_key(example.id) for example in chunk]
         ids.writelines(json.dumps(example.id) + "\n" for example in chunk)
         all_lengths.append(encoded.lengths)
@@ -71,12 +100,23 @@ def write_files(
         "empty_targets": int(np.count_nonzero(lengths[:, 1] == 1)),
         "unknown_tokens": {"inputs": int(unknown[0]), "targets": int(unknown[1])},
     }
-    for name, array in (("lengths.npy", lengths), ("keys.npy", np.array(keys, np.uint64))):
-        np.save(folder / name, array, allow_pickle=False)
+    all_keys = np.array(keys, np.uint64)
+    contents = {
+        "lengths.npy": _npy(lengths),
+        "keys.npy": _npy(all_keys),
+        "ids.txt": ids.getvalue().encode(),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
         fsync(folder / name)
-    (folder / "ids.txt").write_text(ids.getvalue(), encoding="utf-8")
-    fsync(folder / "ids.txt")
-    return Contents(writer.finish(), counts)
+    checksums = {name: sha256(content) for name, content in contents.items()}
+    return Contents(writer.finish(), counts, checksums, digest.finish(lengths, all_keys))
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 class _ShardWriter:

@@ -1,6 +1,8 @@
 """Reading a prepared split."""
 
+import io
 import json
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,18 +10,20 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
+from t5x_tasks.cache.files import TokensDigest
+from t5x_tasks.cache.manifest import DAMAGE, FORMAT, NAME, read_checked, read_manifest
 from t5x_tasks.errors import UserError
 
-FORMAT = 1
 # Without a pool and with a buffer of about a record, `read(i, i + 1)` takes 4 us. The batched `read([i, ...])` goes
 # through a thread pool and takes 0.5 to 2 ms a call, which is too much for the 20 records a template has in a batch.
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _READER_BUFFER_BYTES = 1024
+_DIGESTED = 4096  # records read at once to compute a digest
 
 
 def is_prepared(folder: Path | str) -> bool:
     """Tells whether a split is there. It may still turn out to be damaged: `CachedSplit.open` says so."""
-    return (Path(folder) / "manifest.json").is_file()
+    return (Path(folder) / NAME).is_file()
 
 
 class CachedSplit:
@@ -46,8 +50,12 @@ class CachedSplit:
         self._ids: list[str] | None = None
 
     @classmethod
-    def open(cls, folder: Path | str) -> "CachedSplit":
-        """Opens a split and checks that its files are all there and whole (by their sizes; records carry checksums).
+    def open(cls, folder: Path | str, *, expected_format: int = FORMAT) -> "CachedSplit":
+        """Opens a split and checks its files: arrays and manifest by their checksums, shards by their sizes (records carry
+        checksums).
+
+        Args:
+          expected_format: an older one, which nothing writes any more, to compare what a run was trained on.
 
         Raises:
           UserError: the split is not there, or damaged.
@@ -56,11 +64,11 @@ class CachedSplit:
         if not is_prepared(folder):
             raise UserError(f"{folder}: no prepared split here; run `python -m t5x_tasks prepare` with your config")
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            lengths = np.load(folder / "lengths.npy", allow_pickle=False)
-            keys = np.load(folder / "keys.npy", allow_pickle=False)
-            if manifest["format"] != FORMAT:
-                raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+            manifest = read_manifest(folder, expected_format=expected_format)
+            lengths, keys = (
+                np.load(io.BytesIO(read_checked(folder, name, manifest)), allow_pickle=False)
+                for name in ("lengths.npy", "keys.npy")
+            )
             num_examples = sum(shard["records"] for shard in manifest["shards"])
             if lengths.shape != (num_examples, 2) or keys.shape != (num_examples,):
                 raise ValueError(f"lengths.npy or keys.npy do not fit the {num_examples} examples of the manifest")
@@ -69,7 +77,7 @@ class CachedSplit:
                 if size != shard["bytes"]:
                     raise ValueError(f"{shard['name']} has {size} bytes, not {shard['bytes']}")
             return cls(folder, manifest, lengths, keys)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (*DAMAGE, SyntaxError, tokenize.TokenError) as error:  # the last two: NumPy's, of an array's header
             raise damaged(folder, error) from error
 
     def __len__(self) -> int:
@@ -97,13 +105,28 @@ class CachedSplit:
         return found
 
     def id(self, index: int) -> str:
-        """Returns an example's id; where the split has none stored, its key."""
+        """Returns an example's id."""
         if self._ids is None:
-            path = self.folder / "ids.txt"
-            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-            fits = len(lines) == len(self)
-            self._ids = list(map(json.loads, lines)) if fits else [f"key {key:016x}" for key in self.keys.tolist()]
+            self._ids = self._read_ids()
         return self._ids[index]
+
+    def _read_ids(self) -> list[str]:
+        try:
+            ids = [json.loads(line) for line in read_checked(self.folder, "ids.txt", self.manifest).splitlines()]
+            if len(ids) != len(self):
+                raise ValueError(f"ids.txt has {len(ids)} lines for {len(self)} examples")
+            return ids
+        except DAMAGE as error:
+            raise damaged(self.folder, error) from error
+
+    def tokens_digest(self) -> str:
+        """Returns the hash of all tokens and keys; of an older format by reading it whole."""
+        if "tokens" in self.manifest:
+            return self.manifest["tokens"]
+        digest = TokensDigest(self.dtype)
+        for start in range(0, len(self), _DIGESTED):
+            digest.add(self.records(range(start, min(start + _DIGESTED, len(self)))))
+        return digest.finish(self.lengths, self.keys)
 
     def tokens(self, indices: Sequence[int] | np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns (inputs, targets) of each index: 1-D, `self.dtype`, whole, end-of-sequence included, read-only."""

@@ -1,7 +1,6 @@
 """Writing a split: whole or not at all, by one process at a time."""
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -12,7 +11,8 @@ from typing import Any
 import filelock
 
 from t5x_tasks.cache.files import Example, fsync, token_dtype, write_files
-from t5x_tasks.cache.reader import FORMAT, CachedSplit, is_prepared
+from t5x_tasks.cache.manifest import FORMAT, NAME, sealed
+from t5x_tasks.cache.reader import CachedSplit, is_prepared
 from t5x_tasks.errors import Failure, UserError, is_disk_fault
 
 SHARD_BYTES = 256 * 2**20
@@ -58,8 +58,9 @@ def write_split(
       folder: CACHE/<task>/<split>-<fingerprint>[-text].
       examples: consumed once, and not at all when the split is already there. Their order is the split's.
       manifest: anything that JSON holds. It is read *after* the last example, so the generator of the examples may
-        fill it in (`counts.skipped`). Added to it: format, dtype, text, vocabulary_size, shards and, under `counts`,
-        examples, empty_inputs, empty_targets, unknown_tokens; a count that the caller gives wins.
+        fill it in (`counts.skipped`). Added to it: format, dtype, text, vocabulary_size, shards, sha256 (of the other
+        files), tokens (their digest) and, under `counts`, examples, empty_inputs, empty_targets, unknown_tokens; a count
+        that the caller gives wins.
       vocabulary_size: pieces and extra ids; decides the width of a token.
       text: also store each example's `json`, for evaluation.
       overwrite: replace the split if it is there (its source has changed).
@@ -94,10 +95,12 @@ def write_split(
                 "text": text,
                 "vocabulary_size": vocabulary_size,
                 "shards": written.shards,
+                "sha256": written.sha256,
+                "tokens": written.tokens,
                 "counts": written.counts | dict(manifest.get("counts", {})),
             }
-            (partial / "manifest.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
-            fsync(partial / "manifest.json")
+            (partial / NAME).write_text(sealed(whole), encoding="utf-8")
+            fsync(partial / NAME)
             _publish(partial, folder)
         except OSError as error:
             raise _not_writable(folder, error) from error
