@@ -21,6 +21,7 @@ from t5x_tasks.cache import CachedSplit, Example, is_prepared, sealed, write_spl
 from t5x_tasks.errors import Failure, UserError, run_cli, suggest
 from t5x_tasks.functions import describe_exception, load_module
 from t5x_tasks.modules import PHRASING, SeqioJob, index_file, modules_version
+from t5x_tasks.recipe import CODE
 from t5x_tasks.vocabulary import Vocabulary
 
 SIDES = ("inputs", "targets")
@@ -103,7 +104,7 @@ def _prepare_task(task: Any, job: SeqioJob, vocabulary: Vocabulary, say: Say) ->
         "fingerprint": folder.name,
         "source": str(task.source),
         "modules": list(job.modules),
-        "made_of": {"data.modules, the vocabulary or the code that prepares data": job.version.removesuffix("-text")},
+        "made_of": {f"data.modules, the vocabulary or the {CODE}": job.version.removesuffix("-text")},
         "seqio": importlib.metadata.version("seqio"),
         "vocabulary_sha256": vocabulary.sha256,
         "counts": counts,

@@ -13,6 +13,8 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.sources import locate, source_digest
 from t5x_tasks.vocabulary import Vocabulary
 
+CODE = "code that prepares data"  # what messages say
+
 
 def source_identity(card: Card, split: str, root: str | None) -> str | None:
     """Tells the data of this run from other data: a file's hash, a hub data set's name and revision; None if out of reach.
@@ -62,7 +64,7 @@ def made_of(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: b
         "template": phrasing.model_dump(exclude={"split"}),
         "settings (data.dedupe, data.lengths)": {"dedupe": dedupe, "fit": fit if phrasing.shots else None},
         "vocabulary": vocabulary.sha256,
-        "code that prepares data": [FORMAT, _code_digest()],
+        CODE: [FORMAT, _code_digest()],
     }
     return {name: _hash(part)[:16] for name, part in parts.items()}
 

@@ -16,6 +16,7 @@ from train.config import Config
 from train.data import fisher_examples
 from train.fingerprint import Prints, different, digest, fingerprint, named
 from train.fisher import diagonal_fisher
+from train.input.batches import Batches
 from train.log import say
 from train.methods.base import Method, flat
 from train.model import Params
@@ -25,10 +26,19 @@ from train.state import Model
 _ROWS = 8  # that go to the device at once for the Fisher information
 
 
+def open_fisher(config: Config, vocabulary: Vocabulary) -> Batches | None:
+    """What the importance of parameters is estimated on, with EWC.
+
+    Raises:
+      UserError: the data of the tasks to keep cannot be read.
+    """
+    return fisher_examples(config, vocabulary, rows=_ROWS) if isinstance(config.regularizer, EWC) else None
+
+
 def make_anchor(
     config: Config,
     model: Model,
-    vocabulary: Vocabulary,
+    fisher: Batches | None,
     *,
     start: tuple[Params, Params] | None = None,
     read: Prints | None = None,
@@ -36,11 +46,12 @@ def make_anchor(
     """The parameters before training and, with EWC, their importance; None where no step asks for them.
 
     Args:
+      fisher: of `open_fisher`.
       start: what is trained and what is frozen, before training; they are copied. None: they are loaded.
       read: gets the fingerprints of what is read when they are loaded.
 
     Raises:
-      UserError: the weights, or the data of the tasks to keep, cannot be loaded.
+      UserError: the weights cannot be loaded, or the data of the tasks to keep are damaged.
     """
     regularizer = config.regularizer
     if not needs_anchor(regularizer, config.replay):
@@ -48,7 +59,8 @@ def make_anchor(
     params, frozen = model.split(state.load_params(config, model, read=read)) if start is None else start
     anchor = {"params": params if start is None else jax.tree.map(jnp.copy, params)}  # the step gives its own away
     if isinstance(regularizer, EWC):
-        rows = _examples(config, vocabulary, regularizer.examples)
+        assert fisher is not None, "open_fisher gives it"
+        rows = _examples(fisher, regularizer.examples)
         anchor["importance"] = diagonal_fisher(model.graphdef, params, frozen, rows, mesh=model.mesh)
         sums, sizes = zip(*((jnp.sum(x), x.size) for x in flat(anchor["importance"]).values()), strict=True)
         say(
@@ -95,9 +107,9 @@ def check_anchor(anchor: Anchor | None, metadata: dict[str, Any], *, read: Print
         )
 
 
-def _examples(config: Config, vocabulary: Vocabulary, count: int) -> Iterator[dict[str, np.ndarray]]:
+def _examples(fisher: Batches, count: int) -> Iterator[dict[str, np.ndarray]]:
     """At most `count` examples of the tasks to keep, one a row."""
-    for batch in fisher_examples(config, vocabulary, rows=_ROWS):
+    for batch in fisher:
         yield {name: rows[:count] for name, rows in batch.arrays.items()}
         count -= _ROWS
         if count <= 0:

@@ -442,6 +442,8 @@ def differences(ours: Config, theirs: Config) -> list[str]:
         f"{key}: {flat_theirs.get(key)} -> {flat_ours.get(key)}"
         for key in sorted(flat_ours.keys() | flat_theirs.keys())
         if flat_ours.get(key) != flat_theirs.get(key)
+        # Without validation from now on: the way on for a run whose validation data are gone.
+        and not (key == "train.validation_examples" and ours.train.validation_examples == 0)
         and not any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
     ]
 

@@ -15,12 +15,13 @@ from t5x_tasks.vocabulary import Vocabulary
 from train import distributed
 from train.config import Config
 from train.input.batches import Batch, Batches, Source, open_input
+from train.input.description import Description
 from train.input.replay import WithReplay
 from train.log import say
 from train.methods import Method
 from train.sharding import WHOLE, Share
 
-__all__ = ["Batch", "Training", "fisher_examples", "open_training", "validation_batches"]
+__all__ = ["Batch", "Training", "Validation", "fisher_examples", "open_training", "validation_batches"]
 
 VALIDATION_SEED = 0  # of order and templates, whatever the run's seed: runs are compared on the same batches
 FISHER_SEED = 0
@@ -35,14 +36,27 @@ class Training:
       batches: see train/input.
       lengths: of a packed row.
       total_steps: `train.steps`, or what `train.epochs` come to.
-      fingerprints: of each task's prepared split.
+      streams: "training" and, if any, "replay": what fixes them; see train/input/description.py.
     """
 
     config: Config
     batches: Batches | WithReplay
     lengths: Lengths
     total_steps: int
-    fingerprints: dict[str, str]
+    streams: dict[str, Description]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Batches of (about) the first `train.validation_examples` rows of a shuffled validation split, the same for every run.
+
+    Attributes:
+      batches: none where nothing is to be validated.
+      streams: "validation", if anything is: what fixes them.
+    """
+
+    batches: list[Batch]
+    streams: dict[str, Description]
 
 
 def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> Training:
@@ -57,23 +71,23 @@ def open_training(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) 
         "share": share, "seed": config.train.seed, "epochs": config.train.epochs,
         "batch_size": config.train.batch_size - replayed,
     }  # fmt: skip
-    prepared, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
+    found, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
     lengths = Lengths(inputs=batches.row_lengths[0], targets=batches.row_lengths[1])
     if auto := config.data.lengths == "auto":
         say(f"data.lengths: auto chose {lengths.inputs}/{lengths.targets}")
         config = config.model_copy(update={"data": config.data.model_copy(update={"lengths": lengths})})
         # Anew, for exemplars are fitted to the row: a resumed run finds these lengths in its configuration, and reads the same.
-        prepared, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
-    _say_truncated(prepared, lengths, config.method, auto=auto)
+        found, batches = _prepare_and_open(config, vocabulary, mixture, what="training data", **options)
+    streams = {"training": batches.description}
+    _say_truncated(found, lengths, auto=auto)
     steps = config.train.steps or batches.num_batches(config.train.epochs or 1)
     if config.replay.mixture and replayed:
-        old, others = _prepare_and_open(
+        _, others = _prepare_and_open(
             config, vocabulary, config.replay.mixture, what="replayed data", share=share, seed=config.train.seed,
             batch_size=replayed,
         )  # fmt: skip
-        batches, prepared = WithReplay(batches, others), [*prepared, *old]
-    fingerprints = {task.task: task.open().manifest["fingerprint"] for task in prepared}
-    return Training(config, batches, lengths, steps, fingerprints)
+        batches, streams["replay"] = WithReplay(batches, others), others.description
+    return Training(config, batches, lengths, steps, streams)
 
 
 def fisher_examples(config: Config, vocabulary: Vocabulary, *, rows: int) -> Batches:
@@ -100,14 +114,17 @@ def _prepare_and_open(
     seed: int,
     batch_size: int,
     epochs: int | None = None,
-) -> tuple[list[Prepared], Batches]:
+) -> tuple[list[Source], Batches]:
     """Prepares and opens the training split of a mixture; `what` it is, for whoever waits for it."""
     catalog = load_catalog(config.data.cards)
     with distributed.first_alone(what):
         prepared = _prepare(config, vocabulary, mixture, "train", catalog=catalog)
-    return prepared, _open(
-        config, prepared, catalog, mixture, share=share, seed=seed, batch_size=batch_size, epochs=epochs
-    )
+    found = _sources(config, prepared, catalog, mixture)
+    return found, _open(config, found, share=share, seed=seed, batch_size=batch_size, epochs=epochs)
+
+
+def _sources(config: Config, prepared: list[Prepared], catalog: Catalog, mixture: str) -> list[Source]:
+    return _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method)
 
 
 def _prepare(
@@ -121,9 +138,7 @@ def _prepare(
 
 def _open(
     config: Config,
-    prepared: list[Prepared],
-    catalog: Catalog,
-    mixture: str,
+    found: list[Source],
     *,
     share: Share,
     seed: int,
@@ -134,7 +149,7 @@ def _open(
     """`share` of each batch of a mixture, in rows of the run's lengths, behind its method's prompts."""
     lengths = config.data.lengths
     return open_input(
-        _with_prompts(sources(prepared, catalog, mixture, rate_cap=config.data.rate_cap), config.method),
+        found,
         row_lengths="auto" if lengths == "auto" else (lengths.inputs, lengths.targets),
         batch_size=batch_size,
         seed=seed,
@@ -146,13 +161,10 @@ def _open(
     )
 
 
-def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> list[Batch]:
-    """Batches of (about) the first `train.validation_examples` rows of a shuffled validation split, the same for every run.
-
-    Of data that have no validation split there are none, and a line says so.
-    """
+def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WHOLE) -> Validation:
+    """Prepares the validation split and takes its first batches; of data that have none there are none, and a line says so."""
     if config.train.validation_examples == 0:
-        return []
+        return Validation([], {})
     catalog = load_catalog(config.data.cards)
     mixture = config.data.mixture
     try:
@@ -163,10 +175,10 @@ def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WH
             say(
                 f"{mixture}: has no validation split, so no validation loss is measured and no checkpoint is kept as the best"
             )
-            return []
+            return Validation([], {})
         raise UserError(f"{error} (set train.validation_examples=0 to train without a validation split)") from None
     batches = _open(
-        config, prepared, catalog, mixture, share=share, seed=VALIDATION_SEED, epochs=1,
+        config, _sources(config, prepared, catalog, mixture), share=share, seed=VALIDATION_SEED, epochs=1,
         batch_size=config.train.batch_size, prefetch=0,
     )  # fmt: skip
     taken: list[Batch] = []
@@ -174,7 +186,7 @@ def validation_batches(config: Config, vocabulary: Vocabulary, share: Share = WH
         taken.append(batch)
         if sum(b.stats["examples"] for b in taken) >= config.train.validation_examples:
             break
-    return taken
+    return Validation(taken, {"validation": batches.description})
 
 
 def _names_validation(catalog: Catalog, mixture: str) -> bool:
@@ -225,9 +237,9 @@ def _by_rates(sizes: dict[str, int], rates: dict[str, float], rate_cap: int | No
     return {dataset: max(1, round(total * rate)) if rate else 0 for dataset, rate in rates.items()}
 
 
-def _say_truncated(prepared: Sequence[Prepared], lengths: Lengths, method: Method, *, auto: bool) -> None:
+def _say_truncated(found: Sequence[Source], lengths: Lengths, *, auto: bool) -> None:
     """Says how much of the data is longer than a row, over all phrasings; prompts count."""
-    sizes = [task.open().lengths + np.array([len(method.prompt(task.dataset)), 0]) for task in prepared]
+    sizes = [split.lengths + np.array([len(source.prompt), 0]) for source in found for _, split in source.templates]
     total = sum(len(s) for s in sizes)
     inputs = sum(int((s[:, 0] > lengths.inputs).sum()) for s in sizes)
     targets = sum(int((s[:, 1] > lengths.targets).sum()) for s in sizes)

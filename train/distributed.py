@@ -9,6 +9,7 @@ When one is lost, see train/watchdog.py.
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -33,6 +34,7 @@ _HEARTBEAT_TIMEOUT_S = 50
 # A process that fails on its own waits so long for the others' ends, which its watchdog tells them to hasten.
 _SHUTDOWN_TIMEOUT_S = 30
 _WAIT_MS = 5_000  # one wait for a key; repeated until it is there, or the watchdog ends the process
+_SHOWN = 3  # differences in a message
 _SHARED_FOLDER_S = 15.0  # network file systems show a new file to other hosts after some seconds
 
 # Where JAX's coordination service keeps that a process was told to end. It has no public name; without it all would still end
@@ -165,14 +167,26 @@ def gather(what: str, value: Any) -> list[Any]:
     return [_read(key, process, what) for process in range(jax.process_count())]
 
 
-def check_equal(what: str, value: Any) -> None:
-    """Raises UserError in all processes when `value`, JSON, is not the same in all, with those that differ from the first."""
-    values = gather(what, value)
-    if different := [process for process, other in enumerate(values) if other != values[0]]:
-        raise UserError(
-            f"{what}: not the same in {', '.join(map(name, different))} as in {name(0)}; start all of them with the same code, "
-            "configuration and data"
-        )
+def check_equal(what: str, value: Any, *, explain: Callable[[Any, Any], list[str]] | None = None) -> None:
+    """Raises UserError in all processes when `value`, JSON, is not the same in all, with those that differ from the first.
+
+    Args:
+      explain: (the first's value, another's) -> what differs, for the message.
+    """
+    text = json.dumps(value, sort_keys=True)
+    hashes = gather(what, hashlib.sha256(text.encode()).hexdigest())  # values may be long, and processes many
+    different = [process for process, other in enumerate(hashes) if other != hashes[0]]
+    if not different:
+        return
+    why = ""
+    if explain is not None:
+        first = json.loads(from_first(what, lambda: text))
+        lines = gather(what, explain(first, json.loads(text))[:_SHOWN])[different[0]]
+        why = f" ({'; '.join(lines)})" if lines else ""
+    raise UserError(
+        f"{what}: not the same in {', '.join(map(name, different))} as in {name(0)}{why}; start all of them with the same code, "
+        "configuration and data"
+    )
 
 
 @contextlib.contextmanager

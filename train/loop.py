@@ -17,7 +17,7 @@ from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train import data, distributed, provenance, runs, runtime, sharding, state, trackers
-from train.anchor import check_anchor, make_anchor, start_files
+from train.anchor import check_anchor, make_anchor, open_fisher, start_files
 from train.checkpoints import Checkpoints
 from train.config import Config
 from train.fingerprint import Prints
@@ -73,7 +73,9 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     inputs = data.open_training(config, vocabulary, share)
     config, total_steps = inputs.config, inputs.total_steps
     validation = data.validation_batches(config, vocabulary, share)
-    distributed.check_equal("prepared data", inputs.fingerprints)
+    fisher = open_fisher(config, vocabulary)
+    streams = inputs.streams | validation.streams | ({} if fisher is None else {"fisher": fisher.description})
+    distributed.check_equal("data", streams, explain=provenance.changes)
 
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:
@@ -99,7 +101,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
         if step:
             metadata = checkpoints.info(step).metadata
-            provenance.check_data(run_dir, metadata, inputs.fingerprints)
+            distributed.from_first("data as before", lambda: provenance.check_data(config, metadata, streams))
             if metadata.get("total_steps") == step and (ended := selection.enough(step)):
                 say(f"{run_dir}: is trained to step {step} already: {ended}")
                 return 0
@@ -108,8 +110,9 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 say(f"{run_dir}: is trained to step {step} already{beyond}")
                 return 0
             provenance.say_new_course(config, run_dir)
+            provenance.say_other_packages(run_dir)
             toward: Prints = {}
-            anchor = make_anchor(config, model, vocabulary, read=toward)
+            anchor = make_anchor(config, model, fisher, read=toward)
             files = start_files(config.method, anchor)
             check_anchor(anchor, metadata, read=toward, files=files, where=str(run_dir))
             frozen = runs.load_frozen(config, model, metadata, where=str(run_dir), read=read)
@@ -121,12 +124,12 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         else:
             pinned = model.split(model.shapes)[1] or needs_anchor(config.regularizer, config.replay)
             params, frozen = model.split(state.load_params(config, model, read=read if pinned else None))
-            anchor = make_anchor(config, model, vocabulary, start=(params, frozen))
+            anchor = make_anchor(config, model, fisher, start=(params, frozen))
             files = start_files(config.method, anchor)
             current = state.first_state(params, optimizer, config.train.seed, shapes)
         provenance.write(config, run_dir, mesh, attention=model_config.attention)
         saved = step or None
-        metadata = provenance.metadata(config, inputs.fingerprints, read, files)
+        metadata = provenance.metadata(config, streams, read, files)
 
         # Steps -------------------------------------------------------------------------------------------------------
         shardings = jax.tree.map(lambda shape: shape.sharding, shapes)
@@ -181,10 +184,15 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                 jax.block_until_ready((current, metrics))
                 skipped.report(saved=lambda: _last_saved(checkpoints))
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
-                if saving and validation:
+                if saving and validation.batches:
                     with clock.calling("validate", "validation"):
                         row |= _validate(
-                            validate, current["params"], frozen, validation, mesh, config.train.grad_accumulation
+                            validate,
+                            current["params"],
+                            frozen,
+                            validation.batches,
+                            mesh,
+                            config.train.grad_accumulation,
                         )
                 row |= clock.row()
                 _check_finite(row, lambda: _last_saved(checkpoints))

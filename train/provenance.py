@@ -2,17 +2,24 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from t5x_tasks.cache import FORMAT, CachedSplit, is_prepared
 from t5x_tasks.errors import UserError
+from t5x_tasks.recipe import CODE
 from train import config as configuration
 from train.config import Config
+from train.input.description import Description, differences, some, templates_of
 from train.log import say
 
+Streams = dict[str, Description]  # "training", "replay", "validation", "fisher": those that the run has
+
+_SHOWN = 3  # differences in a message
 PACKAGES = ("flan-t5x", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "numpy")
 
 
@@ -76,14 +83,14 @@ def write(config: Config, run_dir: Path, mesh: jax.sharding.Mesh, *, attention: 
 
 def metadata(
     config: Config,
-    data: dict[str, str],
+    streams: Streams,
     read: dict[str, str],
     files: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
 
     Args:
-      data: fingerprint of each task that is trained on; a position in the stream means nothing in other data.
+      streams: description of each; a position means nothing in another, and losses on other data are not to be compared.
       read: fingerprints of the base as it was read (train/fingerprint.py), where something of it is frozen, so not in the
         checkpoint, or is what a regulariser pulls to.
       files: fingerprints of the method's own files that a regulariser's target was made from.
@@ -92,20 +99,101 @@ def metadata(
     return {
         "config": values,
         "base": config.model.weights,
-        "data": data,
+        "streams": streams,
         "read": read,
         "files": files or {},
     }
 
 
-def check_data(run_dir: Path, stored: dict[str, Any], data: dict[str, str]) -> None:
-    """Raises UserError when a run is to go on with other data than it was cut off in."""
-    before = stored.get("data", {})
-    if changed := sorted(name for name in before.keys() | data.keys() if before.get(name) != data.get(name)):
-        raise UserError(
-            f"{run_dir}: {', '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}: the data (or the code that prepares them) "
-            "changed since the run was cut off; choose another run_dir, or bring the old data back"
+def check_data(config: Config, stored: dict[str, Any], streams: Streams) -> None:
+    """Checks that a run resumes with the data that it was interrupted in.
+
+    Args:
+      stored: metadata of its checkpoint.
+      streams: the data as they are now.
+
+    Raises:
+      UserError: they are others; the message says which, and what to do.
+    """
+    old = "streams" not in stored
+    before = {name: stream for name, stream in stored.get("streams", {}).items() if _counts(name, config)}
+    changed = _changes_by_folders(stored.get("data", {}), streams, config) if old else changes(before, streams)
+    if not changed:
+        return
+    ways = ["bring back what it began with", "choose another run_dir"]
+    if any(CODE in line for line in changed) and (revision := _environment(Path(config.run_dir)).get("git_revision")):
+        ways.insert(0, f"start it with the code that it was last started with (git revision {revision})")
+    if all(line.startswith("validation: ") for line in changed):
+        ways.append("set train.validation_examples=0, which resumes it without a validation loss")
+    more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    raise UserError(
+        f"{config.run_dir}: its data changed since the run was interrupted: {'; '.join(changed[:_SHOWN])}{more}; "
+        f"{', or '.join(ways)}"
+    )
+
+
+def changes(before: Streams, now: Streams) -> list[str]:
+    """Says what is not the same in the streams of `before`. One that is new has nothing that it could be mixed with."""
+    return [
+        f"{name}: {line}"
+        for name, stream in before.items()
+        for line in (differences(stream, now[name]) if name in now else ["is gone"])
+    ]
+
+
+def _counts(name: str, config: Config) -> bool:
+    return name != "validation" or config.train.validation_examples > 0
+
+
+def _changes_by_folders(before: dict[str, str], streams: Streams, config: Config) -> list[str]:
+    """The same of a checkpoint that knows of each task trained on only which folder of the cache it was: its tokens are compared.
+
+    Args:
+      before: task -> name of the folder.
+    """
+    now = {
+        task: t for name in ("training", "replay") if name in streams for task, t in templates_of(streams[name]).items()
+    }
+    lines = [f"{task} is {'new' if task in now else 'gone'}" for task in sorted(before.keys() ^ now.keys())]
+    cache, gone = config.data.cache_folder(), []
+    for task in sorted(before.keys() & now.keys()):
+        folder = cache / task / before[task]
+        if now[task]["split"] == f"{task}/{before[task]}":
+            continue
+        if not is_prepared(folder):
+            gone.append(f"{task}/{before[task]}")
+        elif CachedSplit.open(folder, formats=(1, FORMAT)).tokens_digest() != now[task]["tokens"]:
+            lines.append(f"{task}: other tokens")
+    if gone:
+        lines.append(
+            f"{some(gone)} of {cache}, which it was trained on and which tokens are compared with, is gone; the version of the "
+            f"{CODE} that it was started with makes it again (python -m t5x_tasks prepare)"
         )
+    return lines
+
+
+def say_other_packages(run_dir: Path) -> None:
+    """Says so if a resumed run was last started with other versions of what it computes with."""
+    before, now = _environment(run_dir), _versions()
+    pairs = {name: (before.get(name), version) for name, version in now.items()}
+    if changed := [f"{name} {old} -> {new}" for name, (old, new) in pairs.items() if old is not None and old != new]:
+        say(
+            f"{', '.join(changed)}: other versions than the run was last started with; its numbers may no longer be the same to "
+            "the bit"
+        )
+
+
+def _environment(run_dir: Path) -> dict[str, Any]:
+    """What config.yaml says of the run's last start, its packages beside the rest; empty where it says nothing."""
+    path = run_dir / "config.yaml"
+    found: Any = configuration.load(path, []).environment if path.is_file() else None
+    values = dict(found) if isinstance(found, Mapping) else {}
+    packages = values.get("packages")
+    return {**values, **(packages if isinstance(packages, Mapping) else {})}
+
+
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def git_revision() -> str | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def unsealed(text: str) -> dict[str, Any]:
     return values
 
 
-def read_manifest(folder: Path, *, expected_format: int = FORMAT) -> dict[str, Any]:
+def read_manifest(folder: Path, *, formats: Collection[int] = (FORMAT,)) -> dict[str, Any]:
     """Reads a manifest.
 
     Raises:
@@ -39,9 +39,9 @@ def read_manifest(folder: Path, *, expected_format: int = FORMAT) -> dict[str, A
     """
     text = (folder / NAME).read_text(encoding="utf-8")
     values: dict[str, Any] = json.loads(text)
-    if values["format"] != expected_format:
-        raise ValueError(f"{NAME}: format {values['format']}, this version reads {expected_format}")
-    if expected_format == 1:
+    if values["format"] not in formats:
+        raise ValueError(f"{NAME}: format {values['format']}, this version reads {FORMAT}")
+    if values["format"] == 1:
         return values
     try:
         return unsealed(text)

@@ -3,7 +3,7 @@
 import io
 import json
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,12 @@ class CachedSplit:
         self._ids: list[str] | None = None
 
     @classmethod
-    def open(cls, folder: Path | str, *, expected_format: int = FORMAT) -> "CachedSplit":
+    def open(cls, folder: Path | str, *, formats: Collection[int] = (FORMAT,)) -> "CachedSplit":
         """Opens a split and checks its files: arrays and manifest by their checksums, shards by their sizes (records carry
         checksums).
 
         Args:
-          expected_format: an older one, which nothing writes any more, to compare what a run was trained on.
+          formats: 1, too, which nothing writes any more, to compare with what a run was trained on.
 
         Raises:
           UserError: the split is not there, or damaged.
@@ -64,7 +64,7 @@ class CachedSplit:
         if not is_prepared(folder):
             raise UserError(f"{folder}: no prepared split here; run `python -m t5x_tasks prepare` with your config")
         try:
-            manifest = read_manifest(folder, expected_format=expected_format)
+            manifest = read_manifest(folder, formats=formats)
             lengths, keys = (
                 np.load(io.BytesIO(read_checked(folder, name, manifest)), allow_pickle=False)
                 for name in ("lengths.npy", "keys.npy")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +14,14 @@ REPOSITORY = Path(__file__).parents[2]
 MESH = ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")
 
 
-def launch(command: list[str], *, processes: int, devices: int = 8) -> list[subprocess.Popen[str]]:
-    """Starts `command` in so many processes, which have the devices between them."""
+def launch(
+    command: list[str], *, processes: int, devices: int = 8, folders: Sequence[Path] = ()
+) -> list[subprocess.Popen[str]]:
+    """Starts `command` in so many processes, which have the devices between them.
+
+    Args:
+      folders: that the processes start in, where not all in the repository.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -32,7 +39,7 @@ def launch(command: list[str], *, processes: int, devices: int = 8) -> list[subp
     return [
         subprocess.Popen(
             [sys.executable, *command],
-            cwd=REPOSITORY,
+            cwd=folders[index] if folders else REPOSITORY,
             env=os.environ | settings | ({"JAX_PROCESS_ID": str(index)} if processes > 1 else {}),
             text=True,
             stdout=subprocess.PIPE,

@@ -110,7 +110,7 @@ def test_the_digest_of_tokens_is_that_of_the_examples_however_they_are_cut_and_w
     assert len({whole, digest("a", swapped), digest("b", renamed), digest("c", moved), digest("d", given[1:])}) == 5
     edit(tmp_path / "t" / "whole" / "manifest.json", lambda m: [m.pop(key) for key in ("sha256", "tokens", "checksum")])
     edit(tmp_path / "t" / "whole" / "manifest.json", lambda m: m.update(format=1))
-    assert CachedSplit.open(tmp_path / "t" / "whole", expected_format=1).tokens_digest() == whole
+    assert CachedSplit.open(tmp_path / "t" / "whole", formats=(1,)).tokens_digest() == whole
 
 
 def test_a_damaged_manifest_beside_stands_in_for_no_data_and_stops_nobody(make_card, tmp_path: Path, vocabulary):

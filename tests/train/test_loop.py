@@ -163,5 +163,6 @@ def test_a_run_does_not_go_on_with_other_data(workplace, tmp_path):
     rows = (tmp_path / "train.jsonl").read_text().splitlines()
     (tmp_path / "train.jsonl").write_text("\n".join(rows[1:]) + "\n")
     errors = finish(start(tmp_path, "run", "train.steps=2"), code=2)
-    assert "notes.t00, notes.t01: the data (or the code that prepares them) changed since" in errors
+    assert "its data changed since the run was interrupted: training: notes: examples per epoch 47, not 48; " in errors
+    assert "training: notes.t00, notes.t01: other tokens (changed: source); bring back what it began with, or" in errors
     assert [row["step"] for row in read(tmp_path, "run")] == [1]

@@ -18,6 +18,7 @@ import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
 
 from t5x_tasks.errors import UserError
+from train.input.description import Description, describe
 from train.input.layout import Batch, LoadedBlock, load, make_batch
 from train.input.packing import auto_lengths
 from train.input.stream import Source, Stream
@@ -60,7 +61,9 @@ def open_input(
         row_lengths = _auto(sources)
     stream = Stream(sources, row_lengths=row_lengths, seed=seed, pack=pack, epochs=epochs)
     rows = batch_size // process_count
-    return Batches(stream, batch_size, slice(process_index * rows, (process_index + 1) * rows), prefetch)
+    host_rows = slice(process_index * rows, (process_index + 1) * rows)
+    description = describe(sources, row_lengths=row_lengths, batch_size=batch_size, seed=seed, pack=pack)
+    return Batches(stream, batch_size, host_rows, prefetch, description)
 
 
 def _auto(sources: Sequence[Source]) -> tuple[int, int]:
@@ -77,10 +80,12 @@ class Batches(grain.IterDataset[Batch]):
       row_lengths: (inputs, targets) tokens of a row.
       batch_size: rows of the global batch.
       examples_per_epoch: of the mixture.
+      description: of all that a position depends on; see description.py.
     """
 
-    def __init__(self, stream: Stream, batch_size: int, host_rows: slice, prefetch: int):
+    def __init__(self, stream: Stream, batch_size: int, host_rows: slice, prefetch: int, description: Description):
         super().__init__()
+        self.description = description
         self.stream = stream
         self.batch_size = batch_size
         self.row_lengths = stream.row_lengths
@@ -159,7 +164,7 @@ class _BatchIterator(grain.DatasetIterator[Batch]):
         while missing and not self._at_end():
             loaded, next_at = self._loaded(self._block).result()
             rows = loaded.block.rows[self._row : self._row + missing]
-            if self._row > len(loaded.block.rows):
+            if self._row >= len(loaded.block.rows):
                 raise UserError(f"data position {self.get_state()}: beyond the block; the data have changed since")
             pieces.append((loaded, rows))
             missing -= len(rows)

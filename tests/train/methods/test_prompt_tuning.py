@@ -102,7 +102,7 @@ def test_packed_and_unpacked_losses_agree_and_each_data_set_reads_its_own_prompt
         trained = jax.tree.map(lambda x: 20 * x, trained)  # so that it matters
         step = make_validation_step(model.graphdef)
         total: dict[str, float] = {}
-        batches = validation_batches(config, vocabulary)
+        batches = validation_batches(config, vocabulary).batches
         for batch in batches:
             tokens = batch.arrays["encoder_input_tokens"]
             assert set(tokens[tokens < 0]) == set(range(-24, -12))  # of the second prompt
