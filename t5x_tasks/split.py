@@ -18,12 +18,15 @@ from t5x_tasks.errors import UserError, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
 from t5x_tasks.sources.files import (
     DAMAGED,
+    LONGEST_ROW,
     check_no_header,
     decode_line,
     is_blank_record,
     named_delimiter,
+    numbered_lines,
     open_plain,
     read_file,
+    too_long,
 )
 from t5x_tasks.sources.models import ParquetSource
 from t5x_tasks.sources.named import COMPRESSED, find_delimiter, known_kind
@@ -164,11 +167,10 @@ def _csv_values(record: bytes, delimiter: str) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    with open_plain(path) as file:
-        for number, line in enumerate(file, 1):
-            text = decode_line(line, path, number)
-            if text.strip():
-                yield text.rstrip("\r\n").encode() + b"\n"
+    for number, line in numbered_lines(path):
+        text = decode_line(line, path, number)
+        if text.strip():
+            yield text.rstrip("\r\n").encode() + b"\n"
 
 
 def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
@@ -176,12 +178,15 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[bytes]:
     kept: dict[int, bytes] = {}  # line number -> line
 
     def lines() -> Iterator[str]:
-        with open_plain(path) as file:
-            for number, line in enumerate(file, 1):
-                kept[number] = line
-                text = decode_line(line, path, number)
-                if number > 1 or named_delimiter(text) is None:  # else it goes before the header
-                    yield text
+        size = 0
+        for number, line in numbered_lines(path):
+            size = size + len(line) if kept else len(line)
+            if size > LONGEST_ROW:
+                raise too_long(f"{path}:{next(iter(kept))}")
+            kept[number] = line
+            text = decode_line(line, path, number)
+            if number > 1 or named_delimiter(text) is None:  # else it goes before the header
+                yield text
 
     header: list[str] = []
     csv.field_size_limit(sys.maxsize)

@@ -28,6 +28,10 @@ Placed = Iterator[tuple[str, dict[str, Any]]]
 # What a cut-off or garbled file raises while it is read; gzip.BadGzipFile is an OSError.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
+# Bytes of a line, unpacked, or of a record of several lines. A few megabytes of gzip can unpack to one line of gigabytes.
+LONGEST_ROW = 100 * 2**20
+_LONGEST_DOCUMENT = 512 * 2**20  # of a file that is one object
+
 _RECODE = "Excel: as CSV UTF-8; elsewhere: iconv -f cp1252 -t utf-8 OLD > NEW"
 
 
@@ -49,6 +53,25 @@ def open_plain(path: Path) -> IO[bytes]:
     """Opens a file; what is compressed reads as if it were not."""
     opener = _OPEN.get(path.suffix.lower())
     return opener(path) if opener else path.open("rb")
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields (line number from 1, line with its end) of a file, plain or compressed. UserError: a line is too long for a row."""
+    with open_plain(path) as file:
+        for number in itertools.count(1):
+            line = file.readline(LONGEST_ROW + 1)
+            if not line:
+                return
+            if len(line) > LONGEST_ROW:
+                raise too_long(f"{path}:{number}")
+            yield number, line
+
+
+def too_long(place: str) -> UserError:
+    return UserError(
+        f"{place}: a row of more than {LONGEST_ROW // 2**20} MiB; is the file what it says, with a row on each line and its "
+        "quotation marks closed?"
+    )
 
 
 def decode_line(line: bytes, path: Path, number: int) -> str:
@@ -89,17 +112,17 @@ def count_file(path: Path, source: FileSource) -> int:
         return pyarrow.parquet.read_metadata(path).num_rows
     if isinstance(source, CsvSource | ParquetSource | TemplatedSource):
         return sum(1 for _ in read_file(path, source))
-    with open_plain(path) as file:
-        return sum(1 for line in file if line.strip())
+    return sum(1 for _, line in numbered_lines(path) if line.strip())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, line with its end)."""
     number = 0
     try:
-        with open_plain(path) as file:
-            for number, line in enumerate(file, 1):
-                yield number, decode_line(line, path, number)
+        for number, line in numbered_lines(path):
+            yield number, decode_line(line, path, number)
+    except MemoryError:
+        raise UserError(f"{path}: unpacking it takes more memory than there is after line {number}") from None
     except DAMAGED as error:
         raise UserError(f"{path}: cannot be read after line {number} ({error}); is it whole?") from error
 
@@ -111,6 +134,8 @@ def _read_jsonl(path: Path) -> Placed:
             continue
         try:
             row = json.loads(line)
+        except MemoryError:  # of a hundred megabytes of brackets
+            raise UserError(f"{path}:{number}: takes more memory than there is; write shorter rows") from None
         except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             raise UserError(f"{path}:{number}: not JSON ({error}); write one object a line") from None
         if not isinstance(row, dict):
@@ -172,9 +197,19 @@ def _records(path: Path, source: CsvSource) -> Iterator[tuple[int, list[str]]]:
                 yield number, text.split(delimiter)
         return
     csv.field_size_limit(sys.maxsize)  # of the whole process, so it is not put back: another reader may be at work
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
+    begin = size = 0  # line where a record begins, and its bytes or more so far
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for _, line in lines:
+            size += len(line)
+            if size > LONGEST_ROW:  # a quotation mark that is never closed makes one field of all that follows
+                raise too_long(f"{path}:{begin}")
+            yield line
+
+    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
     while True:
-        begin = reader.line_num + 1
+        begin, size = reader.line_num + 1, 0
         try:
             values = next(reader, None)
         except csv.Error as error:
@@ -202,6 +237,8 @@ def _read_parquet(path: Path) -> Placed:
                     number += 1
     except UnicodeDecodeError:
         raise UserError(f"{path}: row {number}: a text is not UTF-8; write the file anew") from None
+    except MemoryError:
+        raise UserError(f"{path}: takes more memory than there is from row {number} on") from None
     except (*DAMAGED, pyarrow.ArrowException) as error:
         raise UserError(f"{path}: cannot be read from row {number} on ({_first_line(error)}); is it whole?") from error
 
@@ -227,9 +264,16 @@ def _seekable(path: Path) -> IO[bytes]:
 
 def _read_json(path: Path) -> Placed:
     """A file that is one object."""
-    text = "".join(line for _, line in _lines(path))
+    parts, size = [], 0
+    for _, line in _lines(path):
+        parts.append(line)
+        size += len(line)
+        if size > _LONGEST_DOCUMENT:
+            raise UserError(f"{path}: more than {_LONGEST_DOCUMENT // 2**20} MiB in one object; write JSON Lines")
     try:
-        row = json.loads(text)
+        row = json.loads("".join(parts))
+    except MemoryError:
+        raise UserError(f"{path}: takes more memory than there is; write JSON Lines") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(row, dict):

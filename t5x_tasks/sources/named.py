@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from t5x_tasks.errors import UserError, one_line
-from t5x_tasks.sources.files import DAMAGED, named_delimiter, open_plain
+from t5x_tasks.sources.files import DAMAGED, named_delimiter, numbered_lines
 from t5x_tasks.sources.models import CsvSource, FileSource, JsonlSource, ParquetSource
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -71,8 +71,8 @@ def find_delimiter(path: Path, kind: str) -> tuple[str, bool]:
     """
     usual = "," if kind == "csv" else "\t"
     try:
-        with open_plain(path) as file:
-            header = file.readline().decode("utf-8", errors="replace")
+        _, first = next(numbered_lines(path), (1, b""))
+        header = first.decode("utf-8", errors="replace")
     except DAMAGED as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}); is it whole?") from error
     if named := named_delimiter(header):
