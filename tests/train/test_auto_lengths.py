@@ -58,9 +58,9 @@ def test_few_shot_data_under_auto_lengths_are_resumed_to_the_bit(make_config):
 
 def test_choosing_the_lengths_again_chooses_the_same(make_config, vocabulary):
     first, again = (open_training(make_config("unused"), vocabulary) for _ in range(2))
-    assert (again.lengths, again.fingerprints) == (first.lengths, first.fingerprints)
+    assert (again.lengths, again.streams) == (first.lengths, first.streams)
     resumed = open_training(first.config, vocabulary)  # of config.yaml, where the lengths stand
-    assert (resumed.lengths, resumed.fingerprints) == (first.lengths, first.fingerprints)
+    assert (resumed.lengths, resumed.streams) == (first.lengths, first.streams)
 
 
 def test_an_evaluation_of_such_a_run_asks_what_its_exemplars_leave_room_for(make_config, vocabulary):
@@ -85,7 +85,7 @@ def test_a_soft_prompt_cuts_no_question_behind_exemplars(make_config, vocabulary
     config = resolve_method(config, vocabulary)
     end = vocabulary.encode_batch(["Who wants what?"])[0].tolist()
     batches = [next(iter(open_training(config, vocabulary).batches))]
-    batches += validation_batches(config, vocabulary)
+    batches += validation_batches(config, vocabulary).batches
     batches.append(next(iter(fisher_examples(config, vocabulary, rows=2))))
     for batch in batches:
         tokens, segments = batch.arrays["encoder_input_tokens"], batch.arrays["encoder_segment_ids"]
