@@ -25,7 +25,8 @@ def holding(folder: Path, step: int) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def held(folder: Path) -> set[int]:
@@ -33,7 +34,8 @@ def held(folder: Path) -> set[int]:
     steps = set()
     for path in (folder / HOLDS).glob("*.*"):
         with contextlib.suppress(OSError, ValueError):  # its holder has let it go
-            if time.time() - path.stat().st_mtime < HOLD_EXPIRES_S:
+            # One from the future, written before a clock was set back, would else stay for as long.
+            if abs(time.time() - path.stat().st_mtime) < HOLD_EXPIRES_S:
                 steps.add(int(path.name.partition(".")[0]))
             else:
                 path.unlink()
