@@ -17,6 +17,7 @@ import numpy as np
 
 from t5x_tasks.output import naming
 from t5x_tasks.vocabulary import Vocabulary
+from train.log import say
 
 if TYPE_CHECKING:
     from eval.decode import Decoder
@@ -70,16 +71,29 @@ class AnswerFile:
         if not lines or lines[0] != self._head:
             return 0
         whole = len(lines[0])
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], 2):
             if not line.endswith(b"\n"):
                 break
             try:
-                batch = {int(i): Answer(texts, ended) for i, (texts, ended) in json.loads(line).items()}
-            except (ValueError, TypeError, AttributeError):  # a machine that went down leaves anything behind
+                batch = {int(i): _checked(*answer) for i, answer in json.loads(line).items()}
+            except (
+                ValueError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ):  # a machine that went down leaves anything behind
+                say(f"{self.path}: line {number} is damaged; what follows is decoded again")
                 break
             self.answers |= batch
             whole += len(line)
         return whole
+
+
+def _checked(texts: Any, ended: Any) -> Answer:
+    """TypeError: no answer."""
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts) or not isinstance(ended, bool):
+        raise TypeError
+    return Answer(texts, ended)
 
 
 def answer(

@@ -13,6 +13,7 @@ from typing import Any
 
 from eval.diagnostics.show import diagnostics_table, worst_made_up
 from eval.names import decimals
+from eval.report.systems import read_metrics, read_predictions
 from t5x_tasks.errors import UserError, run_cli
 from train.metrics_log import METRICS, read_rows
 
@@ -75,12 +76,10 @@ def summarize(run_dir: Path) -> None:
 
 
 def load_results(folder: Path) -> dict[int, dict[str, Any]]:
-    """Reads FOLDER/<step>/metrics.json, by step, ascending."""
-    found = [path for path in folder.glob("*/metrics.json") if path.parent.name.isdecimal()]
-    return {
-        int(path.parent.name): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(found, key=lambda path: int(path.parent.name))
-    }
+    """Reads FOLDER/<step>/metrics.json, by step, ascending. UserError: one is broken."""
+    steps = sorted(int(path.parent.name) for path in folder.glob("*/metrics.json") if path.parent.name.isdecimal())
+    found = {step: read_metrics(folder / str(step)) for step in steps}
+    return {step: {"split": "test", **head, "tasks": tasks} for step, (head, tasks) in found.items()}
 
 
 def print_scores(
@@ -196,9 +195,7 @@ def _cell(name: str, score: dict[str, float] | None) -> str:
 
 
 def _by_id(path: Path) -> dict[str, dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return {row["id"]: row for row in rows}
+    return {row["id"]: row for row in read_predictions(path)}
 
 
 def _print_text(label: str, text: str) -> None:

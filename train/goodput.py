@@ -128,4 +128,5 @@ def summary(metrics: Path, clock: Clock) -> str:
 
 def _timed_rows(metrics: Path) -> list[dict[str, Any]]:
     """Rows that carry accounts, which those of older versions do not."""
-    return [row for row in read_rows(metrics) if {"time", *(_PREFIX + name for name in ACCOUNTS)} <= row.keys()]
+    names = ("time", *(_PREFIX + name for name in ACCOUNTS))
+    return [row for row in read_rows(metrics) if all(row.get(name) is not None for name in names)]

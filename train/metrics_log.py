@@ -1,6 +1,5 @@
 """RUN_DIR/metrics.jsonl: whole lines, no step twice, whatever ends the run."""
 
-import contextlib
 import errno
 import json
 import math
@@ -9,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from train.log import say
 from train.retry import retrying
 from train.trackers import Tracker
 
@@ -65,27 +65,42 @@ class MetricsLog:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON lines file, but a last line that a crash cut off; none of a file that is not there."""
-    return [row for _, row in _lines(path)]
+    """Rows of metrics.jsonl, without lines that are damaged or that a crash cut off; none of a file that is not there."""
+    return [row for _, row in _lines(path, of_numbers=True)]
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Drops the lines of a JSON lines file that are of later steps or no JSON, atomically."""
+def keep_until(path: Path, step: int, *, of_numbers: bool = True) -> None:
+    """Drops the lines of a JSON lines file that are of later steps, and says which are damaged and dropped, too; atomically.
+
+    Args:
+      of_numbers: a row holds nothing but numbers and null.
+    """
     if not path.exists():
         return
-    kept = [line + "\n" for line, row in _lines(path) if row["step"] <= step]
+    kept = [line + b"\n" for line, row in _lines(path, of_numbers=of_numbers, report=True) if row["step"] <= step]
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("wb") as file:
         file.writelines(kept)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Lines that are objects with a step, as they stand there and read."""
-    for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and "step" in row:
-                yield line, row
+def _lines(path: Path, *, of_numbers: bool, report: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines that are rows of a step, as they stand there and read. `report`: says which others there are."""
+    *lines, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    for number, line in enumerate([*lines, last], 1):
+        if (row := _row(line, of_numbers)) is not None:
+            yield line, row
+        elif report and number <= len(lines):  # the last one, without its end, was being written
+            say(f"{path}: line {number} is dropped: it is damaged, no row of a step ({line[:60]!r})")
+
+
+def _row(line: bytes, of_numbers: bool) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    return row if not of_numbers or all(v is None or type(v) in (int, float) for v in row.values()) else None

@@ -40,7 +40,7 @@ class SkippedSteps:
         self._run_dir, self._batches, self._config = run_dir, batches, config
         self._steps: list[tuple[int, dict[str, Any], dict[str, jax.Array]]] = []
         if distributed.is_first():
-            keep_until(run_dir / LOG, step)
+            keep_until(run_dir / LOG, step, of_numbers=False)
 
     def add(self, step: int, position: dict[str, Any], metrics: dict[str, jax.Array]) -> None:
         """Remembers a step; `position` is that of the stream before its batch. Fetches nothing."""

@@ -14,6 +14,8 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.located_yaml import read_yaml
 from train.metrics_log import METRICS, read_rows
 
+_ROW = {"id": str, "prediction": str, "references": list, "scores": dict}  # of predictions.jsonl; there may be more
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -34,34 +36,8 @@ class Answers:
         return self.head.get("split") or "test"
 
     def rows(self) -> list[dict[str, Any]]:
-        """Reads predictions.jsonl.
-
-        Raises:
-          UserError: it is not there, or a line of it is broken.
-        """
-        try:
-            text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(
-                f"{self.path}: is not there, though metrics.json beside it names the task; evaluate it again"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.path}: cannot be read ({error})") from None
-        rows = []
-        # not splitlines(): U+2028 in a dialogue is no end of a line
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if missing := {"id", "prediction", "references", "scores"} - row.keys():
-                    raise KeyError(min(missing))
-            except (ValueError, KeyError, AttributeError) as error:
-                raise UserError(
-                    f"{self.path}:{number}: is no row of an evaluation ({type(error).__name__}: {error}); evaluate it again"
-                ) from None
-            rows.append(row)
-        return rows
+        """Reads predictions.jsonl; see `read_predictions`."""
+        return read_predictions(self.path)
 
 
 @dataclass(frozen=True)
@@ -131,7 +107,7 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
                     raise UserError(f"{given}: was given with {before} already; give it once, or first to name it")
                 continue  # `base=RUN/eval/0 RUN`: it has its name
             read[evaluation.resolve()] = given
-            head, tasks = _read_metrics(evaluation)
+            head, tasks = read_metrics(evaluation)
             run_folder = _run_of(evaluation)
             run = None
             if run_folder is not None:
@@ -145,6 +121,38 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
             step, weights = head.get("step"), str(head.get("weights") or evaluation)
             found.append(System(name or (run.name if run else _short(evaluation)), step, weights, run, answers))
     return _named(_merged(found)), list(runs.values())
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """Reads an evaluation's predictions.jsonl.
+
+    Raises:
+      UserError: it is not there, or a line of it is broken.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: is not there, though metrics.json beside it names the task; evaluate it again"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    rows = []
+    # not splitlines(): U+2028 in a dialogue is no end of a line
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            for name, kind in _ROW.items():
+                if not isinstance(row[name], kind):
+                    raise TypeError(f"{name} is no {kind.__name__}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path}:{number}: is no row of an evaluation ({type(error).__name__}: {error}); evaluate it again"
+            ) from None
+        rows.append(row)
+    return rows
 
 
 def _merged(systems: list[System]) -> list[System]:
@@ -209,7 +217,8 @@ def _evaluations(folder: Path) -> list[Path]:
     )
 
 
-def _read_metrics(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_metrics(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads FOLDER/metrics.json: what it says of all its tasks, and of each. UserError: it is none."""
     path = folder / "metrics.json"
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
