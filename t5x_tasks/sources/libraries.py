@@ -15,6 +15,13 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.functions import describe_exception, load_function
 from t5x_tasks.hub import reason, skip_retries_if_unreachable
 from t5x_tasks.sources.files import Placed
+from t5x_tasks.sources.folders import (
+    check_front_matter,
+    check_hub_files,
+    check_inside,
+    check_tfds_name,
+    own_features_only,
+)
 from t5x_tasks.sources.models import HubSource, PythonSource, TfdsSource
 from t5x_tasks.values import shown
 
@@ -48,6 +55,8 @@ def read_hub(source: HubSource, split: str, *, card_path: Path, where: str, reme
             for row in _load_hub(source, split, local if is_local else None, scratch):
                 yield f"{where}: row {number}", dict(row)
                 number += 1
+    except UserError:
+        raise
     except Exception as error:  # of many libraries: no network, no such data set, no such split, no access, bad files
         from_row = f" from row {number} on" if number else ""
         raise UserError(f"{where}: split {split} cannot be read{from_row} ({reason(error)}); {remedy}") from error
@@ -61,20 +70,35 @@ def _load_hub(source: HubSource, split: str, local: Path | None, scratch: str) -
     theirs = source.named_splits[split]
     if local is not None and any((local / name).is_file() for name in ("dataset_dict.json", "state.json")):
         loaded: Any = datasets.load_from_disk(str(local))
-        if isinstance(loaded, datasets.DatasetDict):
+        several = isinstance(loaded, datasets.DatasetDict)
+        opened = [file for files in loaded.cache_files.values() for file in files] if several else loaded.cache_files
+        check_inside([file["filename"] for file in opened], local)
+        if several:
             if theirs not in loaded:
                 raise ValueError(f"{local} has no split {theirs}; it has {', '.join(map(str, loaded))}")
             return loaded[theirs]
         if len(source.splits) > 1 and str(loaded.split) != theirs:
             raise ValueError(f"{local} is one split, {loaded.split}; say splits: [{split}]")
         return loaded
+    # As datasets.load_dataset, but that the files are looked at before they are read.
     if local is not None:
         # The library keeps what it learned of a folder, and takes another one of the same name and layout for it: so it
         # reads the files themselves, and its notes go to a folder that is thrown away.
-        return datasets.load_dataset(str(local), source.name, split=theirs, streaming=True, cache_dir=scratch)
-    return datasets.load_dataset(
-        source.path, source.name, split=theirs, revision=source.revision, streaming=source.streaming
-    )
+        check_front_matter(local)
+        builder = datasets.load_dataset_builder(str(local), source.name, cache_dir=scratch)
+        check_inside(_data_files(builder), local)
+        return builder.as_streaming_dataset(split=theirs)
+    builder = datasets.load_dataset_builder(source.path, source.name, revision=source.revision)
+    check_hub_files(_data_files(builder))
+    if source.streaming:
+        return builder.as_streaming_dataset(split=theirs)
+    builder.download_and_prepare()
+    return builder.as_dataset(split=theirs)
+
+
+def _data_files(builder: Any) -> list[str]:
+    """The files that a builder of the library `datasets` is going to read, of all splits."""
+    return [str(file) for files in (builder.config.data_files or {}).values() for file in files]
 
 
 def tfds_folder(source: TfdsSource, card_path: Path) -> Path | None:
@@ -95,11 +119,15 @@ def read_tfds(source: TfdsSource, split: str, *, card_path: Path, where: str, re
     Prepares the data set if the library knows it and it is not there. TensorFlow is imported for TFRecord files alone;
     ArrayRecord is read without it.
     """
+    if not (card_path.parent / source.name / "dataset_info.json").is_file():
+        check_tfds_name(source.name, f"{card_path}: source.name")
     number = 0
     try:
         for row in _load_tfds(source, split, card_path):
             yield f"{where}: row {number}", plain(row)
             number += 1
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     except ModuleNotFoundError as error:
         raise UserError(f"{where}: {error}; pip install {error.name}") from error
     except Exception as error:  # as of the hub
@@ -112,14 +140,17 @@ def _load_tfds(source: TfdsSource, split: str, card_path: Path) -> Iterator[Any]
 
     tfds.disable_progress_bar()
     own = card_path.parent / source.name
-    if (own / "dataset_info.json").is_file():
-        builder: Any = tfds.builder_from_directory(own)
-    else:
-        data_dir = None if source.data_dir is None else card_path.parent / Path(source.data_dir).expanduser()
-        builder = tfds.builder(source.name, data_dir=data_dir)
+    with own_features_only(tfds):
+        if (own / "dataset_info.json").is_file():
+            builder: Any = tfds.builder_from_directory(own)
+        else:
+            data_dir = None if source.data_dir is None else card_path.parent / Path(source.data_dir).expanduser()
+            builder = tfds.builder(source.name, data_dir=data_dir)
         if not builder.is_prepared():
             with contextlib.redirect_stdout(sys.stderr):  # what a command prints is its own
                 builder.download_and_prepare()
+    if (folder := tfds_folder(source, card_path)) is not None:
+        check_inside([str(path) for split in builder.info.splits.values() for path in split.filepaths], folder)
     theirs = source.named_splits[split]
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         data: Any = builder.as_data_source(split=theirs)
