@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eval.spreadsheets import as_cell
 from t5x_tasks.errors import UserError
 from t5x_tasks.output import naming
 
@@ -32,13 +33,13 @@ def check_rows_ending(path: Path, key: str) -> None:
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Writes rows of the same keys in one step: with a header as CSV or TSV where the name ends so, else as JSON lines.
 
-    A list takes a column for each of its values: `samples.0`, `samples.1`.
+    A list takes a column for each of its values: `samples.0`, `samples.1`. No text of a table is a spreadsheet's formula.
     """
     delimiter = DELIMITERS.get(path.suffix.lower())
     if delimiter is None:
         write_jsonl(path, rows)
         return
-    flat = [dict(cell for name, value in row.items() for cell in _cells(name, value)) for row in rows]
+    flat = [{name: as_cell(cell) for key, value in row.items() for name, cell in _cells(key, value)} for row in rows]
     text = io.StringIO()
     # Lines end in CRLF (RFC 4180), so that a lone CR in a text is quoted.
     table = csv.DictWriter(text, list(flat[0]) if flat else [], delimiter=delimiter)

@@ -5,10 +5,11 @@ import contextlib
 import json
 from pathlib import Path
 
+from eval.spreadsheets import from_cell
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.output import check_writable
 from t5x_tasks.sources.files import read_file
-from t5x_tasks.sources.models import JsonlSource
+from t5x_tasks.sources.models import CsvSource, JsonlSource
 from t5x_tasks.sources.named import COMPRESSED, kind_of, source_of
 from t5x_tasks.values import known_columns
 
@@ -79,6 +80,8 @@ def read_predictions(path: Path) -> dict[str, tuple[str, str]]:
     source = source_of({"train": path}, path.parent) if kind_of(path) else jsonl
     answers: dict[str, tuple[str, str]] = {}
     for place, row in read_file(path, source):
+        if isinstance(source, CsvSource):
+            row = {key: from_cell(text) for key, text in row.items()}
         for key in ("id", "prediction"):
             if key not in row:
                 hint = suggest(key, row) or f"; it has {known_columns(row)}"

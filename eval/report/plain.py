@@ -9,6 +9,7 @@ from eval.report import view
 from eval.report.comparison import Comparison, Interval
 from eval.report.forgetting import Cell, Matrix, Mean, TaskRow
 from eval.report.page import Contents
+from eval.spreadsheets import as_cell
 
 CSV_COLUMNS = (
     "task", "split", "n", "system", "score", "value", "ci_low", "ci_high", "compared_with", "difference", "difference_low",
@@ -29,7 +30,8 @@ def csv_text(comparisons: Sequence[Comparison]) -> str:
                 change = comparison.differences[i].get(score)
                 stated = {**column.summary["metrics"], **column.summary.get("diagnostics", {})}.get(score, {})
                 writer.writerow(
-                    [
+                    as_cell(cell)
+                    for cell in [
                         comparison.task, comparison.split, comparison.n, column.system.name, score,
                         *(found[key] for key in ("value", "ci_low", "ci_high")),
                         *((comparison.systems[0].name, *change) if change else [""] * 5),
