@@ -60,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--split", default="train")
     command.set_defaults(run=_preview)
     command = commands.add_parser(
-        "check", parents=[common, vocabulary], help="validate a card and read all of its data"
+        "check",
+        parents=[common, vocabulary],
+        help="validate a card and read all of its data",
+        description="Validates a card and reads all of its data. It runs the functions that the card names (source, transforms, "
+        "codecs) and imports its metrics: check only cards whose code you would run.",
     )
     command.add_argument("card", metavar="CARD", help="file")
     command.set_defaults(run=_check)

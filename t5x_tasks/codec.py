@@ -36,14 +36,14 @@ Another vocabulary may lack these pieces. Nothing breaks: they become unknown to
 come back. A change of the tables changes what prepared data and trained models mean.
 """
 
-import importlib
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.functions import check_name
+from t5x_tasks.functions import check_name, load_object
 
 # fmt: off
 _IDIOMS = {  # piece -> text, by frequency. No word begins another one; each has a character that is escaped in encoded text.
@@ -198,11 +198,7 @@ def load_codec(name: str) -> Codec:
         raise UserError(str(error)) from None
     if name in CODECS:
         return CODECS[name]
-    module, _, attribute = name.partition(":")
-    try:
-        codec = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"codec: {name}: cannot be imported ({error}); is its package installed?") from error
+    codec = load_object(name, folder=Path(), where="codec")
     if not all(callable(getattr(codec, method, None)) for method in ("encode", "decode")):
         raise UserError(f"codec: {name}: has no encode(text) and decode(text); name an object with both")
     return codec

@@ -10,13 +10,13 @@ is called `metric.name` (`bleu.exact_match` and `squad.exact_match`; `f1` stays 
 depends on the card alone, not on the order of its metrics or on what was predicted, and no score stands for another.
 """
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.functions import check_name
+from t5x_tasks.functions import check_name, load_function
 
 if TYPE_CHECKING:
     from t5x_tasks.metrics.pooled import Scores
@@ -53,11 +53,7 @@ def load_metric(name: str) -> "Metric":
         check_metric_name(name)
     except ValueError as error:
         raise UserError(str(error)) from None
-    module, _, function = METRICS.get(name, name).partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"metrics: {name}: cannot be imported ({error}); is its package installed?") from error
+    return load_function(METRICS.get(name, name), folder=Path(), where="metrics")
 
 
 def compute(

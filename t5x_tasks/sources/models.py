@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from t5x_tasks.configuration import Section
+from t5x_tasks.functions import refuse_standard
 
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
@@ -158,6 +159,7 @@ class TfdsSource(SplitsSource):
 def _function(text: str) -> str:
     if not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", text):
         raise ValueError(f"must be package.module:function or file.py:function, not {text!r:.80}")
+    refuse_standard(text, key="function")
     return text
 
 

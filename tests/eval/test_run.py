@@ -114,7 +114,7 @@ def test_a_metric_that_fails_costs_the_scores_and_not_the_predictions(run_dir, c
     card = run_dir.parent / "cards" / "tiny" / "card.yaml"
     text = card.read_text()
     assert "\n- rouge\n" in text
-    card.write_text(text.replace("\n- rouge\n", "\n- operator:itemgetter\n"))
+    card.write_text(text.replace("\n- rouge\n", "\n- seqio:Task\n"))
     assert evaluate_run(run_dir, "eval.steps=[0]") == 1
     assert [row["id"] for row in predictions(run_dir, 0)] == [f"r{i}" for i in range(6)]
     assert not (run_dir / "eval" / "0" / "metrics.json").exists()

@@ -127,7 +127,7 @@ def test_a_value_error_of_a_transform_is_its_own_explanation(transform):
 
 
 def test_a_transform_may_be_a_function_of_any_module():
-    assert text({"column": "c", "transform": "json:dumps"}, {"c": [1, None]}) == "[1, null]"
+    assert text({"column": "c", "transform": "t5x_tasks.values:shown"}, {"c": [1, None]}) == "[1, None]"
     assert "cannot be imported" in refused({"column": "c", "transform": "no_module:f"}, {"c": "x"})
 
 
@@ -135,7 +135,7 @@ def test_a_transform_may_be_a_function_of_any_module():
     ("value", "expected"),
     [
         ({}, "give one of column"),
-        ({"column": "a", "columns": ["b"], "transform": "json:dumps"}, "give one of column"),
+        ({"column": "a", "columns": ["b"], "transform": "yaml:safe_dump"}, "give one of column"),
         ({"columns": ["a", "b"]}, "columns: needs transform"),
         ({"column": "a", "transform": "spans"}, "transform: unknown transform spans"),
         ({"column": "a", "map": {0: False, 1: True}}, "map: 0: False is no text; write it in quotation marks"),
@@ -154,5 +154,5 @@ def test_what_no_field_may_say_is_an_error(value, expected):
 
 def test_a_field_says_in_a_few_words_what_it_is():
     assert str(as_spec("dialogue")) == "dialogue"
-    assert str(spec({"columns": ["a", "b"], "transform": "json:dumps"})) == "json:dumps(a, b)"
+    assert str(spec({"columns": ["a", "b"], "transform": "yaml:safe_dump"})) == "yaml:safe_dump(a, b)"
     assert str(spec({"column": "a", "map": {1: "x"}, "codec": "code"})) == "a (mapped) (codec code)"

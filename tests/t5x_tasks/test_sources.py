@@ -153,7 +153,7 @@ def test_references_may_be_a_key_inside_a_column_or_what_a_transform_gives(make_
     rows = [{"id": "a", "dialogue": "x", "summary": "", "given": {"text": ["one", "two"]}, "json": '["three"]'}]
     card = load_card(make_card(rows=rows, references="given.text"))
     assert read_rows(card, "train")[0].references == ("one", "two")
-    spec = FieldSpec(column="json", transform="json:loads")
+    spec = FieldSpec(column="json", transform="yaml:safe_load")
     assert read_rows(card.model_copy(update={"references": spec}), "train")[0].references == ("three",)
 
 
