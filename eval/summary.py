@@ -15,6 +15,7 @@ from eval.diagnostics.show import diagnostics_table, worst_made_up
 from eval.names import decimals
 from eval.report.systems import read_metrics, read_predictions
 from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.terminal import escaped, raw_output
 from train.metrics_log import METRICS, read_rows
 
 WIDTH = 100  # of text in plain output
@@ -121,13 +122,14 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(escaped(title)), title_justify="left")
         for i, name in enumerate(header):
-            table.add_column(name, justify="right" if i else "left")
+            table.add_column(Text(escaped(name)), justify="right" if i else "left")
         for row in rows:
-            table.add_row(*row)
-        Console().print(table)
+            table.add_row(*(Text(escaped(cell)) for cell in row))
+        Console(file=raw_output()).print(table)
         return
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     print(title)

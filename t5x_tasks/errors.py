@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from t5x_tasks import streams
+from t5x_tasks.terminal import escaped, escaping_output
 
 
 class UserError(Exception):
@@ -114,7 +115,8 @@ def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = main(sys.argv[1:]) or 0
+        with escaping_output():
+            code = main(sys.argv[1:]) or 0
         sys.stdout.flush()
     except streams.ReaderGone:
         code = 0
@@ -124,7 +126,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> NoReturn:
             raise
         with contextlib.suppress(OSError, streams.ReaderGone):  # standard output may be what is full
             sys.stdout.flush()
-        print(f"error: {' '.join(str(known).split())}", file=sys.stderr)
+        print(escaped(f"error: {' '.join(str(known).split())}"), file=sys.stderr)
         code = 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

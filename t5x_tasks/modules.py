@@ -37,6 +37,7 @@ from t5x_tasks.cache import DAMAGE, FORMAT, is_prepared, unsealed
 from t5x_tasks.errors import UserError, error_of_process
 from t5x_tasks.functions import file_of_module
 from t5x_tasks.prepared import Data, Prepared
+from t5x_tasks.terminal import escaped
 from t5x_tasks.vocabulary import Vocabulary
 
 PHRASING = "seqio"  # where a card has the name of a template
@@ -169,7 +170,7 @@ def _run(job: SeqioJob, *, progress: bool) -> None:
                 json.dump(dataclasses.asdict(job), process.stdin)
             for line in process.stdout:
                 if progress:
-                    print(line, end="", file=sys.stderr, flush=True)
+                    print(escaped(line), end="", file=sys.stderr, flush=True)
             code = process.wait()
         finally:
             process.terminate()  # does nothing to one that has ended

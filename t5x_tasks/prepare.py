@@ -29,6 +29,7 @@ from t5x_tasks.prepared import Data, Prepared
 from t5x_tasks.progress import Progress
 from t5x_tasks.recipe import is_at_hand, prepared_before, recipe, source_identity
 from t5x_tasks.sources import locate
+from t5x_tasks.terminal import escaped
 from t5x_tasks.vocabulary import Vocabulary, num_cores
 
 __all__ = ["Data", "Prepared", "ensure_prepared"]
@@ -198,13 +199,12 @@ class _Dataset:
         shots = f", exemplars that fit {kept:,} of {asked:,}" if asked else ""
         columns = [" or ".join(self._card.groups[name]) for name in first.ungrouped]
         groups = f", no row has a value in {', '.join(columns)} (groups of the card)" if columns else ""
-        print(
+        line = (
             f"prepared {self._card.name} {self._split}: {len(new)} phrasings x {first.examples:,} examples, "
             f"{examples / max(seconds, 1e-9):,.0f}/s a process, unknown tokens {unknown:,} "
-            f"({100 * unknown / max(1, tokens):.3f}%{in_targets}), rows left out: {left_out}{empty}{shots}{groups}",
-            file=sys.stderr,
-            flush=True,
+            f"({100 * unknown / max(1, tokens):.3f}%{in_targets}), rows left out: {left_out}{empty}{shots}{groups}"
         )
+        print(escaped(line), file=sys.stderr, flush=True)
 
     def prepared(self) -> list[Prepared]:
         card = self._card
@@ -247,7 +247,7 @@ class _Dataset:
 
     def _say_once(self, line: str) -> None:
         if not self._said:
-            print(line, file=sys.stderr, flush=True)
+            print(escaped(line), file=sys.stderr, flush=True)
         self._said = True
 
 

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Self
 
+from t5x_tasks.terminal import escaped
+
 
 class Progress:
     """The line of progress: a bar that stays in place on a terminal, plain lines elsewhere."""
@@ -85,4 +87,4 @@ def say(message: str, *, of_one: bool = False) -> None:
     """
     if _speaks or of_one:
         with contextlib.suppress(OSError):  # a log on a full disk is no reason to end
-            print(message, file=sys.stderr, flush=True)
+            print(escaped(message), file=sys.stderr, flush=True)

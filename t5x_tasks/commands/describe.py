@@ -21,6 +21,7 @@ from t5x_tasks.rendering import is_blank, question, render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows
 from t5x_tasks.sources.locate import Location, raw_rows
 from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.terminal import escaped, raw_output
 from t5x_tasks.training_rows import questions_elsewhere
 from t5x_tasks.values import known_columns
 from t5x_tasks.vocabulary import Vocabulary, shown_characters
@@ -68,11 +69,12 @@ def print_rows(lines: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(*lines[0])
         for line in lines[1:]:
-            table.add_row(*line)
-        Console().print(table)
+            table.add_row(*(Text(escaped(cell)) for cell in line))
+        Console(file=raw_output()).print(table)
         return
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
