@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 _NUMBER = re.compile(r"[+-][\d.,]+%?")
-# Also wide forms, which some spreadsheets take for the others. With apostrophes before, so that reading gives back what was written.
+# Also wide forms, which some spreadsheets take for the others; apostrophes before, so that what is read is what was written.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 

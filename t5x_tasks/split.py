@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from t5x_tasks.errors import UserError, one_line, run_cli
+from t5x_tasks.errors import Failure, UserError, is_disk_fault, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
 from t5x_tasks.sources.files import (
     DAMAGED,
@@ -79,6 +79,7 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
         if file.exists():
             raise UserError(f"{file}: exists already and is never overwritten; remove it or rename {path.name}")
     check_writable(path.parent, path.name)
+    before = _digest(path)
     try:
         header, records, content = _open(path, kind)
         hashes = [_hash(content(record)) for record in records()]
@@ -88,16 +89,30 @@ def split_file(path: Path, shares: dict[str, float]) -> dict[str, tuple[Path, in
     try:
         with naming(path.parent):
             _write(path, kind, files, header, records, [split_of[number] for number in hashes])
+        _check_unchanged(path, before)
     except FileExistsError:  # since a moment ago: another's
         raise
-    except BaseException:
+    except BaseException as error:
         for file in files.values():
             file.unlink(missing_ok=True)
+        if isinstance(error, Exception) and not is_disk_fault(error):
+            _check_unchanged(path, before)  # which says more than a row that is not there any more
         raise
     counts = dict.fromkeys(files, 0)
     for number in hashes:
         counts[split_of[number]] += 1
     return {split: (file, counts[split]) for split, file in files.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_unchanged(path: Path, before: str) -> None:
+    """Raises Failure if a file is not as it was: it is read twice, to deal the rows and to write them."""
+    if not path.is_file() or _digest(path) != before:
+        raise Failure(f"{path}: changed while it was cut, so that nothing of it was kept; start the command again")
 
 
 def _name(path: Path) -> tuple[str, str]:
