@@ -115,7 +115,7 @@ AGREEING = """
 import sys
 from pathlib import Path
 import jax
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import Failure, UserError
 from train import distributed
 from train.config import MeshConfig
 from train.sharding import batch_share, make_mesh
@@ -135,6 +135,21 @@ def fails():
 
 assert distributed.from_first("step", lambda: 7 + me) == 7
 assert message(lambda: distributed.from_first("lock", fails)) == "first says no"
+
+def disk_is_full():
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError as error:
+        raise UserError("cannot be written") from error
+
+for fault in (disk_is_full, lambda: distributed._raise(Failure("cannot be written"))):
+    try:
+        distributed.from_first("prepare", fault)
+    except Failure as error:
+        assert str(error) == "cannot be written"
+    except UserError:
+        assert me == 0, "who is not first ends with 1, too"
+
 assert "data: not the same in process 1 on" in message(lambda: distributed.check_equal("data", {"a": me}))
 with distributed.first_alone("prepare"):
     assert (folder / "prepared").exists() == (me == 1)
