@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.tools import check_checkout
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train.config import Config
@@ -72,10 +73,11 @@ def relative_to_code(job: Job, *, mounted: Sequence[str], committed: bool = Fals
       committed: the code goes as its commit.
 
     Raises:
-      UserError: that file, or another that the run names, would not be there.
+      UserError: that file, or another that the run names, would not be there; or this code is no checkout that could be sent.
     """
     from launch.sent import Sent  # after --help
 
     sent = Sent(committed=committed, mounted=mounted)
+    check_checkout(sent.code)
     sent.check(Path(job.path), job.config)
     return Job(job.config, str(Path(job.path).resolve().relative_to(sent.code)), job.overrides, job.name)

@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         mounted,
         todo=f"use --bucket URL with run_dir={bucket.FOLDER}/{Path(job.run_dir).name}",
     )
-    text = yaml.dump(task(job, options, workdir=Path(__file__).parent.parent), sort_keys=False, Dumper=_Readable)
+    workdir = Path(__file__).parent.parent
+    _check_ignored(workdir)
+    text = yaml.dump(task(job, options, workdir=workdir), sort_keys=False, Dumper=_Readable)
     listed = tools.ask(["sky", "jobs", "queue", "--skip-finished", "--output=json"], assumed="[]")
     if any(row.get("job_name", row.get("name")) == job.name for row in json.loads(listed or "[]")):
         tools.say(f"{job.name}: runs already; `sky jobs logs --name {job.name}` follows it")
@@ -63,6 +65,15 @@ def run(options: argparse.Namespace) -> int:
         path = Path(folder) / "TASK.yaml"
         path.write_text(text)
         return tools.run(["sky", "jobs", "launch", "--yes", f"--name={job.name}", *secrets, str(path)])
+
+
+def _check_ignored(workdir: Path) -> None:
+    """Raises UserError if a .skyignore, which SkyPilot reads in place of .gitignore, does not leave files of tokens out."""
+    path = workdir / ".skyignore"
+    if path.is_file() and not {".env*", "**/.env*"} & set(path.read_text(encoding="utf-8", errors="replace").split()):
+        raise UserError(
+            f"{path}: SkyPilot reads it in place of .gitignore; add the line .env*, so that no token is sent"
+        )
 
 
 class _Readable(yaml.SafeDumper):

@@ -98,6 +98,26 @@ def _refusal(tool: str, said: str) -> Exception:
     return ToolError(f"{tool}: {lines[-1] if lines else 'failed and said nothing'}")
 
 
+def check_checkout(folder: Path) -> None:
+    """Says, before anything is started, why code must not leave this machine.
+
+    Raises:
+      UserError: it is no checkout but an installed package, whose folder holds all others, too; or a file of tokens is tracked.
+    """
+    try:
+        top = Path(_git(folder, "rev-parse", "--show-toplevel"))
+        tracked = _git(folder, "ls-files", "-z").split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        top, tracked = None, []
+    if (
+        top is None or top.resolve() != folder.resolve()
+    ):  # the folder of an installed package may lie in a user's own checkout
+        raise UserError(f"{folder}: is no git checkout of this code; clone the repository and start this there")
+    for name in tracked:
+        if name.rpartition("/")[2].startswith(".env"):
+            raise UserError(f"{name} is tracked by git, so it would be sent; `git rm --cached {name}`, and commit")
+
+
 def revision(folder: Path | None = None) -> str:
     """The git revision of this code that would be sent.
 
@@ -105,11 +125,12 @@ def revision(folder: Path | None = None) -> str:
       UserError: it is no checkout, or files differ from the commit: what runs elsewhere must be what was committed.
     """
     folder = folder or Path(__file__).parent.parent
+    check_checkout(folder)
     try:
         head = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        raise UserError(f"{folder}: is no git checkout; code is sent at its git revision") from None
+        raise UserError(f"{folder}: has no commit; code is sent at its git revision") from None
     if changed:
         raise UserError(
             f"{folder}: {changed.splitlines()[0][3:]} differs from the last commit; commit, so that a revision is sent"
