@@ -200,12 +200,13 @@ def _read(name: str, shape: tuple[int, int]) -> np.ndarray:
     path = _file(name)
     try:
         if path.name == peft.WEIGHTS:
-            from safetensors.numpy import load_file
+            from train.weights.hf import open_safetensors
 
-            values = load_file(path)["prompt_embeddings"]
+            values = open_safetensors(path)["prompt_embeddings"].read()
         else:
-            values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, KeyError) as error:
+            # Mapped: a header that promises more numbers than the file holds asks for no memory.
+            values = np.array(np.load(path, allow_pickle=False, mmap_mode="r"), np.float32)
+    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
         reason = one_line(error, most=120)
         raise UserError(
             f"method.init.path: {name}: neither a .npy nor a PEFT directory with a prompt ({reason})"

@@ -16,7 +16,7 @@ import numpy as np
 from t5x_tasks.errors import UserError, one_line
 from train.config import PRESETS
 from train.model import Params, T5Config
-from train.weights.stream import Index, Slot, Table, Tensor, check_tensors, layout
+from train.weights.stream import LARGEST, Index, Slot, Table, Tensor, check_tensors, layout
 
 logger = logging.getLogger(__name__)
 
@@ -109,15 +109,31 @@ def infer_hf(folder: Path) -> T5Config:
     theirs = read_json(file)
     names = {"vocab_size": "vocab_size", "emb_dim": "d_model", "mlp_dim": "d_ff", "num_heads": "num_heads",
              "head_dim": "d_kv", "num_encoder_layers": "num_layers"}  # fmt: skip
-    if lacking := [name for name in names.values() if not isinstance(theirs.get(name), int)]:
+    if lacking := [name for name in names.values() if name not in theirs]:
         raise UserError(f"{file}: lacks {', '.join(lacking)}; give the directory of a T5 1.1 or FLAN-T5")
+    more = {"num_decoder_layers": theirs["num_layers"], "relative_attention_num_buckets": 32,
+            "relative_attention_max_distance": 128}  # fmt: skip
+    sizes = {name: theirs[name] for name in names.values()} | {
+        key: theirs.get(key) or value for key, value in more.items()
+    }
+    rates = {
+        "layer_norm_epsilon": theirs.get("layer_norm_epsilon", 1e-6),
+        "dropout_rate": theirs.get("dropout_rate", 0.1),
+    }
+    layers = len(_open(folder))  # no more than tensors
+    limits = {"num_layers": layers, "num_decoder_layers": layers}
+    bad = [key for key, value in sizes.items() if type(value) is not int or not 0 < value <= limits.get(key, LARGEST)]
+    bad += [key for key, value in rates.items() if type(value) not in (int, float) or not 0 <= value < 1]
+    if bad:
+        shown = ", ".join(f"{key} is {(sizes | rates)[key]!r:.40}" for key in bad)
+        raise UserError(f"{file}: {shown}, which no T5 has; fetch the directory again")
     config = T5Config(
-        **{ours: theirs[name] for ours, name in names.items()},
-        num_decoder_layers=theirs.get("num_decoder_layers") or theirs["num_layers"],
-        relative_position_buckets=theirs.get("relative_attention_num_buckets", 32),
-        relative_position_max_distance=theirs.get("relative_attention_max_distance", 128),
-        norm_epsilon=theirs.get("layer_norm_epsilon", 1e-6),
-        dropout=theirs.get("dropout_rate", 0.1),
+        **{ours: sizes[name] for ours, name in names.items()},
+        num_decoder_layers=sizes["num_decoder_layers"],
+        relative_position_buckets=sizes["relative_attention_num_buckets"],
+        relative_position_max_distance=sizes["relative_attention_max_distance"],
+        norm_epsilon=rates["layer_norm_epsilon"],
+        dropout=rates["dropout_rate"],
     )
     _check_config(folder, config)
     return config
@@ -188,7 +204,7 @@ def _check_config(folder: Path, config: T5Config) -> bool:
     theirs = read_json(file)
     kind = theirs.get("model_type", "t5")
     if kind != "t5":
-        raise UserError(f"{file}: model_type is {kind!r}, only 't5' (FLAN-T5, T5 1.1) can be loaded")
+        raise UserError(f"{file}: model_type is {kind!r:.60}, only 't5' (FLAN-T5, T5 1.1) can be loaded")
     # transformers 5 writes `tie_word_embeddings: true` for every T5, and ties the output layer only if the weights have
     # none. There T5 1.1 is the one that does not scale the decoder's output.
     tied = theirs.get("tie_word_embeddings", True)
@@ -202,7 +218,7 @@ def _check_config(folder: Path, config: T5Config) -> bool:
     ours = hf_sizes(config)
     given = {key: theirs.get(key, defaults.get(key)) for key in ours}
     different = [
-        f"{key} is {json.dumps(given[key])}, the configured model has {value}"
+        f"{key} is {json.dumps(given[key]):.60}, the configured model has {value}"
         for key, value in ours.items()
         if given[key] != value
     ]
@@ -233,15 +249,16 @@ def hf_sizes(config: T5Config) -> dict[str, Any]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Reads a JSON object. UserError: there is none."""
+    if not file.is_file():
         raise UserError(
             f"{file}: no such file; give a Hugging Face directory, a T5X checkpoint (the folder with the file `checkpoint`) "
             "or one of our runs"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON ({error})") from None
+        )
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not valid JSON ({one_line(error, most=120)})") from None
     if not isinstance(content, dict):
         raise UserError(f"{file}: must hold a JSON object")
     return content

@@ -14,6 +14,7 @@ from t5x_tasks.errors import UserError
 from train.model import Params
 
 FLOAT_TYPES = ("float32", "bfloat16", "float16")
+LARGEST = 2**20  # of any size of a model that is told from its files; the largest vocabulary of a T5 is 2^18
 # Foreign name ({i} counts the layers), our path, whether ours is theirs transposed.
 Table = tuple[tuple[str, str, bool], ...]
 Index = tuple[slice, ...]
@@ -193,7 +194,9 @@ def refuse(where: Path, problems: Mapping[str, list[str]]) -> None:
 
 
 def _first(names: list[str], limit: int = 10) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(f"{name:.150}" for name in names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.errors import UserError, one_line
 from train.config import PRESETS
 from train.model import Params, T5Config
-from train.weights.stream import Index, Slot, Table, Tensor, check_tensors, layout, refuse
+from train.weights.stream import LARGEST, Index, Slot, Table, Tensor, check_tensors, layout, refuse
 
 CHECKPOINT = "checkpoint"  # the msgpack file
 VERSION = 3  # since 2021; T5X itself reads none below 2, whose bfloat16 lies as uint16
@@ -72,7 +72,11 @@ class ZarrTensor:
         return self.store.dtype.name
 
     def __getitem__(self, index: Index, /) -> np.ndarray:
-        return self.store[index].read().result()
+        try:
+            return self.store[index].read().result()
+        except ValueError as error:  # tensorstore's for a chunk that is not what the metadata say
+            folder = self.store.spec().to_json()["kvstore"]["path"]
+            raise UserError(f"{folder}: is damaged ({one_line(error, most=300)}); fetch it again") from None
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def open_t5x(folder: Path, shapes: Params, config: T5Config) -> tuple[dict[str, 
     scanned = any(SCANNED.match(name) for name in tensors)
     table, axis = (_scanned_table(tensors), _layer_axis(tensors)) if scanned else (TABLE, 0)
     if scanned:
-        _one_bias_a_stack(folder, tensors, axis)
+        _one_bias_a_stack(folder, tensors, axis, config)
     slots = layout(shapes, table, axis)
     check_tensors(folder, tensors, slots)
     return tensors, slots
@@ -110,6 +114,9 @@ def infer_t5x(folder: Path) -> T5Config:
     """Reads the model's shape from those of its tensors. UserError: there are not enough of them for that."""
     sizes, lacking = _sizes(_open(folder))
     refuse(folder, {"missing": lacking})
+    keys = ("vocab_size", "emb_dim", "mlp_dim", "num_heads", "head_dim", "num_encoder_layers", "num_decoder_layers")
+    if bad := [f"{key} is {sizes.get(key)}" for key in keys if not 0 < sizes.get(key, 0) <= LARGEST]:
+        raise UserError(f"{folder}: by its tensors' shapes {', '.join(bad)}, which no T5 has; fetch it again")
     return T5Config(**sizes, dropout=0.1)
 
 
@@ -133,7 +140,7 @@ def read_tree(folder: Path) -> dict[str, Any]:
         raise UserError(f"{file}: of a TensorFlow checkpoint, which is not loaded; fetch the T5X or Hugging Face form")
     try:
         tree: Any = msgpack_restore(content)
-        version, target = tree["version"], tree["optimizer"]["target"]
+        version, target = int(tree["version"]), dict(tree["optimizer"]["target"])
     except Exception as error:  # whatever msgpack and flax make of foreign or cut-off bytes
         raise UserError(
             f"{file}: not the msgpack file of a T5X checkpoint ({type(error).__name__}: {error}); fetch it again"
@@ -152,7 +159,7 @@ def _open(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     opening: dict[str, Any] = {}
     problems: dict[str, list[str]] = {"of no kind that T5X writes": [], "whose zarr array cannot be read": []}
-    for name, leaf in _leaves(read_tree(folder), ()).items():
+    for name, leaf in _leaves(read_tree(folder)).items():
         if isinstance(leaf, np.ndarray):
             tensors[name] = MemoryTensor(leaf)
         elif isinstance(leaf, dict) and (path := _array_path(leaf)) is not None:
@@ -166,25 +173,43 @@ def _open(folder: Path) -> dict[str, Tensor]:
             tensors[name] = ZarrTensor(future.result())
         except ValueError:  # tensorstore's for what is not there and what is no array
             problems["whose zarr array cannot be read"].append(name)
+    stores = {name: tensor.store for name, tensor in tensors.items() if isinstance(tensor, ZarrTensor)}
+    # TensorStore ends the process where it has no memory for a chunk.
+    problems["in chunks of more than 2 GiB, which T5X never writes"] = huge = [
+        name for name, store in stores.items() if _chunk_bytes(store) > 2**31
+    ]
     # A chunk that is not there would be read as zeros.
     problems["with chunks that are not there (fetch it again)"] = [
-        name for name, tensor in tensors.items() if isinstance(tensor, ZarrTensor) and not _whole(tensor.store)
+        name for name, store in stores.items() if name not in huge and not _whole(store)
     ]
     refuse(folder, problems)
     return tensors
 
 
-def _leaves(tree: Any, way: tuple[str, ...]) -> dict[str, Any]:
-    if isinstance(tree, dict) and not {"driver", "kvstore"} <= tree.keys():
-        return {name: leaf for key, child in tree.items() for name, leaf in _leaves(child, (*way, key)).items()}
-    return {"/".join(way): tree}
+def _leaves(tree: dict[Any, Any]) -> dict[str, Any]:
+    """What is no branch, by its way through the tree, which may be deeper than functions can call themselves."""
+    leaves: dict[str, Any] = {}
+    todo: list[tuple[tuple[str, ...], Any]] = [((), tree)]
+    while todo:
+        way, node = todo.pop()
+        if isinstance(node, dict) and not {"driver", "kvstore"} <= node.keys():
+            todo += [((*way, str(key)), child) for key, child in reversed(node.items())]
+        else:
+            leaves["/".join(way)] = node
+    return leaves
 
 
 def _array_path(spec: dict[str, Any]) -> str | None:
     """`target.encoder.layers_0.mlp.wo.kernel`; before TensorStore 0.1.14 it stood beside `kvstore`, not in it."""
-    path = spec["kvstore"].get("path") or spec.get("path")
+    store = spec["kvstore"]
+    path = (store.get("path") if isinstance(store, dict) else None) or spec.get("path")
     name = Path(path).name if isinstance(path, str) else ""
-    return name if spec["driver"] == "zarr" and name not in ("", "..") else None
+    plain = name.isprintable() and name not in ("", "..")  # TensorStore's error for others names no file
+    return name if spec["driver"] == "zarr" and plain else None
+
+
+def _chunk_bytes(store: Any) -> int:
+    return math.prod(store.chunk_layout.read_chunk.shape) * store.dtype.numpy_dtype.itemsize
 
 
 def _whole(store: Any) -> bool:
@@ -208,17 +233,22 @@ def _layer_axis(tensors: Mapping[str, Tensor]) -> int:
     """1, unless norms show that it is 0: T5X's `param_scan_axis`."""
     for name, tensor in tensors.items():
         if SCANNED.match(name) and name.endswith("norm/scale") and "token_embedder/embedding" in tensors:
-            return int(tensor.shape[0] == tensors["token_embedder/embedding"].shape[-1])
+            return int(tensor.shape[:1] == tensors["token_embedder/embedding"].shape[-1:])
     return 1
 
 
-def _one_bias_a_stack(folder: Path, tensors: dict[str, Tensor], axis: int) -> None:
+def _one_bias_a_stack(folder: Path, tensors: dict[str, Tensor], axis: int, config: T5Config) -> None:
     """Puts the bias that scanned layers each have a copy of under its name in TABLE, if it is one bias.
 
     T5X's scalable_t5 computes it inside the layers. Trained apart, the copies would be another model than T5 1.1.
     """
     apart = []
+    layers = {"encoder": config.num_encoder_layers, "decoder": config.num_decoder_layers}
     for name in [name for name in tensors if SCANNED.match(name) and name.endswith("relpos_bias/rel_embedding")]:
+        wanted = [config.num_heads, config.relative_position_buckets]
+        wanted.insert(axis, layers[name.split("/")[0]])
+        if tensors[name].shape != tuple(wanted):
+            continue  # refused with all others that do not fit
         values = np.moveaxis(tensors.pop(name)[(slice(None),) * 3], axis, 0)
         if any(layer.tobytes() != values[0].tobytes() for layer in values):
             apart.append(name)
@@ -247,10 +277,11 @@ def _sizes(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[str]]:
         sizes["relative_position_buckets"] = bias[-1]
         sizes["num_heads"] = bias[_layer_axis(tensors) == 0 and len(bias) == 3]
         if query := shape(rf"encoder/{block}/attention/query/kernel", "encoder/layers_0/attention/query/kernel"):
-            sizes["head_dim"] = query[-1] // sizes["num_heads"]
+            sizes["head_dim"] = query[-1] // max(1, sizes["num_heads"])
     for stack in ("encoder", "decoder"):
         layers = {match[1] for name in tensors if (match := re.match(rf"{stack}/layers_(\d+)/", name))}
         scales = [t for n, t in tensors.items() if re.match(rf"{stack}/(?:{stack}|layers)/.*norm/scale$", n)]
+        scales = [scale for scale in scales if len(scale.shape) == 2]
         if layers or scales:
             sizes[f"num_{stack}_layers"] = len(layers) or scales[0].shape[_layer_axis(tensors)]
         else:
