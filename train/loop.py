@@ -79,7 +79,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
 
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(run_dir))
+        check_ours = stack.enter_context(locked(run_dir))
         stack.enter_context(jax.set_mesh(mesh))
         model = state.Model.on(mesh, model_config, config.method)
         schedule = make_schedule(config.optimizer, total_steps)
@@ -182,6 +182,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             if saving or step == 1 or step % config.logging.every_steps == 0:
                 # Not by float(): that waits with the interpreter's lock held, and the watchdog could not see a lost peer.
                 jax.block_until_ready((current, metrics))
+                check_ours()
                 skipped.report(saved=lambda: _last_saved(checkpoints))
                 row = {"step": step, **{name: float(value) for name, value in metrics.items()}, **rates.close()}
                 if saving and validation.batches:
@@ -210,6 +211,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
                     if step < total_steps and (ended := selection.enough(step)):
                         say(f"ends at step {step} of {total_steps}: {ended}")
                         total_steps, last = step, True
+                    check_ours()
                     measured = {k: v for k, v in row.items() if k.startswith("validation_")}
                     with clock.on("checkpoint"):
                         checkpoints.save(
