@@ -174,7 +174,7 @@ def draw_loss(run_dir: Path) -> Path | None:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "validation_loss" else None)
     axes.set_xlabel("step")
     axes.set_ylabel("loss a target token (nats)")
-    axes.set_title(str(run_dir))
+    axes.set_title(str(run_dir), parse_math=False)  # a name may hold dollars
     axes.grid(alpha=0.3)
     if axes.has_data():
         axes.legend()

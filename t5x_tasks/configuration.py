@@ -127,13 +127,17 @@ class DataConfig(Section):
         """Where prepared tokens are.
 
         Raises:
-          UserError: $FLAN_T5X_CACHE is a URL.
+          UserError: $FLAN_T5X_CACHE is a URL, or no folder is named and the user has no home.
         """
         folder = self.cache or os.environ.get("FLAN_T5X_CACHE") or "~/.cache/flan-t5x"
         try:
             return Path(check_folder(folder)).expanduser()
         except ValueError as error:
             raise UserError(f"FLAN_T5X_CACHE: {error}") from None
+        except RuntimeError:
+            raise UserError(
+                f"data.cache: there is no home folder for {folder}; name a folder by data.cache or $FLAN_T5X_CACHE, or set HOME"
+            ) from None
 
 
 def load(path: str | Path, overrides: list[str], schema: type[Schema]) -> Schema:

@@ -58,6 +58,8 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno in _DISKS:
         where = "" if error.filename is None else f"{error.filename}: "
         return Failure(f"{where}{error.strerror}; make room, or mend the file system, and start the command again")
+    if isinstance(error, RuntimeError) and str(error) == "Could not determine home directory.":  # pathlib's expanduser
+        return UserError("a path begins with ~, and there is no home folder; set HOME, or write the path out")
     if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):  # JAX's; it is not imported here
         return UserError(
             f"the device's memory is full ({one_line(error, most=120)}); training takes less with model.remat=layer, a larger "

@@ -29,7 +29,7 @@ _PREFIX = "wall_s/"
 
 
 class Clock:
-    """Books time to accounts, by the time of day: no other clock goes on over restarts.
+    """Books time to accounts, by a clock that is never set back. It begins at the time of day, which alone goes on over restarts.
 
     Attributes:
       seconds: of each account, up to the last change.
@@ -39,6 +39,7 @@ class Clock:
         self.seconds: dict[str, float] = dict.fromkeys(ACCOUNTS, 0.0)
         self._account = "setup"
         self._began = self._since = time.time()
+        self._offset_s = self._began - time.monotonic()
         self._called: set[str] = set()
 
     def go_on(self, metrics: Path, *, step: int) -> None:
@@ -57,7 +58,7 @@ class Clock:
 
     def switch(self, account: str) -> None:
         """From now on time belongs to this account."""
-        now = time.time()
+        now = self._offset_s + time.monotonic()
         self.seconds[self._account] += now - self._since
         self._account, self._since = account, now
 

@@ -20,7 +20,7 @@ def figure(matrix: Matrix, path: Path) -> None:
     axes = drawn.subplots(1, len(matrix.rows), sharey=True, squeeze=False)
     for row, panel in zip(matrix.rows, axes[0], strict=True):
         _panel(row, panel)
-    axes[0][0].set_yticks(range(len(names)), names)
+    axes[0][0].set_yticks(range(len(names)), names, parse_math=False)
     axes[0][0].invert_yaxis()
     drawn.savefig(path)
 
@@ -35,6 +35,6 @@ def _panel(row: TaskRow, panel: "Axes") -> None:
         found = cell.interval
         whiskers = [[found["value"] - found["ci_low"]], [found["ci_high"] - found["value"]]]
         panel.errorbar(found["value"], place, xerr=whiskers, fmt="o", color="C0" if place else "0.4", capsize=2)
-    panel.set_title(f"{row.task}\n{plain_name(row.score)}, {row.split}, n={row.n}", fontsize="medium")
+    panel.set_title(f"{row.task}\n{plain_name(row.score)}, {row.split}, n={row.n}", fontsize="medium", parse_math=False)
     panel.grid(axis="x", color="0.92")
     panel.set_axisbelow(True)

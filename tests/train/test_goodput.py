@@ -16,6 +16,7 @@ def clock_time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of day, in the hands of the test."""
     now = [1000.0]
     monkeypatch.setattr(goodput.time, "time", lambda: now[0])
+    monkeypatch.setattr(goodput.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -72,6 +73,24 @@ def test_fetching_a_batch_is_waiting_only_where_the_devices_have_nothing_to_do(c
             clock_time[0] += 1
     clock.switch("steps")
     assert (clock.seconds["input_wait"], clock.seconds["steps"]) == (2, 1)
+
+
+def test_a_clock_that_is_set_back_makes_no_time_negative_and_loses_none(monkeypatch, tmp_path):
+    elapsed, day = [50.0], [10_000.0]
+    monkeypatch.setattr(goodput.time, "monotonic", lambda: elapsed[0])
+    monkeypatch.setattr(goodput.time, "time", lambda: day[0] + elapsed[0])
+    clock, metrics = Clock(), tmp_path / "metrics.jsonl"
+    clock.switch("steps")
+    for step in (1, 2):
+        elapsed[0] += 10
+        day[0] -= 3600  # set back an hour
+        write(metrics, step, clock)
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["wall_s/steps"] for row in rows] == [10, 20] and [row["goodput"] for row in rows] == [1, 1]
+    assert rows[1]["time"] - rows[0]["time"] == 10
+    again = Clock()
+    again.go_on(metrics, step=1)
+    assert all(seconds >= 0 for seconds in again.seconds.values()) and again.seconds["lost"] == 10
 
 
 def test_a_run_says_where_its_time_went_and_records_the_steps_asked_for(workplace, capsys):
