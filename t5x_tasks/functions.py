@@ -32,7 +32,7 @@ def check_name(name: str, known: Iterable[str], *, kind: str, key: str) -> None:
     known = list(known)
     if name not in known and not is_function_name(name):
         hint = suggest(name, known) or f"; known are {', '.join(known)}, or package.module:function"
-        raise ValueError(f"{key}: unknown {kind} {name}{hint}")
+        raise ValueError(f"{key}: unknown {kind} {name:.80}{hint}")
     if name not in known:
         refuse_standard(name, key=key)
 
@@ -40,7 +40,9 @@ def check_name(name: str, known: Iterable[str], *, kind: str, key: str) -> None:
 def refuse_standard(name: str, *, key: str) -> None:
     """Raises ValueError, which begins with `key`, if `name` is a function of Python's standard library."""
     if name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
-        raise ValueError(f"{key}: {name} is in Python's standard library; name a function of your own that calls it")
+        raise ValueError(
+            f"{key}: {name:.80} is in Python's standard library; name a function of your own that calls it"
+        )
 
 
 def load_function(name: str, *, folder: Path, where: str) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ _DEEPEST = 1000  # characters that may nest; libyaml's recursion is C's, which d
 # often as aliases repeat them, a text once more for every hundred characters.
 _MOST_VALUES = 100_000
 _MOST_CHARACTERS = 10_000_000
-_LONGEST_NUMBER = 1000  # characters: Python shows no integer of more than 4,300 digits
+_LONGEST_NUMBER = 200  # characters: so every integer, of whichever base, has a float, and Python shows it
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 # PyYAML raises whatever comes for a value that does not fit its tag: KeyError of `!!bool x`, AttributeError of `!!timestamp x`,
 # ValueError of a date like 2024-13-45, OverflowError of 1:1:...:1.5.
@@ -129,13 +129,15 @@ def _check_size(node: yaml.Node, sizes: dict[yaml.Node, int], above: set[yaml.No
     """Counts the values that a node stands for; each node is looked at once.
 
     Raises:
-      NotYaml: there are too many, a number is too long, or the node is a part of itself.
+      NotYaml: there are too many, a number is too long, a text is none, or the node is a part of itself.
     """
     if node in sizes:
         return sizes[node]
     if node in above:
         raise NotYaml("an alias leads to what it stands in", node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
+        if not node.value.isascii() and any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise NotYaml("a text holds half a character", node.start_mark.line + 1)
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
             raise NotYaml(f"a number of more than {_LONGEST_NUMBER:,} characters", node.start_mark.line + 1)
         size = 1 + len(node.value) // 100

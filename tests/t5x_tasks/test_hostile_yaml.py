@@ -33,6 +33,7 @@ HOSTILE = {
     "a truth value that is none": "run_dir: !!bool x\n",
     "a time that is none": "run_dir: !!timestamp x\n",
     "a number that is none": "run_dir: !!int ''\n",
+    "half a character": 'run_dir: "\\ud800"\n',
     "a tag of Python's": "run_dir: !!python/object/apply:os.system ['touch PWNED']\n",
 }
 
