@@ -1,5 +1,6 @@
 """A model that answers: opened once, with the weights of one checkpoint after the other."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import distributed, sharding, state
 from train.checkpoints import Checkpoints
+from train.fingerprint import digest, fingerprint
 from train.log import duration, say
 from train.model import Params
 from train.runs import checkpoint_params
@@ -25,10 +27,10 @@ _REPORT_EVERY_S = 10
 
 
 class Weights(NamedTuple):
-    """Parameters on the mesh, and what tells them from others: JSON."""
+    """Parameters on the mesh, and what tells them from others, wherever they lie."""
 
     params: Params
-    identity: list[Any]
+    identity: str
 
 
 class Answerer:
@@ -80,14 +82,12 @@ class Answerer:
         Raises:
           UserError: no such weights, they do not fit, or the checkpoint cannot be read.
         """
-        # The first's: where hosts have the base in folders of their own, its files' times differ.
-        identity = distributed.from_first("weights", lambda: self._identity(step))
         with jax.set_mesh(self.mesh):
             if step == 0:
-                return Weights(state.load_params(self.config, self.model), identity)
+                return _identified(state.load_params(self.config, self.model))
             with self._checkpoints() as checkpoints, checkpoints.hold(step):
                 try:
-                    return Weights(checkpoint_params(self.config, self.model, checkpoints, step), identity)
+                    return _identified(checkpoint_params(self.config, self.model, checkpoints, step))
                 except (OSError, ValueError, KeyError) as error:
                     why = f"{type(error).__name__}: {error!s:.200}"
                     raise UserError(
@@ -118,17 +118,6 @@ class Answerer:
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.plan.run_dir / "checkpoints", read_only=True)
 
-    def _identity(self, step: int) -> list[Any]:
-        """UserError: there is no such checkpoint (any more)."""
-        folder = Path(self.config.model.weights).expanduser()  # an adapter's checkpoint is nothing without its base
-        files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-        stats = [(file.name, file.stat()) for file in files]
-        base = [self.plan.weights(0), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
-        if not step:
-            return base
-        with self._checkpoints() as checkpoints:
-            return [*base, step, checkpoints.saved_at(step)]
-
     def _fingerprint(self, weights: Weights) -> dict[str, Any]:
         """All that answers to given inputs hang on, to the bit."""
         return {
@@ -137,11 +126,17 @@ class Answerer:
             "decode": self.config.eval.decode.model_dump(mode="json"),
             "batch_size": self.config.eval.batch_size,
             "compute_dtype": self.model.config.compute_dtype.name,
+            "attention": self.model.config.attention,
             "mesh": dict(self.mesh.shape),
             "device": self.mesh.devices.flat[0].device_kind,
             "jax": jax.__version__,
             "vocabulary": self.vocabulary.sha256,
         }
+
+
+def _identified(params: Params) -> Weights:
+    """By their bits, those computed from others too: what files a base is made of, and their bases, only its reader knows."""
+    return Weights(params, digest(json.dumps(fingerprint(params), sort_keys=True).encode()))
 
 
 def reporter(label: str, total: int, *, done: int = 0) -> Callable[[int], None]:

@@ -120,10 +120,6 @@ class StepFolder:
             self._existing(step)  # it may have gone before the hold was there; from here on it stays
             yield
 
-    def saved_at(self, step: int) -> int:
-        """Returns when a step was committed, nanoseconds: another one under the same number has another time."""
-        return (self._existing(step) / MARKER).stat().st_mtime_ns
-
     def _existing(self, step: int) -> Path:
         path = self._folder / str(step)
         if not committed(path):
