@@ -164,6 +164,13 @@ def _changes_by_folders(before: dict[str, str], streams: Streams, config: Config
             gone.append(f"{task}/{before[task]}")
         elif CachedSplit.open(folder, formats=(1, FORMAT)).tokens_digest() != now[task]["tokens"]:
             lines.append(f"{task}: other tokens")
+    # Versions that wrote such checkpoints drew all templates of a data set equally often, whatever the mixture said.
+    lines += [
+        f"{source['dataset']}: its templates are drawn by their weights now, which the version that it was started with ignored"
+        for stream in (streams[name] for name in ("training", "replay") if name in streams)
+        for source in stream["sources"]
+        if source["weights"] is not None
+    ]
     if gone:
         lines.append(
             f"{some(gone)} of {cache}, which it was trained on and which tokens are compared with, is gone; the version of the "

@@ -130,6 +130,17 @@ def test_resume_refuses_a_changed_mixture(project: Project, file: str, change: d
     assert message.endswith("; bring back what it began with, or choose another run_dir")
 
 
+def test_resume_refuses_changed_weights_of_templates(project: Project):
+    first, second = ({"name": "notes.t00", "weight": 1}, {"name": "notes.t01", "weight": 3})
+    project.edit("mix.yaml", rate="weights", members=[first, second])
+    assert train(project.config(run="weighted")) == 0
+    project.edit("mix.yaml", members=[first, {**second, "weight": 2}])
+    message = refused(project, run="weighted")
+    assert "training: notes: weights [0.3333333333333333, 0.6666666666666666], not [0.25, 0.75]" in message
+    project.edit("mix.yaml", members=[first, {**second, "weight": 1}])
+    assert "training: notes: weights None, not [0.25, 0.75]" in refused(project, run="weighted")
+
+
 def test_resume_refuses_other_templates_and_names_what_changed_where_tokens_did(project: Project):
     templates = yaml.safe_load((project.folder / "notes.yaml").read_text())["templates"]
     project.edit("notes.yaml", templates=[templates[0], {**templates[1], "inputs": "{dialogue} Who wants it?"}])
@@ -258,6 +269,15 @@ def test_an_older_versions_checkpoint_resumes_where_its_folder_has_the_same_toke
     assert (
         f"notes.t00/{old.name} of {cache}, which it was trained on" in message and "is gone; the version of" in message
     )
+
+
+def test_an_older_versions_checkpoint_resumes_in_no_stream_whose_templates_have_weights(project: Project, older):
+    """Its stream drew the templates equally often, whatever their weights."""
+    weighted = [{"name": f"notes.t0{number}", "weight": 1 + number} for number in range(2)]
+    project.edit("mix.yaml", rate="weights", members=[*weighted, {"name": "others", "weight": 1}])
+    older({})
+    message = refused(project, run="older")
+    assert "notes: its templates are drawn by their weights now, which the version that it was started with" in message
 
 
 def test_a_resumed_run_says_which_package_versions_changed(project: Project, capsys):
