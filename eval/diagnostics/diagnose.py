@@ -15,7 +15,7 @@ from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 Interval = Callable[[Scores], Mapping[str, dict[str, float]]]  # value, ci_low and ci_high of each score
 
 _ALARM = (
-    "own rules 1: names, numbers, amounts, times, dates without a match in the dialogue (eval/diagnostics/particulars.py); an "
+    "own rules 2: names, numbers, amounts, times, dates without a match in the dialogue (eval/diagnostics/particulars.py); an "
     "alarm to be looked at, not a faithfulness score; compare with the references' own rate"
 )
 _SPEAKERS = (

@@ -55,20 +55,23 @@ _CLOCKS = [
 _WORDS = "|".join(sorted([*_SMALL, *_ROUND, "hundredth", *list(_SCALES)[:5]], key=len, reverse=True))
 _ATOM = re.compile(
     rf"(?P<figures>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:[.,]\d+)?)(?:(?P<ending>st|nd|rd|th|s)\b|(?P<scale>k|m|bn)\b)?"
-    rf"|\b(?P<word>{_WORDS})s?\b", re.I,
+    rf"|\b(?P<word>{_WORDS})s?\b|\b(?P<half>half\sa|a\shalf)(?=\s(?:{'|'.join(list(_SCALES)[:4])})\b)", re.I,
 )  # fmt: skip
 _BETWEEN = re.compile(r"(?:[\s-]|\sand\s)\Z", re.I)
 _CURRENCY_BEFORE = re.compile(r"(?:[$€£¥]|\b(?:US|USD|EUR|GBP|RMB)\s?\$?)\s?\Z")
-_CURRENCY_AFTER = re.compile(
-    r"\s?-?(?:[$€£¥]|(?:US\s|Canadian\s|Australian\s)?(?:dollars?|euros?|pounds?|bucks?|quid|cents?|pence|yuan|yen|rmb|rupees?|"
-    r"usd|eur|gbp|pln|zl|zloty|grand|francs?)\b)",
-    re.I,
-)
-_CURRENCIES = [
-    ("$", re.compile(r"\$|dollar|buck|usd", re.I)),
-    ("€", re.compile(r"€|euro?\b", re.I)),
-    ("£", re.compile(r"£|pound|quid|gbp", re.I)),
-]  # others are not told apart
+_CURRENCIES = {  # how they are written after a number; cents and grand may be of several
+    "$": r"\$|(?:US\s|Canadian\s|Australian\s)?(?:dollars?|bucks?)\b|usd\b",
+    "€": r"€|(?:euros?|eur)\b",
+    "£": r"£|(?:pounds?|quid|pence|gbp)\b",
+    "yuan": r"(?:yuan|rmb)\b",
+    "yen": r"yen\b",
+    "rupees": r"rupees?\b",
+    "zloty": r"(?:pln|zl|zlot(?:y|ys|ies))\b",
+    "francs": r"francs?\b",
+    "": r"¥|(?:cents?|grand)\b",
+}
+_CURRENCY = {sign: re.compile(pattern, re.I) for sign, pattern in _CURRENCIES.items() if sign}
+_CURRENCY_AFTER = re.compile(rf"\s?-?(?:{'|'.join(_CURRENCIES.values())})", re.I)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Quantity:
       numbers: what it may mean as a number; empty for what can only be a time.
       minutes: what it may mean as a time of day, in minutes after midnight: 3 may be 180 or 900.
       figures: its digits as they stand, for telephone numbers and the like; empty for words.
-      currency: $, € or £, of an amount.
+      currency: of an amount: its sign, or its name where it has none; empty where it cannot be told.
       alone: an ordinary word (`one`, `first`), which claims nothing.
     """
 
@@ -109,6 +112,13 @@ def quantities(text: str) -> list[Quantity]:
         else:
             groups.append([atom])
     return sorted([*clocks, *(_number(text, group) for group in groups)], key=lambda quantity: quantity.start)
+
+
+def ten_years(quantity: Quantity) -> set[float]:
+    """The years that two figures may stand for: '98, the 90s."""
+    if quantity.kind != "number" or len(quantity.figures) != 2:
+        return set()
+    return {century + float(quantity.figures) for century in (1900, 2000)}
 
 
 def inside_word(text: str, start: int) -> bool:
@@ -171,6 +181,8 @@ def _continues(group: list[re.Match[str]], atom: re.Match[str]) -> bool:
     word = (atom["word"] or "").lower()
     last = group[-1]
     previous = (last["word"] or "").lower()
+    if atom["half"]:  # two and a half thousand
+        return previous not in _SCALES
     if word in _SCALES:
         return previous not in _SCALES or _SCALES[previous] < _SCALES[word]
     if not word or not previous:
@@ -187,6 +199,8 @@ def _number(text: str, group: list[re.Match[str]]) -> Quantity:
             grouped = re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", raw)
             current += float(raw.replace(",", "") if grouped else raw.replace(",", "."))
             current *= _SCALES.get((atom["scale"] or "").lower(), 1)
+        elif atom["half"]:
+            current += 0.5
         elif word == "hundred" or word == "hundredth":
             current = (current or 1) * 100
         elif word in _SCALES:
@@ -204,7 +218,7 @@ def _number(text: str, group: list[re.Match[str]]) -> Quantity:
     if after := _CURRENCY_AFTER.match(text, end):
         kind, end = "amount", after.end()
     if kind == "amount":
-        currency = next((sign for sign, pattern in _CURRENCIES if pattern.search(text, start, end)), "")
+        currency = next((sign for sign, pattern in _CURRENCY.items() if pattern.search(text, start, end)), "")
     minutes = set()
     if re.fullmatch(r"[01]?\d[0-5]\d|2[0-3][0-5]\d", figures) and kind == "number":  # at 1930
         minutes = clock_minutes(*divmod(int(value), 100))

@@ -7,7 +7,7 @@ not there. What somebody counted or added up is an alarm all the same.
 import re
 from itertools import pairwise
 
-from eval.diagnostics.quantities import Quantity, clock_minutes, quantities
+from eval.diagnostics.quantities import Quantity, clock_minutes, quantities, ten_years
 
 # What a source says of a number without naming it. `one` and `a` are everywhere, so 1 is hardly ever an alarm.
 _IMPLIED = {
@@ -18,10 +18,13 @@ _IMPLIED = {
 
 
 class Stated:
-    """The numbers and times that a source states, in every meaning they may have."""
+    """The numbers and times that a source states, in every meaning they may have.
 
-    def __init__(self, text: str):
-        found = quantities(text)
+    `persons` is the number of speakers, which a summary may count.
+    """
+
+    def __init__(self, text: str, persons: int = 0):
+        found = [quantity for quantity in quantities(text) if text[quantity.start - 7 : quantity.start] != "#Person"]
         words = set(re.findall(r"[a-z]+", text.lower()))
         self.numbers = {number for quantity in found for number in quantity.numbers}
         self.minutes = {minute for quantity in found for minute in quantity.minutes}
@@ -31,12 +34,14 @@ class Stated:
                 self.currencies.setdefault(number, set()).add(quantity.currency)
         self.numbers |= {float(value) for word, value in _IMPLIED.items() if word in words}
         self.numbers |= {part for number in self.numbers for part in _parts(number)}
+        self._years = {year for quantity in found for year in ten_years(quantity)}
         # 3pm may be said as `at three` and 15:30 as `half past three`
-        for minute in list(self.minutes):
+        self._clocks = {minute for quantity in found if quantity.kind == "time" for minute in quantity.minutes}
+        for minute in self._clocks:
             hour, rest = divmod(minute, 60)
             self.numbers |= {float(hour), float((hour - 1) % 12 + 1)} | ({float(rest)} if rest else set())
         self._runs = self._add_joined(text, found)
-        self._derived = self._derive(text.lower(), words)
+        self._derived = self._derive(text.lower(), words) | {float(persons)}
 
     def _derive(self, text: str, words: set[str]) -> set[float]:
         """Reads halves, quarters and hours: an hour and a half is 1.5 hours or 90 minutes, half a dozen 6, half of them 50%."""
@@ -56,12 +61,16 @@ class Stated:
             not {claim.currency, ""} & self.currencies.get(number, {""}) for number in claim.numbers
         ):
             return False  # $50 for £50
-        if claim.alone or claim.numbers & self.numbers or claim.minutes & self.minutes:
+        if claim.alone or claim.numbers & self.numbers:
+            return True
+        plain = claim.kind == "number" and all(
+            number == int(number) for number in claim.numbers
+        )  # 14 guests are not 2 pm
+        if claim.minutes & (self._clocks if plain else self.minutes):
             return True
         if claim.kind == "number" and claim.numbers & self._derived:
             return True
-        year = min(claim.numbers, default=0)
-        if 1900 <= year < 2100 and year % 100 in self.numbers:  # '98, or the class of 98
+        if claim.numbers & self._years or ten_years(claim) & self.numbers:  # '98, or the class of 98
             return True
         return len(claim.figures) >= 3 and any(claim.figures in run for run in self._runs)
 

@@ -37,8 +37,16 @@ FUNCTION_WORDS = frozenset(
 """)
 )
 
-# Open a sentence and are no names there: those, and what people are called who have no name. Words in -ing, -ed and -ly
-# open sentences, too, and are not listed.
+# Between a subject and the rest of its sentence.
+AUXILIARIES = frozenset(
+    listed("is are was were am do does did has have had will would shall should can could may might must")
+)
+
+# Function words that are first names, too.
+NAMES_TOO = frozenset({"will", "may"})
+
+# Open a sentence and are no names there: those, and what people are called who have no name. Most adverbs,
+# gerunds and participles are told by their form (eval/diagnostics/particulars.py) and are not listed.
 OPENERS = FUNCTION_WORDS | frozenset(
     listed("""
     people person persons speaker speakers friends friend colleagues colleague family parents parent mother father mom mum dad
@@ -51,6 +59,8 @@ OPENERS = FUNCTION_WORDS | frozenset(
     landlord neighbor neighbors neighbour neighbours participants members member company team hotel shop store school
     life work home dinner lunch breakfast food time money things thing part other extra new old good bad best better worse great
     nice big small long short
+    early earlier lately easily fully likely friendly lovely lonely silly daily weekly monthly yearly elderly supply reply
+    thing spring
 """)
 )
 
@@ -71,22 +81,26 @@ NICKNAMES = {
         "nell": "helen eleanor", "nick": "nicholas", "peggy": "margaret", "penny": "penelope", "polly": "mary", "rick": "richard",
         "rob": "robert", "ron": "ronald", "sally": "sarah", "sandy": "alexandra sandra", "sasha": "alexandra alexander",
         "steve": "stephen steven", "ted": "edward theodore", "tess": "theresa", "tilly": "matilda", "tina": "christina",
-        "toni": "antonia", "tony": "anthony antonio", "trish": "patricia", "will": "william", "xmas": "christmas",
+        "toni": "antonia", "tony": "anthony antonio", "trish": "patricia", "will": "william",
     }.items()
 }  # fmt: skip
 
-# Names of one country and its people that do not begin alike.
-COUNTRIES = {
+# Names of one place or thing that are written quite differently; two words are written as one.
+ALIASES = {
     name: group
     for group in (
-        frozenset({"us", "usa", "america", "american", "americans", "states"}),
-        frozenset({"uk", "britain", "british", "england", "english"}),
+        frozenset({"us", "usa", "america", "american", "americans", "states", "unitedstates"}),
+        frozenset({"uk", "britain", "british", "england", "english", "unitedkingdom"}),
         frozenset({"holland", "netherlands", "dutch"}),
         frozenset({"france", "french"}),
         frozenset({"spain", "spanish", "spaniard"}),
         frozenset({"poland", "polish", "pole", "poles"}),
         frozenset({"greece", "greek", "greeks"}),
         frozenset({"denmark", "danish"}),
+        frozenset({"nyc", "ny", "newyork"}),
+        frozenset({"la", "losangeles"}),
+        frozenset({"christmas", "xmas"}),
+        frozenset({"facebook", "fb"}),
     )
     for name in group
 }

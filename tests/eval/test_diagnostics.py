@@ -271,11 +271,11 @@ def test_the_probe_counts_how_often_the_reference_is_more_likely(make_card, voca
 
 
 @pytest.mark.needs_shared
-@pytest.mark.parametrize(("dataset", "rows_bound", "rate_bound"), [("samsum", 3.0, 1.0), ("dialogsum", 2.0, 1.0)])
+@pytest.mark.parametrize(("dataset", "rows_bound", "rate_bound"), [("samsum", 2.5, 1.0), ("dialogsum", 2.5, 1.0)])
 def test_human_references_hardly_raise_the_alarm_and_summaries_of_other_dialogues_do(
     shared_data, dataset, rows_bound, rate_bound
 ):
-    """2.2% of SAMSum's references and 1.3% of DialogSum's (of their names and numbers 0.6% and 0.5%), when this was written.
+    """1.8% of SAMSum's references and 1.0% of DialogSum's, when this was written (docs/reading_a_report.md).
 
     The other half keeps the bound honest: a rule that finds nothing false anywhere would hold it, too.
     """
