@@ -97,6 +97,11 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int = 2
                 f"{comparison.task}, {comparison.split}: {comparison.n} rows are too few for intervals to be relied on; they "
                 "come out too narrow."
             )
+        notes += [
+            f"{comparison.task}, {comparison.split}: {column.system.name}: {column.few_found}."
+            for column in comparison.columns
+            if column.few_found
+        ]
         counts = comparison.columns[0].summary.get("counts", {})
         for remark in remarks(counts, comparison.columns[0].summary["n"]):
             notes.append(f"{comparison.task}, {comparison.split}: {remark}.")

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 # The score that stands for a task where one must: the first of these that it has, otherwise its first.
 MAIN_SCORES = ("rougeL", "f1", "accuracy", "bleu", "exact_match")
 LOWER_IS_BETTER = frozenset(
-    {"mean_absolute_error", "unparsed", "malformed", "made_up_rows", "made_up_per_100", "repeated_3grams", "empty"}
+    {"mean_absolute_error", "unparsed", "malformed", "made_up_per_100", "repeated_3grams", "empty"}
 )
+# More is not better, nor is less: who says nothing makes nothing up.
+NO_BETTER_SIDE = frozenset({"length_ratio", "made_up_rows"})
 IN_STARS = frozenset({"mean_absolute_error"})  # other scores are in percent
 
 

@@ -111,6 +111,9 @@ def print_scores(
     if table := diagnostics_table(columns):
         print()
         print_table(f"{task}, what the scores do not see", *table)
+        for column, result in columns.items():
+            if caution := result.get("diagnostics", {}).get("made_up_per_100", {}).get("caution"):
+                print(f"{column}: {caution}")
     if predictions is not None and predictions.is_file():
         for line in worst_made_up(_by_id(predictions).values()):
             _print_text("", line)

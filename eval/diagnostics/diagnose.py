@@ -23,8 +23,8 @@ _SPEAKERS = (
 )
 _WORDS = "words in lower case without punctuation, pooled over rows"
 SETTINGS = {
-    "made_up_rows": f"{_ALARM}; % of summaries with one or more",
-    "made_up_per_100": f"{_ALARM}; alarms per 100 such particulars",
+    "made_up_rows": f"{_ALARM}; % of summaries with one or more: falls where summaries say less, so no side is better",
+    "made_up_per_100": f"{_ALARM}; alarms per 100 such particulars, of summaries that are not all in lower case",
     "speaker_precision": f"{_SPEAKERS}; %",
     "speaker_recall": f"{_SPEAKERS}; %",
     "speaker_f1": f"{_SPEAKERS}; %",
@@ -44,8 +44,11 @@ class Diagnosis:
     Attributes:
       summary: name -> value, ci_low, ci_high, settings; `references`: the same of the references, where they have it;
         `excess`: prediction minus references, of the made-up alarm, with its interval (the same rows drawn for both).
-      rows: for each row, `made_up`: [{start, end, text, kind}] of the prediction; `speakers`: {named, missed, unexpected};
-        `length_ratio`, `copied_share`, `novel_2grams`.
+        `made_up_per_100` has `found` and `expected`, the particulars of the predictions and of the references, no value where
+        none is found, and a `caution` instead of the excess where they are few.
+      rows: for each row, `made_up`: [{start, end, text, kind}] of the prediction; `particulars` that were looked up, and
+        `expected_particulars`, those of its references; `speakers`: {named, missed, unexpected}; `length_ratio`, `copied_share`,
+        `novel_2grams`.
     """
 
     summary: dict[str, dict[str, Any]]
@@ -101,7 +104,37 @@ def diagnose(
         for whose in ("references", "excess"):
             if name in of_both[whose]:
                 summary[name][whose] = found[f"{whose}/{name}"]
+    summary["made_up_per_100"] = _of_found(summary["made_up_per_100"], rows)
     return Diagnosis(summary, rows)
+
+
+def found_and_expected(rows: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
+    """The names, numbers, amounts, times and dates that the alarm looked up, and those of the references."""
+    return sum(row["particulars"] for row in rows), sum(row["expected_particulars"] for row in rows)
+
+
+def few_found(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Says that there is too little to look up for the alarm to be compared: less than half of what references hold; or ''."""
+    found, expected = found_and_expected(rows)
+    if 2 * found >= expected:
+        return ""
+    return (
+        f"the made-up alarm found {found} names and numbers to look up where the references have {expected:.0f} (answers that "
+        "are short, empty or in lower case): too few to be compared"
+    )
+
+
+def _of_found(measure: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found, expected = found_and_expected(rows)
+    measure = {**measure, "found": found, "expected": round(expected, 2)}
+    unknown = dict.fromkeys(("value", "ci_low", "ci_high"))
+    if not expected:
+        measure["references"] = unknown
+    if not found:
+        measure |= unknown
+    if not (found and expected) or few_found(rows):
+        measure.pop("excess")
+    return {**measure, "caution": few_found(rows)} if few_found(rows) else measure
 
 
 @dataclass(frozen=True)
@@ -113,6 +146,11 @@ class _Measured:
     @property
     def alarms(self) -> list[Particular]:
         return [particular for particular in self.particulars if particular.span]
+
+    @property
+    def looked_up(self) -> list[Particular]:
+        """What a rate counts: nothing of a text in lower case, of which only numbers can be seen."""
+        return [] if self.text == self.text.lower() else self.particulars
 
 
 class _Dialogue:
@@ -136,6 +174,8 @@ def _row(
         made_up.append({"start": start, "end": end, "text": said.text[start:end], "kind": alarm.kind})
     return {
         "made_up": made_up,
+        "particulars": len(said.looked_up),
+        "expected_particulars": round(float(np.mean([len(reference.looked_up) for reference in right])), 4),
         "speakers": {
             "named": [name for name in names if name in mentioned],
             "missed": [name for name in names if name in expected - mentioned],
@@ -152,13 +192,13 @@ def _share(part: float, whole: float, scale: float = 100) -> float:
 
 
 def _counts(rows: Sequence[Sequence[_Measured]]) -> np.ndarray:
-    """[rows, 4]: texts with an alarm, texts, alarms, particulars."""
+    """[rows, 4]: texts with an alarm, texts; alarms, particulars, of those not in lower case."""
     counts = [
         (
             sum(bool(text.alarms) for text in texts),
             len(texts),
-            sum(len(text.alarms) for text in texts),
-            sum(len(text.particulars) for text in texts),
+            sum(bool(particular.span) for text in texts for particular in text.looked_up),
+            sum(len(text.looked_up) for text in texts),
         )
         for texts in rows
     ]

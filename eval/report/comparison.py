@@ -9,6 +9,7 @@ import numpy as np
 
 from eval.bootstrap import Difference, bootstrap, paired_differences, take
 from eval.diagnostics.copying import words
+from eval.diagnostics.diagnose import few_found
 from eval.names import main_score
 from eval.report.systems import System
 from t5x_tasks.errors import UserError
@@ -33,6 +34,12 @@ class Column:
     summary: dict[str, Any]
     scores: Scores
     diagnostics: Scores
+
+    @cached_property
+    def few_found(self) -> str:
+        """Why its made-up alarm cannot be compared; empty where it can, and where nothing was diagnosed."""
+        diagnosed = [row.get("diagnostics", {}) for row in self.rows]
+        return few_found(diagnosed) if all("particulars" in row for row in diagnosed) else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +86,12 @@ class Comparison:
 
     def difference(self, first: int, second: int) -> dict[str, Difference]:
         before, after = self.columns[first], self.columns[second]
-        return paired_differences(
+        found = paired_differences(
             {**before.scores, **before.diagnostics}, {**after.scores, **after.diagnostics}, samples=self.samples
         )
+        if before.few_found or after.few_found:
+            found.pop("made_up_per_100", None)
+        return found
 
     def of_rows(self, column: int, score: str) -> np.ndarray | None:
         """A score of each row, [rows]; None of one that only all rows together have."""
@@ -153,8 +163,15 @@ def _diagnostics(rows: list[Row]) -> Scores:
     lengths = [
         (len(words(row["prediction"])), np.mean([len(words(text)) for text in row["references"]])) for row in rows
     ]
+    per_100 = {}
+    of_rows = [row["diagnostics"] for row in rows]
+    if all("particulars" in found for found in of_rows) and any(found["particulars"] for found in of_rows):
+        rate = [(len(found["made_up"]), found["particulars"]) if found["particulars"] else (0, 0) for found in of_rows]
+        statistics = np.array(rate, np.float64)
+        per_100["made_up_per_100"] = Pooled(statistics, lambda sums: 100 * divide(sums[..., 0], sums[..., 1]))
     return {
         "made_up_rows": alarms,
+        **per_100,
         "speaker_recall": Pooled(speakers, lambda sums: 100 * divide(sums[..., 0], sums[..., 2])),
         "length_ratio": Pooled(np.array(lengths, np.float64), lambda sums: divide(sums[..., 0], sums[..., 1])),
     }

@@ -126,7 +126,7 @@ def _mean(mean: Mean | None) -> str:
 def _shown_scores(comparison: Comparison) -> list[str]:
     """Scores without those of other ways to use the references, and the diagnostics that can be compared."""
     scores = [n for n in comparison.score_names if not n.endswith(("_mean", "_first"))]
-    return [*scores, *comparison.columns[0].diagnostics]
+    return [*scores, *dict.fromkeys(name for column in comparison.columns for name in column.diagnostics)]
 
 
 def _cell(text: str) -> str:

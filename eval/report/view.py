@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.bootstrap import Difference
 from eval.diagnostics.show import SHOWN
-from eval.names import decimals, lower_is_better
+from eval.names import NO_BETTER_SIDE, decimals, lower_is_better
 from eval.report.comparison import Comparison
 
 SIGNIFICANT = 0.05
@@ -87,7 +87,8 @@ def diagnostics_table(comparison: Comparison) -> Table | None:
     header = ["measure", "references", *(system.name for system in comparison.systems)]
     note = (
         "The made-up alarm lists names, numbers, amounts, times and dates of a summary that its dialogue lacks. It is an alarm "
-        "to be looked at, not a faithfulness score; read it against the references' own rate."
+        "to be looked at, not a faithfulness score; read it against the references' own rate. The share of summaries falls where "
+        "they say less, so only the rate per name and number found tells which is better, and only where enough are found."
     )
     return Table("What the scores do not see", note, header, rows)
 
@@ -117,7 +118,7 @@ def p_text(p: float, samples: int) -> str:
 
 def verdict(difference: Difference, score: str) -> str:
     """better, worse or even (no significant difference); empty of a measure that has no better side."""
-    if score == "length_ratio":
+    if score in NO_BETTER_SIDE:
         return ""
     if difference.p >= SIGNIFICANT or difference.value == 0:
         return "even"
