@@ -125,5 +125,5 @@ def test_at_least_97_percent_of_inventions_are_found_at_no_more_than_2_5_percent
     references, alarming = false_alarms(rows)
     assert alarming <= 0.025 * references
     for kind, invent in inventors(["Lisbon", "Bellevue", "Emily", "Fred", "Kelly", "Marek"]).items():
-        found = [invented.found(row.source) for row, invented in inventions(rows, invent, kind, 500)]
-        assert sum(found) >= 0.96 * 500, kind  # half the bench's rows, so a little room
+        found = [invented.found(row.source) for row, invented in inventions(rows, invent, kind, 1000)]
+        assert sum(found) >= 0.97 * 1000, kind
