@@ -3,13 +3,15 @@
 At each step the best `2 * beams` continuations of an example are looked at (twice as many, so that `beams` of them do not end
 even if every beam could end). Those among the first `beams` that end become finished hypotheses, scored by the sum
 of their log-probabilities / (number of tokens ** length_penalty); the best `beams` of the others go on. An example is closed when
-no running beam can, at its present length, beat the worst of `beams` finished hypotheses, or, with early_stopping,
-when there are that many. Reference: transformers 5, `generation/utils.py`, `_beam_search`.
+no running beam can, at its present length, beat the worst of `beams` finished hypotheses; with early_stopping "never", when none
+can at the longest length either (where length_penalty is positive); with early_stopping true, when there are that many.
+
+Reference: transformers 5, `generation/utils.py`, `_beam_search`.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,7 @@ def beam_search(
     beams: int,
     max_tokens: int,
     length_penalty: float,
-    early_stopping: bool,
+    early_stopping: bool | Literal["never"],
     restrict: Restrict | None = None,
 ) -> BeamOutput:
     """Decodes a batch; ends as soon as every example is closed.
@@ -97,8 +99,9 @@ def beam_search(
         parents = jnp.take_along_axis(parents, best, axis=1)
 
         full = finished_scores[:, -1] > NEVER
-        hopeless = running_scores[:, 0] / penalty <= finished_scores[:, -1]
-        closed = full if early_stopping else full & hopeless
+        longest = penalties[-1] if early_stopping == "never" and length_penalty > 0 else penalty
+        hopeless = running_scores[:, 0] / longest <= finished_scores[:, -1]
+        closed = full if early_stopping is True else full & hopeless
         return _State(
             position + 1,
             _take_beams(sequences, best),

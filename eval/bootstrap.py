@@ -1,15 +1,23 @@
 """Bootstrap over rows: confidence intervals of scores, and of differences between two systems on the same rows.
 
+Intervals are expanded percentile intervals (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3): the
+plain percentile interval of n rows is too narrow by sqrt((n - 1) / n) and by the normal's quantile in place of Student's t.
+`python -m bench.intervals` measures how often they cover, and how often equal systems are called different.
+
 Imports neither JAX nor TensorFlow.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from t5x_tasks.metrics.pooled import Pooled, Scores, value
+from train.config import EvalConfig
 
 BOOTSTRAP_SEED = 0
+SAMPLES: int = EvalConfig.model_fields["bootstrap_samples"].default
 CONFIDENCE = 0.95
 _CHUNK = 50  # resamples drawn at once: 50 x 13,000 rows are 5 MB
 
@@ -18,18 +26,23 @@ class Difference(NamedTuple):
     """Second system minus first, on the same rows.
 
     Attributes:
-      p: two-sided; how often a resample's difference falls on the other side of zero, twice. Not adjusted for how many
-        differences are looked at.
+      ci_low, ci_high: 95% interval of this difference alone; it holds zero exactly where p is 0.05 or more.
+      p: two-sided, of this difference alone.
+      p_holm: p with Holm's correction for all differences that are looked at together, see `holm`; p where it is alone.
     """
 
     value: float
     ci_low: float
     ci_high: float
     p: float
+    p_holm: float
 
 
 def bootstrap(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dict[str, dict[str, float]]:
-    """Scores of all rows with percentile confidence intervals (Efron & Tibshirani 1993, chapter 13).
+    """Scores of all rows with confidence intervals: by the bootstrap, or Wilson's of yes/no scores.
+
+    A score that is 0 or 100 in each row is a share of rows. Wilson's interval of it (1927; recommended by Brown, Cai & DasGupta
+    2001) is not empty at 0% and 100%, as the bootstrap's is.
 
     Args:
       scores: name -> [rows] or Pooled, one or more, all of the same rows.
@@ -40,19 +53,27 @@ def bootstrap(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> di
     """
     intervals = {}
     for name, found in resample(scores, samples=samples, seed=seed).items():
-        low, high = interval(found)
-        intervals[name] = {"value": value(scores[name]), "ci_low": low, "ci_high": high}
+        values = scores[name]
+        if not isinstance(values, Pooled) and np.isin(values, (0.0, 100.0)).all():
+            low, high = share_interval(int(np.count_nonzero(values)), len(values))
+        else:
+            low, high = interval(found, len(values))
+        intervals[name] = {"value": value(values), "ci_low": low, "ci_high": high}
     return intervals
 
 
 def paired_differences(
     first: Scores, second: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED
 ) -> dict[str, Difference]:
-    """Differences of the scores that both systems have, by the paired bootstrap (Koehn 2004, section 3).
+    """Differences of the scores that both systems have.
 
-    The same rows are drawn for both systems, so what makes a row easy or hard for both cancels out. A resample whose
-    difference is zero counts for both sides; p is never 0 but at least 2 / (samples + 1). Nor is it below the least p of the
-    exact test that swaps the systems' answers row by row (Fisher 1935, section 21): 2 / 2^k where k rows differ, 0.03 of six.
+    p is the larger of two tests' and at least 2 / (samples + 1):
+    - the paired bootstrap (Koehn 2004, section 3): how often a resample's difference falls on the other side of zero, twice. The
+      same rows are drawn for both systems, so what makes a row easy or hard for both cancels out. Expanded for n rows like the
+      interval.
+    - swapping the two systems' answers row by row at random (Fisher 1935, section 21; Noreen 1989): how often the difference is
+      then at least as large. It holds its level whatever the rows are, and matters where few of them differ.
+    Where p is 0.05 or more the interval is widened to hold zero, so that interval and p never contradict each other.
 
     Args:
       first: name -> [rows] or Pooled, of the system that is compared with.
@@ -61,14 +82,32 @@ def paired_differences(
     both = {name: _minus(first[name], second[name]) for name in first if name in second}
     if not both:
         return {}
+    swapped = _swapped({name: (first[name], second[name]) for name in both}, samples=samples, seed=seed)
     differences = {}
     for name, found in resample(both, samples=samples, seed=seed).items():
+        n, difference = len(both[name]), value(both[name])
         # sums in another order leave 1e-15 where nothing differs
         below, above = (np.count_nonzero(sign * found <= 1e-9) for sign in (1, -1))
-        p = min(1.0, 2 * (min(below, above) + 1) / (samples + 1))
-        p = max(p, 2.0 ** (1 - _differing(first[name], second[name])))
-        differences[name] = Difference(value(both[name]), *interval(found), p)
+        tail = min(1.0, 2 * (min(below, above) + 1) / (samples + 1))
+        as_large = np.count_nonzero(abs(swapped[name]) >= abs(difference) - 1e-9)
+        p = max(_expanded_p(tail, n), (as_large + 1) / (samples + 1), 2 / (samples + 1))
+        low, high = interval(found, n)
+        if p >= 1 - CONFIDENCE:
+            low, high = min(low, 0.0), max(high, 0.0)
+        differences[name] = Difference(difference, low, high, p, p)
     return differences
+
+
+def holm(families: Sequence[dict[str, Difference]]) -> list[dict[str, Difference]]:
+    """Corrects the p of differences that are looked at together (Holm 1979): with all of them equal, 5% of families show any."""
+    found = [(index, name) for index, family in enumerate(families) for name in family]
+    corrected = [dict(family) for family in families]
+    largest = 0.0
+    for rank, (index, name) in enumerate(sorted(found, key=lambda at: families[at[0]][at[1]].p)):
+        difference = families[index][name]
+        largest = max(largest, min(1.0, (len(found) - rank) * difference.p))
+        corrected[index][name] = difference._replace(p_holm=largest)
+    return corrected
 
 
 def resample(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dict[str, np.ndarray]:
@@ -99,16 +138,34 @@ def resample(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dic
     return {name: of_plain[name] if name in plain else np.concatenate(resampled[name]) for name in scores}
 
 
-def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """The percentile interval of resampled scores [samples]."""
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(resampled, [tail, 100 - tail])
+def interval(resampled: np.ndarray, n: int) -> tuple[float, float]:
+    """The expanded percentile interval of scores [samples] resampled from n rows."""
+    tail = (1 - CONFIDENCE) / 2
+    if n > 1:
+        tail = float(ndtr(-stdtrit(n - 1, 1 - tail) * np.sqrt(n / (n - 1))))
+    low, high = np.percentile(resampled, [100 * tail, 100 * (1 - tail)])
     return float(low), float(high)
+
+
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    """Wilson's interval of a share of n rows, in percent."""
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    middle = (count + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * float(np.sqrt(count * (n - count) / n + z * z / 4))
+    return 100 * max(0.0, middle - half) if count else 0.0, 100 * min(1.0, middle + half) if count < n else 100.0
+
+
+def _expanded_p(p: float, n: int) -> float:
+    """The p of which the expanded percentile interval of that level just touches zero."""
+    return float(2 * stdtr(n - 1, ndtri(p / 2) * np.sqrt((n - 1) / n))) if n > 1 and p < 1 else 1.0
 
 
 def interval_settings(samples: int) -> str:
     """Says what interval `bootstrap` gives."""
-    return f"{CONFIDENCE:.0%} interval of {samples} bootstrap resamples (seed {BOOTSTRAP_SEED})"
+    return (
+        f"{CONFIDENCE:.0%} interval of {samples} bootstrap resamples, expanded percentiles (seed {BOOTSTRAP_SEED}); of yes/no "
+        "scores Wilson's"
+    )
 
 
 def take(scores: Scores, rows: np.ndarray) -> Scores:
@@ -119,12 +176,29 @@ def take(scores: Scores, rows: np.ndarray) -> Scores:
     }
 
 
-def _differing(first: np.ndarray | Pooled, second: np.ndarray | Pooled) -> int:
-    """The number of rows that two systems did not answer alike, as far as a score can tell; 1 or more."""
-    one, other = (s.statistics if isinstance(s, Pooled) else np.asarray(s)[:, None] for s in (first, second))
-    if one.shape != other.shape:
-        return len(one)
-    return max(1, int((abs(one - other) > 1e-9).any(axis=1).sum()))
+def _swapped(
+    pairs: dict[str, tuple[np.ndarray | Pooled, np.ndarray | Pooled]], *, samples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Differences, name -> [samples], after the two systems' answers were swapped in each row with probability 1/2."""
+    n = len(next(iter(pairs.values()))[0])
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in pairs}
+    for start in range(0, samples, _CHUNK):
+        swap = rng.integers(0, 2, (min(_CHUNK, samples - start), n)).astype(np.float64)  # [resamples, rows]
+        for name, (first, second) in pairs.items():
+            if (
+                isinstance(first, Pooled)
+                and isinstance(second, Pooled)
+                and first.statistics.shape == second.statistics.shape
+            ):
+                change = swap @ (second.statistics - first.statistics)
+                one, other = (side.statistics.sum(axis=0) for side in (first, second))
+                found[name].append(second.score(other - change) - first.score(one + change))
+            elif isinstance(first, Pooled):  # other statistics for the two systems: the bootstrap decides alone
+                found[name].append(np.zeros(len(swap)))
+            else:
+                found[name].append((1 - 2 * swap) @ (np.asarray(second) - np.asarray(first)) / n)
+    return {name: np.concatenate(chunks) for name, chunks in found.items()}
 
 
 def _minus(first: np.ndarray | Pooled, second: np.ndarray | Pooled) -> np.ndarray | Pooled:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eval.report.systems import Answers
 
-_FEW_ROWS = 30  # percentile intervals of so few cover less often than they say
 _MOST_SYSTEMS = 6  # of which all are shown; of more, the first and the last checkpoint of each run
 
 
@@ -29,7 +28,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--output", type=Path, help="the HTML file (default: report.html in the first folder)")
     parser.add_argument("--title", help="of the report")
-    parser.add_argument("--bootstrap-samples", type=_positive, default=2000, metavar="N")
+    parser.add_argument(
+        "--bootstrap-samples", type=_positive, metavar="N", help="resamples (default: as eval.bootstrap_samples)"
+    )
     options = parser.parse_args(arguments)
 
     from eval.files import write_text
@@ -65,19 +66,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def gather(folders: Sequence[str], *, title: str | None = None, samples: int = 2000):
+def gather(folders: Sequence[str], *, title: str | None = None, samples: int | None = None):
     """Reads the folders and works out all that the report tells.
 
     Raises:
       UserError: a folder holds no evaluation, a file is broken, or systems cannot be compared.
     """
-    from eval.report.comparison import compare_task
+    from eval.bootstrap import SAMPLES
+    from eval.report.comparison import FEWEST_ROWS, compare_task
     from eval.report.forgetting import forgetting
     from eval.report.page import Contents
     from eval.report.phrasings import choices, families, sensitivities
     from eval.report.systems import read_systems
     from eval.scoring import remarks
 
+    samples = samples or SAMPLES
     found, runs = read_systems(folders)
     systems = _chosen(found)
     notes = []
@@ -92,19 +95,23 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int = 2
         missing = [system.name for system in systems if system.name not in [s.name for s in comparison.systems]]
         if missing and len(systems) > 1:
             notes.append(f"{comparison.task}, {comparison.split}: not answered by {', '.join(missing)}.")
-        if comparison.n < _FEW_ROWS:
+        if comparison.n < FEWEST_ROWS:
             notes.append(
-                f"{comparison.task}, {comparison.split}: {comparison.n} rows are too few for intervals to be relied on; they "
-                "come out too narrow."
+                f"{comparison.task}, {comparison.split}: {comparison.n} rows are too few for a verdict; evaluate at least "
+                f"{FEWEST_ROWS}."
             )
-        notes += [
-            f"{comparison.task}, {comparison.split}: {column.system.name}: {column.few_found}."
-            for column in comparison.columns
-            if column.few_found
-        ]
-        counts = comparison.columns[0].summary.get("counts", {})
-        for remark in remarks(counts, comparison.columns[0].summary["n"]):
-            notes.append(f"{comparison.task}, {comparison.split}: {remark}.")
+        for i, column in enumerate(comparison.columns):
+            named = f"{comparison.task}, {comparison.split}, {column.system.name}"
+            notes += [f"{named}: {column.few_found}."] * bool(column.few_found)
+            notes += [
+                f"{named}: {remark}." for remark in remarks(column.summary.get("counts", {}), column.summary["n"])
+            ]
+            if i and (other := comparison.other_settings(0, i)):
+                notes.append(
+                    f"{comparison.task}, {comparison.split}: {', '.join(other)} of {column.system.name} and of "
+                    f"{comparison.systems[0].name} were computed with different settings, so no difference is given; score both "
+                    "anew with the same metrics."
+                )
     limits = {str(a.head.get("decode")) for system in systems for a in system.answers.values() if a.head.get("decode")}
     if len(limits) > 1:
         notes.append(

@@ -182,7 +182,8 @@ class Evaluation:
         path = self.plan.output / str(step) / task / "answers.jsonl"
         answers = self.answerer.answer(questions, inputs, weights, path=path, label=f"step {step}, {task}")
         predictions = questions.plain([a.texts[0] for a in answers])
-        scores = _score(self.plan, step, questions, predictions, self._counts[task])
+        counts = {**self._counts[task], "unended_predictions": sum(not answer.ended for answer in answers)}
+        scores = _score(self.plan, step, questions, predictions, counts)
         if samples := all_samples(questions, answers):
             for row, texts in zip(scores.rows, samples, strict=True):
                 row["samples"] = texts

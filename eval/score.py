@@ -33,9 +33,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--metrics", nargs="+", default=(), metavar="METRIC", help="in place of the card's, for example rouge py_rouge"
     )
-    parser.add_argument("--bootstrap-samples", type=_positive, default=1000, metavar="N")
+    parser.add_argument(
+        "--bootstrap-samples", type=_positive, metavar="N", help="resamples (default: as eval.bootstrap_samples)"
+    )
     options = parser.parse_args(arguments)
 
+    from eval.bootstrap import SAMPLES
     from eval.examples import read_questions
     from eval.results import write_metrics, write_predictions
     from eval.scoring import remarks, score_task
@@ -55,7 +58,7 @@ def main(arguments: list[str]) -> int:
     check_writable(output, "--output")
     # of a model and a vocabulary that we did not see
     unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
-    scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples)
+    scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples or SAMPLES)
     rows = write_predictions(output, options.task, scores.rows)
     head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.bootstrap import bootstrap, interval_settings
+from eval.bootstrap import SAMPLES, bootstrap, interval_settings
 from eval.diagnostics.diagnose import diagnose
 from eval.examples import Example, Questions
-from t5x_tasks.metrics import compute, load_metric
+from t5x_tasks.metrics import compute, load_metric, lower_is_better
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.pooled import Pooled, Scores
 from t5x_tasks.rendering import is_blank
@@ -26,6 +26,8 @@ _REMARKS = {
     "predicted; set the card's metrics to chrf, which reads every script",
     "unwritable_references": "rows have references with characters that the vocabulary lacks, so no prediction can be the same; "
     "where they are letters other than a to z ROUGE does not show it, but chrf among the card's metrics does",
+    "truncated_inputs": "inputs were cut to data.lengths.inputs, so their ends were not read",
+    "unended_predictions": "predictions did not end within eval.decode.max_tokens and were cut there",
     "unknown_predictions": f"predictions hold {UNKNOWN}, which stands for a character that the vocabulary lacks",
 }
 
@@ -44,7 +46,7 @@ class TaskScores:
 
 
 def score_task(
-    questions: Questions, predictions: Sequence[str], *, counts: dict[str, int | None], bootstrap_samples: int = 1000
+    questions: Questions, predictions: Sequence[str], *, counts: dict[str, int | None], bootstrap_samples: int = SAMPLES
 ) -> TaskScores:
     """Scores one prediction for each example with the metrics of the task's card; summaries are diagnosed, too.
 
@@ -62,7 +64,9 @@ def score_task(
         summary = {}
         for metric, values in scores.items():
             for name, interval in bootstrap(values, samples=bootstrap_samples).items():
-                summary[name] = {**interval, "settings": _settings(questions, metric, name, bootstrap_samples)}
+                better = "lower" if lower_is_better(metric, name) else "higher"
+                settings = _settings(questions, metric, name, bootstrap_samples)
+                summary[name] = {**interval, "better": better, "settings": settings}
         return summary
 
     baselines = {}

@@ -279,7 +279,11 @@ class BeamConfig(_DecodeConfig):
     type: Literal["beam"] = "beam"
     beams: int = Field(default=4, ge=1, le=64)
     length_penalty: float = Field(default=1.0, description="scores are divided by length to this power")
-    early_stopping: bool = Field(default=False, description="stop as soon as there are `beams` finished hypotheses")
+    early_stopping: bool | Literal["never"] = Field(
+        default=False,
+        description="when an example ends; true: at `beams` finished hypotheses; false: when no running one beats them at its "
+        "present length; never: nor at any length up to max_tokens",
+    )
 
 
 class SampleConfig(_DecodeConfig):
@@ -326,7 +330,9 @@ class EvalConfig(Section):
     decode: Annotated[DecodeConfig, Field(discriminator="type"), _default_type("beam")] = BeamConfig()
     output: Folder | None = Field(default=None, description="folder in place of RUN_DIR/eval")
     probe: ProbeConfig = ProbeConfig()
-    bootstrap_samples: PositiveInt = Field(default=1000, le=1_000_000)
+    bootstrap_samples: PositiveInt = Field(
+        default=2000, le=1_000_000, description="resamples behind intervals and tests"
+    )
 
     def settings(self) -> dict[str, Any]:
         """What scores depend on besides model and data, as metrics.json says it: only scores of the same settings compare."""

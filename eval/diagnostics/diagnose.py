@@ -10,6 +10,7 @@ from eval.diagnostics.copying import Copying, Said, copying, copying_scores, len
 from eval.diagnostics.particulars import Particular, particulars
 from eval.diagnostics.source import Source
 from eval.diagnostics.speakers import best_reference, named, speaker_scores, speakers
+from eval.names import better_side
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 Interval = Callable[[Scores], Mapping[str, dict[str, float]]]  # value, ci_low and ci_high of each score
@@ -100,7 +101,7 @@ def diagnose(
     )
     summary: dict[str, dict[str, Any]] = {}
     for name in of_predictions:
-        summary[name] = {**found[f"/{name}"], "settings": f"{SETTINGS[name]}, {settings}"}
+        summary[name] = {**found[f"/{name}"], "better": better_side(name), "settings": f"{SETTINGS[name]}, {settings}"}
         for whose in ("references", "excess"):
             if name in of_both[whose]:
                 summary[name][whose] = found[f"{whose}/{name}"]
@@ -211,8 +212,9 @@ def _rates(sums: np.ndarray, which: int) -> np.ndarray:
 
 def _made_up(rows: Sequence[Sequence[_Measured]]) -> Scores:
     counts = _counts(rows)
+    one_text = bool((counts[:, 1] == 1).all())  # then it is a share of rows, which has a better interval
     return {
-        "made_up_rows": Pooled(counts, lambda sums: _rates(sums, 0)),
+        "made_up_rows": 100 * counts[:, 0] if one_text else Pooled(counts, lambda sums: _rates(sums, 0)),
         "made_up_per_100": Pooled(counts, lambda sums: _rates(sums, 1)),
     }
 

@@ -53,7 +53,8 @@ def intervals(
                 continue
             y = offset + step * index
             told = f"{label}, {series[index]}: " if len(series) > 1 else f"{label}: "
-            told += f"{dot.value:.{decimals}f} [{dot.low:.{decimals}f}, {dot.high:.{decimals}f}]{dot.note}"
+            told += f"{dot.value:.{decimals}f}"
+            told += f" [{dot.low:.{decimals}f}, {dot.high:.{decimals}f}]{dot.note}" if dot.low < dot.high else dot.note
             parts.append(
                 Markup(
                     '<g class="s{}"><title>{}</title><path class="whisker" d="M{:.1f} {:.1f}H{:.1f}"/>{}</g>'

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from eval.bootstrap import Difference, bootstrap, paired_differences, take
+from eval.bootstrap import Difference, bootstrap, holm, interval_settings, paired_differences, take
 from eval.diagnostics.copying import words
 from eval.diagnostics.diagnose import few_found
-from eval.names import main_score
+from eval.names import Side, better_side, main_score
 from eval.report.systems import System
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
+FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
 Row = dict[str, Any]
 Interval = Mapping[str, float]  # value, ci_low, ci_high
 
@@ -74,6 +75,21 @@ class Comparison:
         """The score that stands for the task."""
         return main_score(name for name in self.score_names if all(name in c.scores for c in self.columns))
 
+    def better(self, score: str) -> Side | None:
+        """Which values of a score are better, as metrics.json says; None where neither are."""
+        stated = (self.stated(i, score) for i in range(len(self.columns)))
+        return better_side(score, next((found for found in stated if found), None))
+
+    def stated_of_rows(self, column: int, part: str = "diagnostics") -> dict[str, Any]:
+        """What metrics.json says of a column, where that is of the comparison's rows and of no others; else nothing."""
+        summary = self.columns[column].summary
+        return summary.get(part, {}) if summary["n"] == self.n else {}
+
+    def stated(self, column: int, score: str) -> dict[str, Any]:
+        """What metrics.json says of a column's score or diagnostic, over all rows that the system answered; {} if nothing."""
+        summary = self.columns[column].summary
+        return {**summary.get("diagnostics", {}), **summary["metrics"]}.get(score, {})
+
     @cached_property
     def intervals(self) -> list[dict[str, dict[str, float]]]:
         """For each column, the intervals of all its scores and diagnostics."""
@@ -82,16 +98,41 @@ class Comparison:
     @cached_property
     def differences(self) -> list[dict[str, Difference]]:
         """For each column, its differences from the first; {} of the first itself."""
-        return [{}, *(self.difference(0, i) for i in range(1, len(self.columns)))]
+        return self.differences_from(0)
 
-    def difference(self, first: int, second: int) -> dict[str, Difference]:
-        before, after = self.columns[first], self.columns[second]
-        found = paired_differences(
-            {**before.scores, **before.diagnostics}, {**after.scores, **after.diagnostics}, samples=self.samples
+    def differences_from(self, base: int) -> list[dict[str, Difference]]:
+        """For each column, its differences from another; {} of that itself. All scores and systems are one family of tests.
+
+        Of a score that a system computed with other settings (another metric, version or use of references) there is none.
+        """
+        found = [{} if i == base else self._differences(base, i) for i in range(len(self.columns))]
+        return holm(found)
+
+    def other_settings(self, base: int, column: int) -> list[str]:
+        """Scores that two systems both have, by different settings."""
+        both = [name for name in self.columns[base].scores if name in self.columns[column].scores]
+        return [name for name in both if self._implementation(base, name) != self._implementation(column, name)]
+
+    def _differences(self, base: int, column: int) -> dict[str, Difference]:
+        sides = [self.columns[base], self.columns[column]]
+        left_out = set(self.other_settings(base, column))
+        if any(side.few_found for side in sides):
+            left_out.add("made_up_per_100")
+        scores = [{n: v for n, v in {**side.scores, **side.diagnostics}.items() if n not in left_out} for side in sides]
+        return paired_differences(*scores, samples=self.samples)
+
+    def settings(self, column: int, score: str) -> str:
+        """How a number of this comparison was computed: its metric, rows and interval."""
+        implementation = self._implementation(column, score)
+        return (
+            f"{implementation}, {self.split} split, n={self.n}, {interval_settings(self.samples)}"
+            if implementation
+            else ""
         )
-        if before.few_found or after.few_found:
-            found.pop("made_up_per_100", None)
-        return found
+
+    def _implementation(self, column: int, score: str) -> str:
+        """How a score was computed; rows and interval, which the report computes anew, aside."""
+        return str(self.stated(column, score).get("settings", "")).partition(f", {self.split} split")[0]
 
     def of_rows(self, column: int, score: str) -> np.ndarray | None:
         """A score of each row, [rows]; None of one that only all rows together have."""
@@ -99,11 +140,12 @@ class Comparison:
         return None if values is None or isinstance(values, Pooled) else values
 
     def slice(self, column: int, rows: np.ndarray, score: str) -> dict[str, float] | None:
-        """The interval of a score over some of the rows; None where there are none of them or no such score."""
+        """A score over some of the rows, without an interval of too few; None where there are none of them or no such score."""
         scores = {name: v for name, v in self.columns[column].scores.items() if name == score}
         if not scores or not len(rows):
             return None
-        return bootstrap(take(scores, rows), samples=min(self.samples, 1000))[score]
+        found = bootstrap(take(scores, rows), samples=min(self.samples, 1000))[score]
+        return found if len(rows) >= FEWEST_ROWS else {"value": found["value"]}
 
 
 def compare_task(task: str, split: str, systems: Sequence[System], *, samples: int) -> Comparison:

@@ -28,9 +28,10 @@ class Texts:
 def embed(comparisons: Iterable[Comparison], systems: Sequence[str]) -> dict[str, Any]:
     """Returns what the page's script reads: see report.js.
 
-    `rows` of a task: [id, template, groups, source text, reference texts, words, answers]; an answer of a system: [text, scores,
-    made-up spans [start, end, kind], for each reference the spans that the answer misses [start, end], speakers missed]. Texts
-    are numbers of `texts`; spans count UTF-16 units, as JavaScript does.
+    `better` of a task: for each score higher, lower or null. `rows` of a task: [id, template, groups, source text, reference
+    texts, words, answers]; an answer of a system: [text, scores, made-up spans [start, end, kind], for each reference the spans
+    that the answer misses [start, end], speakers missed]. Texts are numbers of `texts`; spans count UTF-16 units, as JavaScript
+    does.
     """
     texts = Texts()
     tasks = []
@@ -49,6 +50,7 @@ def embed(comparisons: Iterable[Comparison], systems: Sequence[str]) -> dict[str
                 "split": comparison.split,
                 "systems": [systems.index(system.name) for system in comparison.systems],
                 "scores": scores,
+                "better": [comparison.better(name) for name in scores],
                 "rows": [_row(comparison, number, scores, texts) for number in range(comparison.n)],
             }
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.bootstrap import Difference, interval, resample
-from eval.names import lower_is_better
+from eval.names import Side
 from eval.report.comparison import Comparison, Interval
 from eval.report.systems import Run, System
 from t5x_tasks.catalog import load_catalog
@@ -41,6 +41,7 @@ class TaskRow:
     task: str
     split: str
     score: str
+    better: Side | None
     n: int
     cells: list[Cell | None]  # of each system
     ever_trained: bool
@@ -61,8 +62,8 @@ class Totals:
     """What a system's column comes to.
 
     Attributes:
-      learned: mean difference on the tasks that it trained on.
-      others: mean difference on the tasks that it did not train on: below zero is forgetting.
+      learned: mean gain on the tasks that it trained on (the difference; of a score of which less is better, its negative).
+      others: mean gain on the tasks that it did not train on: below zero is forgetting.
       retention: mean retention on those, in percent.
       backward_transfer: mean over the tasks of earlier stages (runs that this one went on from) of the score now minus the score
         right after the stage that trained on them last.
@@ -106,13 +107,15 @@ def forgetting(comparisons: Sequence[Comparison], systems: Sequence[System], *, 
             difference = retention = None
             if base is not None and i != base:
                 # the comparison's first column need not be ours
-                pairs = comparison.differences[i] if base == 0 else comparison.difference(base, i)
+                pairs = comparison.differences[i] if base == 0 else comparison.differences_from(base)[i]
                 difference, before = pairs.get(score), comparison.intervals[base][score]["value"]
-                if before > 0 and not lower_is_better(score):
+                if before > 0 and comparison.better(score) == "higher":
                     retention = _retention(comparison, base, i, score, samples)
             cells.append(Cell(found, difference, retention, _trained(system, stages[system.name], dataset)))
         ever = any(cell is not None and cell.trained for cell in cells)
-        rows.append(TaskRow(comparison.task, comparison.split, score, comparison.n, cells, ever))
+        rows.append(
+            TaskRow(comparison.task, comparison.split, score, comparison.better(score), comparison.n, cells, ever)
+        )
     totals = [_totals(i, usable, rows, systems, stages, samples) for i in range(len(systems))]
     order = sorted(range(len(rows)), key=lambda i: not rows[i].ever_trained)  # stable: trained ones first
     return Matrix(list(systems), [rows[i] for i in order], totals)
@@ -144,7 +147,7 @@ def _retention(comparison: Comparison, before: int, after: int, score: str, samp
     both = [{score: comparison.columns[i].scores[score]} for i in (before, after)]
     draws = [resample(scores, samples=samples)[score] for scores in both]
     ratios = 100 * draws[1][draws[0] > 0] / draws[0][draws[0] > 0]
-    low, high = interval(ratios)
+    low, high = interval(ratios, comparison.n)
     return {"value": 100 * value(both[1][score]) / value(both[0][score]), "ci_low": low, "ci_high": high}
 
 
@@ -158,9 +161,10 @@ def _mean(pairs: list[tuple[Comparison, str]], system: str, samples: int) -> Mea
         both = [{score: comparison.columns[index[name]].scores[score]} for name in (before, system)]
         # the same rows for both systems, other rows for each task
         draws = [resample(scores, samples=samples, seed=seed)[score] for scores in both]
-        values.append(value(both[1][score]) - value(both[0][score]))
-        resampled.append(draws[1] - draws[0])
-    return Mean(float(np.mean(values)), *interval(np.mean(resampled, axis=0)), len(pairs))
+        sign = -1 if comparison.better(score) == "lower" else 1  # a mean over tasks is of gains
+        values.append(sign * (value(both[1][score]) - value(both[0][score])))
+        resampled.append(sign * (draws[1] - draws[0]))
+    return Mean(float(np.mean(values)), *interval(np.mean(resampled, axis=0), min(c.n for c, _ in pairs)), len(pairs))
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,10 @@ def _charts(contents: Contents) -> dict[str, Any]:
 
 
 def _dot(found: Any) -> charts.Dot | None:
-    return charts.Dot(found["value"], found["ci_low"], found["ci_high"]) if found else None
+    if not found:
+        return None
+    value = found["value"]
+    return charts.Dot(value, found.get("ci_low", value), found.get("ci_high", value))
 
 
 def _score_chart(comparison: Comparison) -> Markup:

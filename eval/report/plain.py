@@ -13,7 +13,7 @@ from eval.spreadsheets import as_cell
 
 CSV_COLUMNS = (
     "task", "split", "n", "system", "score", "value", "ci_low", "ci_high", "compared_with", "difference", "difference_low",
-    "difference_high", "p", "settings",
+    "difference_high", "p", "p_holm", "settings",
 )  # fmt: skip
 
 _NONE = "–"
@@ -28,14 +28,13 @@ def csv_text(comparisons: Sequence[Comparison]) -> str:
         for i, column in enumerate(comparison.columns):
             for score, found in comparison.intervals[i].items():
                 change = comparison.differences[i].get(score)
-                stated = {**column.summary["metrics"], **column.summary.get("diagnostics", {})}.get(score, {})
                 writer.writerow(
                     as_cell(cell)
                     for cell in [
                         comparison.task, comparison.split, comparison.n, column.system.name, score,
                         *(found[key] for key in ("value", "ci_low", "ci_high")),
-                        *((comparison.systems[0].name, *change) if change else [""] * 5),
-                        stated.get("settings", ""),
+                        *((comparison.systems[0].name, *change) if change else [""] * 6),
+                        comparison.settings(i, score),
                     ]
                 )  # fmt: skip
     return file.getvalue()
@@ -57,7 +56,9 @@ def markdown_text(contents: Contents, report: str) -> str:
                 text = view.number(found.get(score), digits)
                 if score in differences:
                     change = differences[score]
-                    mark = {"better": " ▲", "worse": " ▼", "even": " ○"}.get(view.verdict(change, score), "")
+                    mark = {"better": " ▲", "worse": " ▼", "even": " ○"}.get(
+                        view.verdict(change, comparison.better(score), comparison.n), ""
+                    )
                     text += f" ({view.change_text(change, digits, contents.samples)}{mark})"
                 elif score in found:
                     text += f" [{found[score]['ci_low']:.{digits}f}, {found[score]['ci_high']:.{digits}f}]"
@@ -73,8 +74,9 @@ def markdown_text(contents: Contents, report: str) -> str:
             f"{choice.average:.1f})"
         )
     lines += [
-        f"95% bootstrap intervals over rows, {contents.samples} resamples; differences by the paired bootstrap, p two-sided, not "
-        f"adjusted. ▲ better, ▼ worse at p < {view.SIGNIFICANT}, ○ no significant difference. With several references: the "
+        f"95% bootstrap intervals over rows, {contents.samples} resamples; differences by the paired bootstrap and by "
+        f"swapping answers, p two-sided; ▲ better, ▼ worse at p < {view.SIGNIFICANT} with Holm's correction for all scores and "
+        f"systems of a task, ○ no significant difference; no mark below {view.FEWEST_ROWS} rows. With several references: the "
         "best for each row.",
         "",
         f"Examples, charts and what they rest on: `{report}`",

@@ -10,7 +10,7 @@ import numpy as np
 from eval.report.comparison import Comparison, Interval, Row
 
 _BINS = 4
-_FEWEST = 5  # rows that a topic needs to stand by itself
+_FEWEST = 5  # rows that a topic needs to stand by itself; its interval is shown of 30 or more
 _MOST_GROUPS = 15
 
 

@@ -1,13 +1,14 @@
 """What the report's tables hold, ready to be set: numbers are texts here, with their intervals and what is to be said of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eval.bootstrap import Difference
 from eval.diagnostics.show import SHOWN
-from eval.names import NO_BETTER_SIDE, decimals, lower_is_better
-from eval.report.comparison import Comparison
+from eval.names import Side, decimals
+from eval.report.comparison import FEWEST_ROWS, Comparison
 
 SIGNIFICANT = 0.05
 
@@ -67,8 +68,12 @@ def score_tables(comparison: Comparison) -> list[Table]:
 
 
 def diagnostics_table(comparison: Comparison) -> Table | None:
-    """What the scores do not see: the references' own rates first; None of what is no summarization."""
-    found = [column.summary.get("diagnostics", {}) for column in comparison.columns]
+    """What the scores do not see: the references' own rates first; None of what is no summarization.
+
+    All numbers are of the comparison's rows: what only metrics.json has, over all rows of an evaluation, is left out where these
+    are not the same.
+    """
+    found = [comparison.stated_of_rows(i) for i in _columns(comparison)]
     if not any(found):
         return None
     rows = []
@@ -106,23 +111,33 @@ def wins(comparison: Comparison, column: int) -> tuple[int, int, int] | None:
 def change_text(difference: Difference, digits: int, samples: int) -> str:
     """`+5.1 (4.2 to 6.0), p = 0.002`."""
     low, high = (f"{_signed(value, digits)}" for value in (difference.ci_low, difference.ci_high))
-    return f"{_signed(difference.value, digits)} ({low} to {high}), {p_text(difference.p, samples)}"
+    holm = "" if difference.p_holm == difference.p else f", Holm {_p(difference.p_holm)}"
+    return f"{_signed(difference.value, digits)} ({low} to {high}), {p_text(difference.p, samples)}{holm}"
 
 
 def p_text(p: float, samples: int) -> str:
+    """`p = 0.031`; rounded up, and never below what so many resamples can tell."""
     smallest = 2 / (samples + 1)
-    if p <= smallest * 1.001:
-        return f"p < {smallest:.1g}"
-    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    return f"p ≤ {_p(smallest)}" if p <= smallest * 1.001 else f"p = {_p(p)}"
 
 
-def verdict(difference: Difference, score: str) -> str:
-    """better, worse or even (no significant difference); empty of a measure that has no better side."""
-    if score in NO_BETTER_SIDE:
+def _p(p: float) -> str:
+    digits = 4 if p < 0.01 else 3 if p < 0.1 else 2
+    return f"{min(1.0, math.ceil(p * 10**digits - 1e-9) / 10**digits):.{digits}f}"
+
+
+def verdict(difference: Difference, better: Side | None, n: int) -> str:
+    """better, worse or even (no significant difference after Holm's correction); empty where nothing can be said.
+
+    Args:
+      better: values of the score that are better; None where neither are, and then there is no verdict.
+      n: rows; of fewer than 30 there is no verdict.
+    """
+    if better is None or n < FEWEST_ROWS:
         return ""
-    if difference.p >= SIGNIFICANT or difference.value == 0:
+    if difference.p_holm >= SIGNIFICANT or difference.value == 0:
         return "even"
-    return "worse" if (difference.value < 0) != lower_is_better(score) else "better"
+    return "better" if (difference.value > 0) == (better == "higher") else "worse"
 
 
 def headline(comparison: Comparison, column: int) -> str:
@@ -131,12 +146,17 @@ def headline(comparison: Comparison, column: int) -> str:
     digits = decimals(score)
     first, other = comparison.systems[0].name, comparison.systems[column].name
     before, after = (comparison.intervals[i][score]["value"] for i in (0, column))
-    difference = comparison.differences[column][score]
-    words = {"better": "better", "worse": "worse", "even": "no significant difference"}[verdict(difference, score)]
-    return (
-        f"{other} against {first}: {score} {before:.{digits}f} → {after:.{digits}f}, "
-        f"{change_text(difference, digits, comparison.samples)}: {words}"
-    )
+    values = f"{other} against {first}: {score} {before:.{digits}f} → {after:.{digits}f}"
+    difference = comparison.differences[column].get(score)
+    if difference is None:
+        return f"{values}: computed with different settings, so there is no difference to give"
+    words = {
+        "better": "better",
+        "worse": "worse",
+        "even": "no significant difference",
+        "": f"no verdict on {comparison.n} rows (at least {FEWEST_ROWS})",
+    }[verdict(difference, comparison.better(score), comparison.n)]
+    return f"{values}, {change_text(difference, digits, comparison.samples)}: {words}"
 
 
 def number(found: Mapping[str, Any] | None, digits: int) -> str:
@@ -157,14 +177,13 @@ def _cell(found: Mapping[str, Any] | None, name: str, digits: int | None = None)
 
 def _compared(comparison: Comparison, column: int, name: str, digits: int | None = None) -> Cell:
     digits = decimals(name) if digits is None else digits
-    found = comparison.intervals[column].get(name) or comparison.columns[column].summary["metrics"].get(name)
+    found = comparison.intervals[column].get(name) or comparison.stated_of_rows(column, "metrics").get(name)
     cell = _cell(found, name, digits)
     difference = comparison.differences[column].get(name)
     if difference is None:
         return cell
-    return Cell(
-        cell.text, cell.interval, change_text(difference, digits, comparison.samples), verdict(difference, name)
-    )
+    mark = verdict(difference, comparison.better(name), comparison.n)
+    return Cell(cell.text, cell.interval, change_text(difference, digits, comparison.samples), mark)
 
 
 def _columns(comparison: Comparison) -> Sequence[int]:

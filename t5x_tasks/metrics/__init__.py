@@ -2,8 +2,8 @@
 
 A metric takes `predictions: Sequence[str]` and `references: Sequence[Sequence[str]]` (every right answer of each row) and
 returns its scores by name: an array of [rows] where the score of all is the mean of each row's, `Pooled` where it is not
-(BLEU, F1 over counts). Scores are 0 to 100, higher is better; what is otherwise is said by `settings()` of the metric's
-module, which gives implementation, version and units.
+(BLEU, F1 over counts). Scores are 0 to 100, higher is better. What is otherwise is said by the metric's module: `settings()`
+gives implementation, version and units, `LOWER_IS_BETTER` the names of the scores of which less is better.
 
 The names of scores. A score is called what its metric calls it. Where several metrics of one card use a name, each of them
 is called `metric.name` (`bleu.exact_match` and `squad.exact_match`; `f1` stays `f1` where only one gives it). So a name
@@ -54,6 +54,19 @@ def load_metric(name: str) -> "Metric":
     except ValueError as error:
         raise UserError(str(error)) from None
     return load_function(METRICS.get(name, name), folder=Path(), where="metrics")
+
+
+def lower_is_better(metric: str, score: str) -> bool:
+    """Whether less of a score is better, as the metric's module says in `LOWER_IS_BETTER`.
+
+    Args:
+      score: a name that `compute` gave, `metric.name` where several metrics use the name.
+
+    Raises:
+      UserError: no metric of that name, or it cannot be imported.
+    """
+    module = importlib.import_module(load_metric(metric).__module__)
+    return score.removeprefix(f"{metric}.") in getattr(module, "LOWER_IS_BETTER", ())
 
 
 def compute(

@@ -18,6 +18,8 @@ import numpy as np
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled, Scores, check_rows, divide
 
+LOWER_IS_BETTER = frozenset({"malformed"})
+
 NONE = "none"
 # `;` ends a mention only before what looks like `type:`. Possessive, so that no text takes quadratic time.
 _TYPE_AHEAD = r"(?=\s*+[^\s:;][^:;]*+:)"

@@ -15,6 +15,8 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.metrics.accuracy import normalize_label
 from t5x_tasks.metrics.pooled import check_rows
 
+LOWER_IS_BETTER = frozenset({"no_answer"})
+
 _MARKER = re.compile(
     r"####|\banswer\s++(?:is|(?:would|will|should|must)\s++be)\b(?:\s*+:)?|\banswer\s*+[:=]"
     r"|\b(?:correct|right)\s++(?:option|choice)\s++is\b(?:\s*+:)?",

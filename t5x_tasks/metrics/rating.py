@@ -9,6 +9,8 @@ import numpy as np
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics.pooled import Scores, check_rows, macro_f1
 
+LOWER_IS_BETTER = frozenset({"mean_absolute_error", "unparsed"})
+
 LOWEST, HIGHEST = 1, 5
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _STARS = "★⭐🌟"

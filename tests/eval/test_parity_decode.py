@@ -133,7 +133,8 @@ def test_all_beams_penalties_and_restrictions_give_the_tokens_of_transformers():
     lengths = set()
     for settings in (
         *({"beams": beams, "length_penalty": p} for beams in (2, 4, 8) for p in (0.6, 1.0, 2.0)),
-        {"beams": 2, "early_stopping": True}, {"beams": 3, "length_penalty": 0.0}, {"beams": 4, "length_penalty": -1.0},
+        {"beams": 2, "early_stopping": True}, {"beams": 3, "early_stopping": "never"},
+        {"beams": 3, "length_penalty": 0.0}, {"beams": 4, "length_penalty": -1.0},
         {"beams": 1}, {"beams": 4, "min_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram": 2},
     ):  # fmt: skip
         ours = BeamConfig.model_validate({"max_tokens": 16, **settings})

@@ -40,7 +40,7 @@ def test_scores_are_written_like_those_of_our_own_runs(score, tmp_path):
     written = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     task = written["tasks"]["tiny"]
     assert written["split"] == "test" and task["n"] == 3
-    assert task["metrics"]["rouge1"].keys() == {"value", "ci_low", "ci_high", "settings"}
+    assert task["metrics"]["rouge1"].keys() == {"value", "ci_low", "ci_high", "better", "settings"}
     assert "lead_3" in task["baselines"] and task["counts"]["empty_inputs"] == 0
     lines = (tmp_path / "scores" / "tiny" / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["a", "b", "c"]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from rouge_score import rouge_scorer
 
+from eval.bootstrap import bootstrap, interval
 from eval.examples import prepare_questions, read_questions
-from eval.scoring import bootstrap, remarks, score_task
+from eval.scoring import remarks, score_task
 from eval.summary import print_scores
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
-from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled
 from t5x_tasks.prepare import ensure_prepared
 from train.input.stream import Source, Stream
@@ -39,7 +39,7 @@ def test_a_perfect_prediction_scores_100_whichever_reference_it_repeats(card):
     scores = score_task(questions, [e.references[-1] for e in questions.examples], counts=NO_COUNTS)
     for name in ("rouge1", "rougeL", "rougeLsum"):
         assert scores.summary["metrics"][name]["value"] == pytest.approx(100)
-        assert scores.summary["metrics"][name]["ci_low"] == pytest.approx(100)
+        assert scores.summary["metrics"][name]["ci_high"] == pytest.approx(100)
     assert scores.summary["metrics"]["rouge1_first"]["value"] < 100
 
 
@@ -68,7 +68,7 @@ def test_lead_3_is_the_first_three_utterances(card):
 def test_settings_name_implementation_references_split_and_rows(card):
     questions = read_questions("tiny", "test", cards=[card])
     metrics = score_task(questions, ["x", "y", "z"], counts=NO_COUNTS).summary["metrics"]
-    for part in ("rouge_score 0.", "stemmer", "best of up to 3 references", "test split", "n=3", "1000 bootstrap"):
+    for part in ("rouge_score 0.", "stemmer", "best of up to 3 references", "test split", "n=3", "2000 bootstrap"):
         assert part in metrics["rougeL"]["settings"]
     assert "mean over up to 3 references" in metrics["rougeL_mean"]["settings"]
     assert "first of up to 3 references" in metrics["rougeL_first"]["settings"]
@@ -95,7 +95,7 @@ def test_a_pooled_score_of_a_resample_is_that_of_the_rows_drawn():
     for size in (50, 50, 20):  # as they are drawn, in chunks
         for rows in draws.integers(0, 30, (size, 30)):
             resampled.append(100 * counts[rows, 0].sum() / counts[rows, 1].sum())
-    assert [found["ci_low"], found["ci_high"]] == pytest.approx(np.percentile(resampled, [2.5, 97.5]))
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx(interval(np.array(resampled), 30))
 
 
 def test_pooled_and_plain_scores_are_resampled_together():
@@ -108,11 +108,20 @@ def test_pooled_and_plain_scores_are_resampled_together():
     assert bootstrap({"pooled": mean}, samples=300)["pooled"] == both["pooled"]
 
 
-def test_the_interval_of_perfect_predictions_has_no_width():
-    perfect = compute(["accuracy", "bleu"], ["yes", "no", "no"], [["yes"], ["no"], ["no"]])
-    for by_name in perfect.values():
-        for name, interval in bootstrap(by_name, samples=200).items():
-            assert list(interval.values()) == pytest.approx([100, 100, 100]), name
+def test_a_share_of_rows_has_an_interval_at_0_and_100_percent_too():
+    rows = {"all": np.full(100, 100.0), "none": np.zeros(100), "half": np.repeat([0.0, 100.0], 50)}
+    found = bootstrap(rows, samples=200)
+    # Wilson 1927: z^2 / (n + z^2) of 1.96 and 100 rows
+    assert found["all"] == pytest.approx({"value": 100, "ci_low": 96.3, "ci_high": 100}, abs=0.01)
+    assert found["none"] == pytest.approx({"value": 0, "ci_low": 0, "ci_high": 3.7}, abs=0.01)
+    assert found["half"] == pytest.approx({"value": 50, "ci_low": 40.38, "ci_high": 59.62}, abs=0.01)
+
+
+def test_the_expanded_percentile_interval_is_students_of_a_normal_mean():
+    values = np.random.default_rng(1).normal(50, 10, 12)
+    found = bootstrap({"x": values}, samples=20_000)["x"]
+    half = 2.201 * values.std(ddof=1) / np.sqrt(12)  # Student's t with 11 degrees of freedom
+    assert found["ci_high"] - found["ci_low"] == pytest.approx(2 * half, rel=0.05)
 
 
 def test_scores_of_all_rows_together_stand_in_the_summary_and_not_in_the_rows(make_card):

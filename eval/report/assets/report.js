@@ -18,7 +18,9 @@
   const text = (number) => data.texts[number];
   const answer = (row, side) => row[6][Number(controls[side].value)];
   const scoreOf = (row, side) => answer(row, side)[1][Number(controls.score.value)] ?? 0;
-  const gain = (row) => scoreOf(row, "after") - scoreOf(row, "before");
+  // A gain is for the better: of a score of which less is better, what it fell by.
+  const sign = () => (task().better[Number(controls.score.value)] === "lower" ? -1 : 1);
+  const gain = (row) => sign() * (scoreOf(row, "after") - scoreOf(row, "before"));
 
   function element(tag, properties = {}, ...children) {
     const node = Object.assign(document.createElement(tag), properties);
@@ -52,7 +54,7 @@
     change: (row) => -Math.abs(gain(row)),
     gain: (row) => -gain(row),
     loss: (row) => gain(row),
-    low: (row) => scoreOf(row, "after"),
+    low: (row) => sign() * scoreOf(row, "after"),
     "made-up": (row) => -answer(row, "after")[2].length,
     longest: (row) => -row[5],
   };
@@ -162,9 +164,11 @@
     const score = task().scores[Number(controls.score.value)];
     if (score && !one) {
       const change = gain(row);
-      const sign = change > 0 ? "▲ +" : change < 0 ? "▼ −" : "± ";
+      const mark = change > 0 ? "▲ " : change < 0 ? "▼ " : "";
+      const moved = sign() * change;
+      const told = `${mark}${moved > 0 ? "+" : moved < 0 ? "−" : "±"}${Math.abs(moved).toFixed(1)}`;
       const name = change > 0 ? "up" : change < 0 ? "down" : "";
-      chips.push(element("span", { className: `chip ${name}`, textContent: `${score} ${sign}${Math.abs(change).toFixed(1)}` }));
+      chips.push(element("span", { className: `chip ${name}`, textContent: `${score} ${told}` }));
     }
     const missed = answer(row, "after")[3];
     const list = element("ol", { className: "references" });
