@@ -7,7 +7,7 @@ from helpers import evaluated
 
 from eval import compare
 from eval.diagnostics.diagnose import few_found
-from eval.names import lower_is_better
+from eval.names import better_side
 from eval.report import view
 from eval.report.plain import csv_text, markdown_text
 from eval.summary import print_scores
@@ -105,4 +105,4 @@ def test_less_than_half_of_what_the_references_hold_is_few():
     assert few_found([{"particulars": 2, "expected_particulars": 4.5}])
     assert not few_found([{"particulars": 2, "expected_particulars": 4.0}])
     assert not few_found([{"particulars": 0, "expected_particulars": 0.0}])
-    assert lower_is_better("made_up_per_100") and not lower_is_better("made_up_rows")
+    assert better_side("made_up_per_100") == "lower" and better_side("made_up_rows") is None
