@@ -1,5 +1,7 @@
 """Charts as inline SVG: intervals of scores, and curves. Series differ in shape and dash, not in colour alone.
 
+A system has one mark, a colour with a shape, in all charts, tables and examples: that of its number in the report.
+
 Colours are classes (s0, s1, ...) that the report's style sheet gives; no style attributes, which its content policy forbids.
 """
 
@@ -26,13 +28,24 @@ class Dot:
 
 
 def intervals(
-    title: str, rows: Mapping[str, Sequence[Dot | None]], series: Sequence[str], *, decimals: int = 1
+    title: str,
+    rows: Mapping[str, Sequence[Dot | None]],
+    series: Sequence[str],
+    *,
+    decimals: int = 1,
+    marks: Sequence[int] | None = None,
+    row_marks: Mapping[str, int] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Markup:
     """Draws a dot with its interval for each row and series; rows from top to bottom.
 
     Args:
       rows: label -> a dot of each series; None where there is none.
+      marks: of the series; otherwise their places.
+      row_marks: label -> mark, where the rows are the systems.
+      links: label -> address that the row leads to.
     """
+    marks = range(len(series)) if marks is None else marks
     dots = [dot for of_row in rows.values() for dot in of_row if dot]
     if not dots:
         return Markup("")
@@ -46,30 +59,42 @@ def intervals(
     for number, (label, of_row) in enumerate(rows.items()):
         top = 8 + number * row_height
         middle = top + (row_height - gap) / 2
-        parts.append(_label(label, middle + 4))
+        link = (links or {}).get(label)
+        parts.append(_linked(_label(label, middle + 4), link, f"Examples of {label}"))
         offset = middle - step * (len(series) - 1) / 2
         for index, dot in enumerate(of_row):
             if dot is None:
                 continue
             y = offset + step * index
+            mark = row_marks[label] if row_marks else marks[index]
             told = f"{label}, {series[index]}: " if len(series) > 1 else f"{label}: "
             told += f"{dot.value:.{decimals}f}"
             told += f" [{dot.low:.{decimals}f}, {dot.high:.{decimals}f}]{dot.note}" if dot.low < dot.high else dot.note
             parts.append(
                 Markup(
                     '<g class="s{}"><title>{}</title><path class="whisker" d="M{:.1f} {:.1f}H{:.1f}"/>{}</g>'
-                ).format(index % 6, told, x(dot.low), y, x(dot.high), _shape(index, x(dot.value), y))
+                ).format(mark % 6, told, x(dot.low), y, x(dot.high), shape(mark, x(dot.value), y))
             )
-    return _figure(title, height, parts, series if len(series) > 1 else ())
+    return _figure(title, height, parts, dict(zip(marks, series, strict=True)) if len(series) > 1 else {})
 
 
 def curves(
-    title: str, series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, height: int = 250
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x_label: str,
+    height: int = 250,
+    marks: Mapping[str, int] | None = None,
 ) -> Markup:
-    """Draws (x, y) points as lines, with a mark on each where there are few."""
+    """Draws (x, y) points as lines, with a mark on each where there are few.
+
+    Args:
+      marks: of the series; otherwise their places.
+    """
     drawn = {name: points for name, points in series.items() if points}
     if not drawn:
         return Markup("")
+    marks = marks or {name: i for i, name in enumerate(drawn)}
     xs, ys = ([point[axis] for points in drawn.values() for point in points] for axis in (0, 1))
     x_ticks, y_ticks = _ticks(min(xs), max(xs), 5), _ticks(min(ys), max(ys), 5)
     left, right, bottom = 46, WIDTH - _RIGHT, height - 38
@@ -81,31 +106,35 @@ def curves(
             Markup('<text x="{}" y="{:.1f}" text-anchor="end">{:g}</text>').format(left - 6, y(tick) + 4, tick)
         )
     parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(right, height - 6, x_label))
-    for index, (name, points) in enumerate(drawn.items()):
+    for name, points in drawn.items():
+        index = marks[name]
         path = "M" + "L".join(f"{x(px):.1f} {y(py):.1f}" for px, py in points)
         dash = Markup(' stroke-dasharray="{}"').format(_DASHES[index % 6]) if index % 6 else Markup("")
-        marks = Markup("").join(_shape(index, x(px), y(py)) for px, py in points) if len(points) <= 12 else ""
+        shapes = Markup("").join(shape(index, x(px), y(py)) for px, py in points) if len(points) <= 12 else ""
         last = f"{name}: {points[-1][1]:.4g} at {points[-1][0]:g}"
         parts.append(
             Markup('<g class="s{}"><title>{}</title><path class="line" d="{}"{}/>{}</g>').format(
-                index % 6, last, path, dash, marks
+                index % 6, last, path, dash, shapes
             )
         )
-    return _figure(title, height, parts, list(drawn), lines=True)
+    return _figure(title, height, parts, {marks[name]: name for name in drawn}, lines=True)
 
 
 def legend_mark(index: int, *, line: bool = False) -> Markup:
     """The mark of a series, small, for legends and tables."""
     dash = Markup(' stroke-dasharray="{}"').format(_DASHES[index % 6]) if index % 6 else Markup("")
     stroke = Markup('<path class="line" d="M1 7H23"{}/>').format(dash) if line else Markup("")
+    width = 24 if line else 14
     return Markup(
-        '<svg class="key s{}" viewBox="0 0 24 14" width="24" height="14" aria-hidden="true">{}{}</svg>'
-    ).format(index % 6, stroke, _shape(index, 12, 7))
+        '<svg class="key s{}" viewBox="0 0 {} 14" width="{}" height="14" aria-hidden="true">{}{}</svg>'
+    ).format(index % 6, width, width, stroke, shape(index, width / 2, 7))
 
 
-def _figure(title: str, height: float, parts: list[Markup], series: Sequence[str], *, lines: bool = False) -> Markup:
+def _figure(
+    title: str, height: float, parts: list[Markup], series: Mapping[int, str], *, lines: bool = False
+) -> Markup:
     keys = Markup("").join(
-        Markup("<li>{}<span>{}</span></li>").format(legend_mark(i, line=lines), name) for i, name in enumerate(series)
+        Markup("<li>{}<span>{}</span></li>").format(legend_mark(i, line=lines), name) for i, name in series.items()
     )
     legend = Markup('<ul class="legend">{}</ul>').format(keys) if keys else Markup("")
     return Markup(
@@ -114,8 +143,9 @@ def _figure(title: str, height: float, parts: list[Markup], series: Sequence[str
     ).format(title, WIDTH, height, title, Markup("").join(parts), legend)
 
 
-def _shape(index: int, x: float, y: float) -> Markup:
-    kind, r = index % 6, 4.5
+def shape(index: int, x: float, y: float) -> Markup:
+    """The mark of a system: of more than six each colour comes back with another shape. As `shape` of marks.js."""
+    kind, r = (index + index // 6) % 6, 4.5
     if kind == 0:
         return Markup('<circle class="mark" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(x, y, r)
     corners = {
@@ -127,6 +157,10 @@ def _shape(index: int, x: float, y: float) -> Markup:
     }[kind]
     path = "M" + "L".join(f"{x + dx:.1f} {y + dy:.1f}" for dx, dy in corners) + "Z"
     return Markup('<path class="mark" d="{}"/>').format(path)
+
+
+def _linked(drawn: Markup, address: str | None, told: str) -> Markup:
+    return Markup('<a href="{}" aria-label="{}">{}</a>').format(address, told, drawn) if address else drawn
 
 
 def _vertical(x: float, top: float, bottom: float, text: str, y: float) -> Markup:

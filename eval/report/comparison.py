@@ -17,6 +17,9 @@ from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
+# Resamples for each of the differences that Holm's correction is over: with fewer the least p of a test, about 2 in them, times
+# their number would be above 0.05, and no difference, however large, could be significant.
+RESAMPLES_A_DIFFERENCE = 80
 Row = dict[str, Any]
 Interval = Mapping[str, float]  # value, ci_low, ci_high
 
@@ -93,7 +96,7 @@ class Comparison:
     @cached_property
     def intervals(self) -> list[dict[str, dict[str, float]]]:
         """For each column, the intervals of all its scores and diagnostics."""
-        return [bootstrap({**c.scores, **c.diagnostics}, samples=self.samples) for c in self.columns]
+        return [bootstrap(self._scores_of(i), samples=self.samples) for i in range(len(self.columns))]
 
     @cached_property
     def differences(self) -> list[dict[str, Difference]]:
@@ -105,21 +108,38 @@ class Comparison:
 
         Of a score that a system computed with other settings (another metric, version or use of references) there is none.
         """
-        found = [{} if i == base else self._differences(base, i) for i in range(len(self.columns))]
+        family = sum(len(self._scores_of(i)) for i in range(len(self.columns)) if i != base)
+        samples = max(self.samples, RESAMPLES_A_DIFFERENCE * family)
+        found = [{} if i == base else self._differences(base, i, samples) for i in range(len(self.columns))]
         return holm(found)
+
+    def difference(self, base: int, column: int, score: str) -> Difference | None:
+        """One difference by itself; None where there is none to give."""
+        pairs = len(self.columns) * (len(self.columns) - 1) // 2
+        samples = max(self.samples, RESAMPLES_A_DIFFERENCE * pairs)
+        return self._differences(base, column, samples, only=score).get(score)
 
     def other_settings(self, base: int, column: int) -> list[str]:
         """Scores that two systems both have, by different settings."""
         both = [name for name in self.columns[base].scores if name in self.columns[column].scores]
-        return [name for name in both if self._implementation(base, name) != self._implementation(column, name)]
+        return [name for name in both if self.differ_in_settings(base, column, name)]
 
-    def _differences(self, base: int, column: int) -> dict[str, Difference]:
+    def differ_in_settings(self, base: int, column: int, score: str) -> bool:
+        return self._implementation(base, score) != self._implementation(column, score)
+
+    def _scores_of(self, column: int) -> Scores:
+        return {**self.columns[column].scores, **self.columns[column].diagnostics}
+
+    def _differences(self, base: int, column: int, samples: int, only: str | None = None) -> dict[str, Difference]:
         sides = [self.columns[base], self.columns[column]]
         left_out = set(self.other_settings(base, column))
         if any(side.few_found for side in sides):
             left_out.add("made_up_per_100")
-        scores = [{n: v for n, v in {**side.scores, **side.diagnostics}.items() if n not in left_out} for side in sides]
-        return paired_differences(*scores, samples=self.samples)
+        wanted = [
+            {n: v for n, v in self._scores_of(i).items() if n not in left_out and only in (None, n)}
+            for i in (base, column)
+        ]
+        return paired_differences(*wanted, samples=samples)
 
     def settings(self, column: int, score: str) -> str:
         """How a number of this comparison was computed: its metric, rows and interval."""

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,18 @@ from markupsafe import Markup
 
 from eval.names import decimals
 from eval.report import charts, view
+from eval.report.cards import Card, card, overall
 from eval.report.comparison import Comparison
 from eval.report.examples import embed
 from eval.report.forgetting import Matrix
+from eval.report.links import rows_link
 from eval.report.phrasings import Choice, Sensitivity
 from eval.report.slices import Slicing, slicings
 from eval.report.systems import Run, System
 
 _ASSETS = Path(__file__).parent / "assets"
+_STYLES = ("base.css", "cards.css", "tables.css", "examples.css", "print.css")
+_SCRIPTS = ("report.js",)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ class Contents:
     def slicings(self) -> dict[tuple[str, str], list[Slicing]]:
         return {(comparison.task, comparison.split): slicings(comparison) for comparison in self.shown}
 
+    @cached_property
+    def marks(self) -> dict[str, int]:
+        """Name of a system -> its number, which gives it its mark everywhere."""
+        return {system.name: number for number, system in enumerate(self.systems)}
+
+    @cached_property
+    def cards(self) -> list[Card]:
+        found = (card(comparison, self.marks) for comparison in self.shown)
+        return [one for one in found if one is not None]
+
+    @property
+    def overall(self) -> str:
+        return overall(self.cards)
+
     def verdicts(self) -> list[tuple[str, str, list[str]]]:
         """(task, split, a sentence for each system against the first)."""
         return [
@@ -69,13 +87,14 @@ def render(contents: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script, style = (Markup((_ASSETS / f"report.{kind}").read_text(encoding="utf-8")) for kind in ("js", "css"))
+    script, style = _script(), _joined(_STYLES)
     data = embed(contents.comparisons, [system.name for system in contents.systems])
     return environment.get_template("report.html.j2").render(
         contents=contents,
         view=view,
         decimals=decimals,
         legend_mark=charts.legend_mark,
+        marks=contents.marks,
         charts=_charts(contents),
         script=script,
         style=style,
@@ -84,6 +103,15 @@ def render(contents: Contents) -> str:
             f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
         ),
     )
+
+
+def _joined(names: Sequence[str]) -> Markup:
+    return Markup("\n".join((_ASSETS / name).read_text(encoding="utf-8") for name in names))
+
+
+def _script() -> Markup:
+    """All of the page's code as one script, which shares no name with anything."""
+    return Markup('"use strict";\n(() => {{\n{}}})();\n').format(_joined(_SCRIPTS))
 
 
 def _script_json(value: Any) -> Markup:
@@ -100,18 +128,18 @@ def _hash(text: str) -> str:
 
 def _charts(contents: Contents) -> dict[str, Any]:
     return {
-        "scores": {(c.task, c.split): _score_chart(c) for c in contents.shown if c.main},
+        "scores": {(c.task, c.split): _score_chart(c, contents.marks) for c in contents.shown if c.main},
         "slices": {
-            (c.task, c.split, slicing.title): _slice_chart(c, slicing)
+            (c.task, c.split, slicing.title): _slice_chart(c, slicing, contents.marks)
             for c in contents.shown
             for slicing in contents.slicings[c.task, c.split]
         },
         "loss": _loss_charts(contents.runs),
         "over_steps": [
-            charts.curves(f"{task} over training", of_task, x_label="step")
+            charts.curves(f"{task} over training", of_task, x_label="step", marks=_run_marks(contents, of_task))
             for task, of_task in contents.over_steps.items()
         ],
-        "phrasings": _phrasing_charts(contents.sensitivities),
+        "phrasings": _phrasing_charts(contents.sensitivities, contents.marks),
     }
 
 
@@ -122,21 +150,39 @@ def _dot(found: Any) -> charts.Dot | None:
     return charts.Dot(value, found.get("ci_low", value), found.get("ci_high", value))
 
 
-def _score_chart(comparison: Comparison) -> Markup:
+def _run_marks(contents: Contents, runs: Iterable[str]) -> dict[str, int]:
+    """Runs have the marks of their last systems; those of which none is compared, further ones."""
+    last = {system.run.name: contents.marks[system.name] for system in contents.systems if system.run and system.step}
+    others = iter(range(len(contents.systems), len(contents.systems) + len(contents.runs)))
+    return {name: last[name] if name in last else next(others) for name in runs}
+
+
+def _score_chart(comparison: Comparison, marks: Mapping[str, int]) -> Markup:
+    """A row for each system, with its mark; the baselines' dots have the mark after all others."""
     score = comparison.main or ""
+    names = [system.name for system in comparison.systems]
     rows: dict[str, list[charts.Dot | None]] = {}
     for name, of_baseline in comparison.columns[0].summary.get("baselines", {}).items():
         if score in of_baseline and comparison.columns[0].summary["n"] == comparison.n:
             rows[name.upper().replace("_", "-")] = [_dot(of_baseline[score])]
     for system, found in zip(comparison.systems, comparison.intervals, strict=True):
         rows[system.name] = [_dot(found.get(score))]
-    return charts.intervals(f"{score} with 95% intervals", rows, [score], decimals=decimals(score))
+    of_rows = {label: marks[label] if label in names else len(marks) for label in rows}
+    title = f"{score} with 95% intervals"
+    return charts.intervals(title, rows, [score], decimals=decimals(score), row_marks=of_rows)
 
 
-def _slice_chart(comparison: Comparison, slicing: Slicing) -> Markup:
+def _slice_chart(comparison: Comparison, slicing: Slicing, marks: Mapping[str, int]) -> Markup:
     rows = {f"{part.label}, n={part.n}": [_dot(found) for found in part.values] for part in slicing.slices}
     names = [system.name for system in comparison.systems]
-    return charts.intervals(f"{comparison.main} {slicing.title.lower()}", rows, names)
+    links = {
+        f"{part.label}, n={part.n}": rows_link(
+            task=comparison.task, split=comparison.split, slice=f"{slicing.title}: {part.label}"
+        )
+        for part in slicing.slices
+    }
+    title = f"{comparison.main} {slicing.title.lower()}"
+    return charts.intervals(title, rows, names, marks=[marks[name] for name in names], links=links)
 
 
 def _loss_charts(runs: Sequence[Run]) -> list[Markup]:
@@ -156,7 +202,7 @@ def _thin(points: list[tuple[float, float]], most: int = 400) -> list[tuple[floa
     return points[::-1][::stride][::-1]
 
 
-def _phrasing_charts(found: Sequence[Sensitivity]) -> dict[tuple[str, str], Markup]:
+def _phrasing_charts(found: Sequence[Sensitivity], marks: Mapping[str, int]) -> dict[tuple[str, str], Markup]:
     drawn = {}
     for dataset, split in dict.fromkeys((s.dataset, s.split) for s in found):
         of_both = [s for s in found if (s.dataset, s.split) == (dataset, split)]
@@ -166,5 +212,6 @@ def _phrasing_charts(found: Sequence[Sensitivity]) -> dict[tuple[str, str], Mark
                 label = asked.phrasing + (" (held out)" if asked.heldout else "")
                 rows.setdefault(label, [None] * len(of_both))[number] = _dot(asked.interval)
         title = f"{dataset}, {split}: {of_both[0].score} of each template"
-        drawn[dataset, split] = charts.intervals(title, rows, [s.system for s in of_both])
+        names = [s.system for s in of_both]
+        drawn[dataset, split] = charts.intervals(title, rows, names, marks=[marks[name] for name in names])
     return drawn

@@ -98,21 +98,11 @@ def diagnostics_table(comparison: Comparison) -> Table | None:
     return Table("What the scores do not see", note, header, rows)
 
 
-def wins(comparison: Comparison, column: int) -> tuple[int, int, int] | None:
-    """Rows on which a system's main score is higher than, equal to and lower than the first one's."""
-    score = comparison.main
-    before, after = (comparison.of_rows(i, score or "") for i in (0, column))
-    if before is None or after is None:
-        return None
-    change = after - before
-    return int((change > 1e-9).sum()), int((abs(change) <= 1e-9).sum()), int((change < -1e-9).sum())
-
-
 def change_text(difference: Difference, digits: int, samples: int) -> str:
     """`+5.1 (4.2 to 6.0), p = 0.002`."""
-    low, high = (f"{_signed(value, digits)}" for value in (difference.ci_low, difference.ci_high))
+    low, high = (f"{signed(value, digits)}" for value in (difference.ci_low, difference.ci_high))
     holm = "" if difference.p_holm == difference.p else f", Holm {_p(difference.p_holm)}"
-    return f"{_signed(difference.value, digits)} ({low} to {high}), {p_text(difference.p, samples)}{holm}"
+    return f"{signed(difference.value, digits)} ({low} to {high}), {p_text(difference.p, samples)}{holm}"
 
 
 def p_text(p: float, samples: int) -> str:
@@ -163,7 +153,7 @@ def number(found: Mapping[str, Any] | None, digits: int) -> str:
     return "–" if not found or found.get("value") is None else f"{found['value']:.{digits}f}"
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
     text = f"{value:+.{digits}f}"
     return text.replace("-", "−") if float(text) else f"±{0:.{digits}f}"  # no -0.0
 

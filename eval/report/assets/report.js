@@ -1,6 +1,4 @@
 // The examples of a report. Data come from the JSON block #data and reach the page as text nodes only, never as markup.
-"use strict";
-(() => {
   const PAGE = 10;
   const data = JSON.parse(document.getElementById("data").textContent);
   const box = document.getElementById("examples-list");
@@ -250,4 +248,3 @@
   openTask();
   goTo();
   document.documentElement.classList.add("ready");
-})();
