@@ -9,7 +9,7 @@ from eval.names import decimals, plain_name
 from eval.report import bars, view
 from eval.report.comparison import Comparison
 from eval.report.links import rows_link
-from eval.report.pairs import Outcome, Standing, outcome, standing
+from eval.report.pairs import Outcome, Standing, outcome
 
 _WORDS = {"better": "better", "worse": "worse", "even": "no difference shown", "": "no verdict"}
 RATE = "made_up_per_100"
@@ -92,16 +92,16 @@ class Card:
         return any(contrast.made_up for contrast in self.contrasts)
 
 
-def card(comparison: Comparison, marks: Mapping[str, int]) -> Card | None:
+def card(comparison: Comparison, found: Standing, marks: Mapping[str, int]) -> Card | None:
     """The card of a task; None of one system, or of no score that all systems have.
 
     Args:
+      found: of the comparison.
       marks: name of a system -> its number in the report.
     """
     score = comparison.main
     if score is None or len(comparison.columns) < 2:
         return None
-    found = standing(comparison)
     order = range(1, len(comparison.columns))
     if found.ranks is not None:
         order = sorted(order, key=lambda i: found.differences[0, i].value * _sign(comparison), reverse=True)

@@ -19,7 +19,9 @@ from eval.report.comparison import Comparison
 from eval.report.examples import embed
 from eval.report.forgetting import Matrix
 from eval.report.links import rows_link
+from eval.report.pairs import Standing, standing
 from eval.report.phrasings import Choice, Sensitivity
+from eval.report.ranking import Ranking, ranking
 from eval.report.slices import Slicing, slicings
 from eval.report.systems import Run, System
 
@@ -62,7 +64,16 @@ class Contents:
 
     @cached_property
     def cards(self) -> list[Card]:
-        found = (card(comparison, self.marks) for comparison in self.shown)
+        found = (card(c, self.standings[c.task, c.split], self.marks) for c in self.shown)
+        return [one for one in found if one is not None]
+
+    @cached_property
+    def standings(self) -> dict[tuple[str, str], Standing]:
+        return {(comparison.task, comparison.split): standing(comparison) for comparison in self.shown}
+
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        found = (ranking(c, self.standings[c.task, c.split]) for c in self.shown)
         return [one for one in found if one is not None]
 
     @property
@@ -164,7 +175,7 @@ def _score_chart(comparison: Comparison, marks: Mapping[str, int]) -> Markup:
     rows: dict[str, list[charts.Dot | None]] = {}
     for name, of_baseline in comparison.columns[0].summary.get("baselines", {}).items():
         if score in of_baseline and comparison.columns[0].summary["n"] == comparison.n:
-            rows[name.upper().replace("_", "-")] = [_dot(of_baseline[score])]
+            rows[view.baseline_name(name)] = [_dot(of_baseline[score])]
     for system, found in zip(comparison.systems, comparison.intervals, strict=True):
         rows[system.name] = [_dot(found.get(score))]
     of_rows = {label: marks[label] if label in names else len(marks) for label in rows}

@@ -59,7 +59,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
     for settings, names in by_settings.items():
         rows = []
         for name in names:
-            floor = [_cell(of_one.get(name), name) for of_one in baselines.values()]
+            floor = [cell(of_one.get(name), name) for of_one in baselines.values()]
             rows.append(TableRow(name, [*floor, *(_compared(comparison, i, name) for i in _columns(comparison))]))
         implementation, _, convention = settings.rpartition(", ")
         header = ["score", *baselines, *(system.name for system in comparison.systems)]
@@ -82,12 +82,12 @@ def diagnostics_table(comparison: Comparison) -> Table | None:
         if not any(measures):
             continue
         theirs = next((m["references"] for m in measures if m and "references" in m), None)
-        cells = [_cell(theirs, name, digits)]
+        cells = [cell(theirs, name, digits)]
         for i, measure in enumerate(measures):
             if name in comparison.intervals[i]:
                 cells.append(_compared(comparison, i, name, digits))
             else:
-                cells.append(_cell(measure, name, digits))
+                cells.append(cell(measure, name, digits))
         rows.append(TableRow(label, cells))
     header = ["measure", "references", *(system.name for system in comparison.systems)]
     note = (
@@ -158,7 +158,7 @@ def signed(value: float, digits: int) -> str:
     return text.replace("-", "−") if float(text) else f"±{0:.{digits}f}"  # no -0.0
 
 
-def _cell(found: Mapping[str, Any] | None, name: str, digits: int | None = None) -> Cell:
+def cell(found: Mapping[str, Any] | None, name: str, digits: int | None = None) -> Cell:
     digits = decimals(name) if digits is None else digits
     if not found or found.get("value") is None:
         return Cell("–")
@@ -168,12 +168,12 @@ def _cell(found: Mapping[str, Any] | None, name: str, digits: int | None = None)
 def _compared(comparison: Comparison, column: int, name: str, digits: int | None = None) -> Cell:
     digits = decimals(name) if digits is None else digits
     found = comparison.intervals[column].get(name) or comparison.stated_of_rows(column, "metrics").get(name)
-    cell = _cell(found, name, digits)
+    alone = cell(found, name, digits)
     difference = comparison.differences[column].get(name)
     if difference is None:
-        return cell
+        return alone
     mark = verdict(difference, comparison.better(name), comparison.n)
-    return Cell(cell.text, cell.interval, change_text(difference, digits, comparison.samples), mark)
+    return Cell(alone.text, alone.interval, change_text(difference, digits, comparison.samples), mark)
 
 
 def _columns(comparison: Comparison) -> Sequence[int]:
@@ -185,7 +185,12 @@ def _baselines(comparison: Comparison) -> dict[str, dict[str, Any]]:
     summary = comparison.columns[0].summary
     if summary["n"] != comparison.n:
         return {}
-    return {name.upper().replace("_", "-"): found for name, found in summary.get("baselines", {}).items()}
+    return {baseline_name(name): found for name, found in summary.get("baselines", {}).items()}
+
+
+def baseline_name(name: str) -> str:
+    """`LEAD-3 (baseline)`, which is told from a system that somebody calls LEAD-3."""
+    return f"{name.upper().replace('_', '-')} (baseline)"
 
 
 def _settings(comparison: Comparison, name: str) -> str:
