@@ -34,7 +34,7 @@ PresetName = Literal["t5-tiny", "flan-t5-small", "flan-t5-base", "flan-t5-large"
 Remat = Literal["none", "selected", "layer"]
 
 # Far above what anybody trains: more is a slip, and would ask for memory that no machine has.
-Width = Annotated[int, Field(ge=1, le=2**18)]
+Width = Annotated[int, Field(ge=1, le=2**20)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
 Rows = Annotated[int, Field(ge=1, le=2**18)]  # of a batch
 Axis = Annotated[int, Field(le=2**20)]

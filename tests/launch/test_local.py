@@ -145,8 +145,9 @@ def test_processes_end_though_nobody_reads_what_they_say(tmp_path, full):
 
 
 def test_a_closed_terminal_lets_all_save(tmp_path):
+    heeded = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # also where the tests run under nohup
     process = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, str(tmp_path)], stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", heeded + CTRL_C, str(tmp_path)], stderr=subprocess.DEVNULL, start_new_session=True
     )
     logs = [tmp_path / f"process-{i}.log" for i in range(2)]
     while not all(log.exists() and "ready" in log.read_text() for log in logs):

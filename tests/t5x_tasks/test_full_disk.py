@@ -90,7 +90,7 @@ def test_a_disk_that_fills_while_the_hubs_library_writes_is_a_failure(make_card,
             raise RuntimeError("An error occurred while generating the dataset") from error
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("datasets.load_dataset", fail)
+    monkeypatch.setattr("datasets.load_dataset_builder", fail)
     card = make_card(source={"type": "hub", "path": "nobody/nothing", "splits": ["train"]})
     assert code(lambda: print(read(card)), monkeypatch) == 1
 

@@ -26,12 +26,22 @@ def test_shipped_cards_of_the_hub_are_pinned_but_for_those_that_the_docs_name():
 def test_list_show_and_check_say_what_is_read(revision, said, make_card, monkeypatch):
     asked = []
 
-    def load_dataset(path, name, *, split, revision, streaming):
-        asked.append(revision)
-        rows = [{"dialogue": "Ann: Hi.", "summary": "Ann says hi."}]
-        return datasets.Dataset.from_list(rows)
+    class Builder:
+        config = datasets.BuilderConfig()
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        def as_streaming_dataset(self, split):
+            return datasets.Dataset.from_list([{"dialogue": "Ann: Hi.", "summary": "Ann says hi."}])
+
+        as_dataset = as_streaming_dataset
+
+        def download_and_prepare(self):
+            pass
+
+    def load_dataset_builder(path, name, *, revision):
+        asked.append(revision)
+        return Builder()
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
     path = make_card(source={"type": "hub", "path": "someone/rows", "revision": revision, "splits": ["train"]})
     for arguments in (("list",), ("show", "tiny"), ("check", str(path))):
         where = [] if arguments[0] == "check" else ["--cards", str(path)]

@@ -76,8 +76,11 @@ def test_killed_on_eight_devices_and_started_again_it_computes_the_same_to_the_b
     least = random.Random(8).randrange(6, 20)
     process = start(workplace, "killed", *EIGHT, devices=8)
     log = workplace / "killed" / "metrics.jsonl"
+    saved = workplace / "killed" / "checkpoints"
     deadline = time.monotonic() + 240
-    while process.poll() is None and (not log.exists() or log.read_text().count("\n") < least):
+    while process.poll() is None and (
+        not log.exists() or log.read_text().count("\n") < least or not any(saved.glob("*/checksums.json"))
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
