@@ -10,6 +10,7 @@ is called `metric.name` (`bleu.exact_match` and `squad.exact_match`; `f1` stays 
 depends on the card alone, not on the order of its metrics or on what was predicted, and no score stands for another.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def lower_is_better(metric: str, score: str) -> bool:
     Raises:
       UserError: no metric of that name, or it cannot be imported.
     """
-    module = importlib.import_module(load_metric(metric).__module__)
+    module = sys.modules[load_metric(metric).__module__]
     return score.removeprefix(f"{metric}.") in getattr(module, "LOWER_IS_BETTER", ())
 
 
