@@ -24,6 +24,6 @@ def test_dollars_in_a_name_are_no_formula(tmp_path, monkeypatch, name):
 
     systems = [System(f"{name} {number}", number, name, None) for number in (0, 1)]
     totals = [Totals(None, None, None, None)] * 2
-    row = TaskRow(name, name, name, 1, [None, None], ever_trained=True)
+    row = TaskRow(name, name, name, "higher", 1, [None, None], ever_trained=True)
     figure(Matrix(systems, [row], totals), tmp_path / "figure.svg")
     assert f">{name} 0</text>" in (tmp_path / "figure.svg").read_text()
