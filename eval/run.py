@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from eval.answerer import Answerer, Weights
-from eval.answers import Answer
+from eval.answers import Answer, digest, inputs_digest
 from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.likelihood import LogLikelihood
@@ -123,6 +123,7 @@ class Evaluation:
         self.questions = {task: self.answerer.prompted(asked) for task, asked in opened.items()}
         self.inputs = {task: self.answerer.inputs(asked) for task, asked in self.questions.items()}
         self._counts = {task: _count(asked, self.answerer) for task, asked in self.questions.items()}
+        self._data = {task: _data_digest(asked, self.inputs[task]) for task, asked in self.questions.items()}
         self.log_likelihood = LogLikelihood(
             self.answerer.model.graphdef, mesh=self.answerer.mesh, batch_size=self._config.eval.batch_size
         )
@@ -174,8 +175,10 @@ class Evaluation:
         return 2 if all(isinstance(error, UserError) for error in failed.values()) else 1
 
     def is_done(self, step: int) -> bool:
-        """Whether all tasks were scored with this checkpoint before, in the same way."""
-        return self.questions.keys() <= tasks_scored(self.plan, step).keys()
+        """Whether all tasks were scored with this checkpoint before, in the same way and on the same data."""
+        scored = tasks_scored(self.plan, step)
+        # Scores from before metrics.json had digests of data count.
+        return all(task in scored and scored[task].get("data", data) == data for task, data in self._data.items())
 
     def _run_task(self, step: int, task: str, weights: Weights) -> dict[str, Any]:
         questions, inputs, config = self.questions[task], self.inputs[task], self._config
@@ -184,6 +187,7 @@ class Evaluation:
         predictions = questions.plain([a.texts[0] for a in answers])
         counts = {**self._counts[task], "unended_predictions": sum(not answer.ended for answer in answers)}
         scores = _score(self.plan, step, questions, predictions, counts)
+        scores.summary["data"] = self._data[task]
         if samples := all_samples(questions, answers):
             for row, texts in zip(scores.rows, samples, strict=True):
                 row["samples"] = texts
@@ -201,6 +205,12 @@ def all_samples(questions: Questions, answers: Sequence[Answer]) -> list[list[st
         return []
     by_number = [questions.plain(texts) for texts in zip(*(a.texts for a in answers), strict=True)]
     return [list(texts) for texts in zip(*by_number, strict=True)]
+
+
+def _data_digest(questions: Questions, inputs: list[np.ndarray]) -> str:
+    """Changes with what is asked and what is right: scores of other data do not rank with these."""
+    asked = inputs_digest(inputs, [example.id for example in questions.examples])
+    return digest({"inputs": asked, "references": [example.references for example in questions.examples]})[:16]
 
 
 def _check_references(questions: Questions) -> None:

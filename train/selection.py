@@ -47,18 +47,28 @@ class Selection:
         Raises:
           UserError: the step was evaluated, but not on this task or with this score.
         """
-        folder = self._evaluations / str(step)
-        task, _, score = (self._config.best or "").partition("/")
-        for path in (self._settings.scores_file(folder), folder / "metrics.json"):
-            found = _read(path)
-            if not self._differences(found) and task in found.get("tasks", {}):  # written task by task
-                break
-        else:
+        score = (self._config.best or "").partition("/")[2]
+        path, summary = self._summary(step)
+        if not summary:
             return math.nan
-        scores = found["tasks"][task]["metrics"]
+        scores = summary["metrics"]
         if score not in scores:
-            raise UserError(f"checkpoint.best: {path}: {task} has no {score}; it has {', '.join(scores)}")
+            raise UserError(f"checkpoint.best: {path}: {self._task} has no {score}; it has {', '.join(scores)}")
         return scores[score]["value"] * (-1 if self._config.best_is == "highest" else 1)
+
+    @property
+    def _task(self) -> str:
+        return (self._config.best or "").partition("/")[0]
+
+    def _summary(self, step: int) -> tuple[Path, dict[str, Any]]:
+        """What counts of a step's scores of the task, and the file it stands in; empty where there is nothing."""
+        folder = self._evaluations / str(step)
+        kept, last = self._settings.scores_file(folder), folder / "metrics.json"
+        for path in (kept, last):
+            found = _read(path)
+            if not self._differences(found) and self._task in found.get("tasks", {}):  # written task by task
+                return path, found["tasks"][self._task]
+        return last, {}
 
     @property
     def ranking(self) -> "Callable[[int], float] | None":
@@ -66,10 +76,16 @@ class Selection:
         return self.loss if self._config.best else None
 
     def losses(self) -> dict[int, float]:
-        """Step -> its score, lower is better, of all checkpoints that have one, pruned ones too."""
+        """Step -> its score, lower is better, of all checkpoints that have one, pruned ones too.
+
+        Of a task's scores only those on the data of the last: an evaluation of changed data scores what is there again, but
+        not what is pruned.
+        """
         if self._config.best:
             steps = {int(p.parent.name) for p in self._evaluations.glob("*/*.json") if p.parent.name.isdecimal()}
-            found = {step: self.loss(step) for step in sorted(steps) if step}
+            data = {step: self._summary(step)[1].get("data") for step in sorted(steps) if step}
+            last = next((digest for digest in reversed(data.values()) if digest), None)
+            found = {step: self.loss(step) for step, digest in data.items() if digest in (None, last)}
         else:
             rows = read_rows(self._run_dir / METRICS)
             found = {row["step"]: row["validation_loss"] for row in rows if row.get("validation_loss") is not None}

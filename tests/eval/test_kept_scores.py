@@ -118,3 +118,27 @@ def test_scores_of_another_decoding_are_in_another_table_and_no_point_of_the_cur
     assert gather([str(ranked)], samples=100).over_steps
     score(ranked, 10, 20.0, "eval.limit=1")
     assert not gather([str(ranked)], samples=100).over_steps  # two points are no curve
+
+
+def test_following_scores_again_what_was_scored_on_other_data(run_dir, make_card, monkeypatch):
+    save_checkpoint(run_dir, 2, seed=2, total_steps=2)
+    decoded = []
+    stream = Decoder.stream
+    monkeypatch.setattr(Decoder, "stream", lambda *a, **k: decoded.append(1) or stream(*a, **k))
+    scored = []
+    for summary in ("It is one.", "It is one.", "It is two."):
+        rows = [{"id": "r0", "dialogue": "Ann: Is it 1?\nBob: Yes, it is 1.", "summary": summary}]
+        assert make_card(test_rows=rows)
+        assert follow(make_plan(*load_config(str(run_dir), ["eval.steps=[2]"])), every_s=0.1) == 0
+        scored.append(json.loads((run_dir / "eval" / "2" / "metrics.json").read_text())["tasks"]["tiny"]["data"])
+    assert scored[0] == scored[1] != scored[2]
+    assert len(decoded) == 2
+
+
+def test_patience_counts_no_score_on_other_data_than_the_last(ranked):
+    for step, data in zip(VALUES, ("old", "old", "new"), strict=True):
+        for path in (ranked / "eval" / str(step)).glob("*.json"):
+            values = json.loads(path.read_text())
+            values["tasks"]["tiny"]["data"] = data
+            path.write_text(json.dumps(values))
+    assert Selection(ranked, configuration.load(ranked, [])).losses() == {30: -35.0}
