@@ -1,12 +1,12 @@
 """The examples as data for the report's page: texts once each, answers with what was made up and what was missed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from eval.diagnostics.particulars import particulars
 from eval.diagnostics.source import Source
 from eval.report.comparison import Column, Comparison, Row
-from eval.report.slices import length_of
+from eval.report.slices import Slicing, length_of
 
 _MOST_SCORES = 6  # of each row
 
@@ -25,13 +25,18 @@ class Texts:
         return list(self._numbers)
 
 
-def embed(comparisons: Iterable[Comparison], systems: Sequence[str]) -> dict[str, Any]:
-    """Returns what the page's script reads: see report.js.
+def embed(
+    comparisons: Iterable[Comparison],
+    systems: Sequence[str],
+    slicings: Mapping[tuple[str, str], Sequence[Slicing]] | None = None,
+) -> dict[str, Any]:
+    """Returns what the page's scripts read: see data.js.
 
-    `better` of a task: for each score higher, lower or null. `rows` of a task: [id, template, groups, source text, reference
-    texts, words, answers]; an answer of a system: [text, scores, made-up spans [start, end, kind], for each reference the spans
-    that the answer misses [start, end], speakers missed]. Texts are numbers of `texts`; spans count UTF-16 units, as JavaScript
-    does.
+    A task has `best`, the place among its `systems` of the one to look at first; `better`, for each score higher, lower or null;
+    `summaries`: its answers were diagnosed; `templates`: it was asked in several; `slicings`: [{title, slices: [[label, numbers
+    of rows], ...]}, ...]; and `rows`: [id, template, groups, source text, reference texts, words, answers]. An answer of a
+    system: [text, scores, made-up spans [start, end, kind], for each reference the spans that the answer misses [start, end],
+    speakers missed]. Texts are numbers of `texts`; spans count UTF-16 units, as JavaScript does.
     """
     texts = Texts()
     tasks = []
@@ -49,12 +54,28 @@ def embed(comparisons: Iterable[Comparison], systems: Sequence[str]) -> dict[str
                 "task": comparison.task,
                 "split": comparison.split,
                 "systems": [systems.index(system.name) for system in comparison.systems],
+                "best": _best(comparison),
                 "scores": scores,
                 "better": [comparison.better(name) for name in scores],
+                "summaries": any("diagnostics" in row for row in comparison.columns[0].rows),
+                "templates": len({row.get("template") for row in comparison.columns[0].rows}) > 1,
+                "slicings": [
+                    {"title": slicing.title, "slices": [[part.label, part.rows.tolist()] for part in slicing.slices]}
+                    for slicing in (slicings or {}).get((comparison.task, comparison.split), ())
+                ],
                 "rows": [_row(comparison, number, scores, texts) for number in range(comparison.n)],
             }
         )
     return {"systems": list(systems), "tasks": tasks, "texts": texts.all}
+
+
+def _best(comparison: Comparison) -> int:
+    """The column with the best main score but for the first one, with which it is compared."""
+    others = range(1, len(comparison.columns))
+    if comparison.main is None or not others:
+        return len(comparison.columns) - 1
+    sign = -1 if comparison.better(comparison.main) == "lower" else 1
+    return max(others, key=lambda i: sign * comparison.intervals[i][comparison.main or ""]["value"])
 
 
 def _columns(comparison: Comparison) -> range:

@@ -27,7 +27,9 @@ from eval.report.systems import Run, System
 
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = ("base.css", "cards.css", "tables.css", "examples.css", "print.css")
-_SCRIPTS = ("report.js",)
+_SCRIPTS = (
+    "data.js", "state.js", "rows.js", "diff.js", "example.js", "histogram.js", "list.js", "download.js", "main.js"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def render(contents: Contents) -> str:
         lstrip_blocks=True,
     )
     script, style = _script(), _joined(_STYLES)
-    data = embed(contents.comparisons, [system.name for system in contents.systems])
+    data = embed(contents.comparisons, [system.name for system in contents.systems], contents.slicings)
     return environment.get_template("report.html.j2").render(
         contents=contents,
         view=view,

@@ -19,13 +19,17 @@ class Slice:
     """Some of the rows.
 
     Attributes:
-      n: their number.
+      rows: which, [n] numbers of the comparison's rows.
       values: of each system, the main score over them; None where a system lacks it.
     """
 
     label: str
-    n: int
+    rows: np.ndarray
     values: list[Interval | None]
+
+    @property
+    def n(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ def _by_group(comparison: Comparison, group: str) -> Slicing:
 def _slices(comparison: Comparison, masks: Mapping[str, np.ndarray]) -> list[Slice]:
     score = comparison.main or ""
     columns = range(len(comparison.columns))
+    chosen = {label: np.flatnonzero(mask) for label, mask in masks.items() if mask.any()}
     return [
-        Slice(label, int(mask.sum()), [comparison.slice(column, np.flatnonzero(mask), score) for column in columns])
-        for label, mask in masks.items()
-        if mask.any()
+        Slice(label, rows, [comparison.slice(column, rows, score) for column in columns])
+        for label, rows in chosen.items()
     ]
