@@ -171,7 +171,7 @@ def check_equal(what: str, value: Any, *, explain: Callable[[Any, Any], list[str
     """Raises UserError in all processes when `value`, JSON, is not the same in all, with those that differ from the first.
 
     Args:
-      explain: (the first's value, another's) -> what differs, for the message.
+      explain: (the first's value, another's) -> what differs, for the message; where it finds nothing they count as the same.
     """
     text = json.dumps(value, sort_keys=True)
     hashes = gather(what, hashlib.sha256(text.encode()).hexdigest())  # values may be long, and processes many
@@ -181,8 +181,10 @@ def check_equal(what: str, value: Any, *, explain: Callable[[Any, Any], list[str
     why = ""
     if explain is not None:
         first = json.loads(from_first(what, lambda: text))
-        lines = gather(what, explain(first, json.loads(text))[:_SHOWN])[different[0]]
-        why = f" ({'; '.join(lines)})" if lines else ""
+        lines = gather(what, explain(first, json.loads(text))[:_SHOWN])
+        if not (different := [process for process in different if lines[process]]):
+            return
+        why = f" ({'; '.join(lines[different[0]])})"
     raise UserError(
         f"{what}: not the same in {', '.join(map(name, different))} as in {name(0)}{why}; start all of them with the same code, "
         "configuration and data"

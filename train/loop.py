@@ -75,7 +75,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     validation = data.validation_batches(config, vocabulary, share)
     fisher = open_fisher(config, vocabulary)
     streams = inputs.streams | validation.streams | ({} if fisher is None else {"fisher": fisher.description})
-    distributed.check_equal("data", streams, explain=provenance.changes)
+    distributed.check_equal("data", streams, explain=provenance.between_processes)
 
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:

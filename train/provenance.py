@@ -141,6 +141,11 @@ def changes(before: Streams, now: Streams) -> list[str]:
     ]
 
 
+def between_processes(first: Streams, other: Streams) -> list[str]:
+    """As `changes`; here a stream that only one process has differs, too."""
+    return changes(first, other) + [f"{name}: is new" for name in other if name not in first]
+
+
 def _counts(name: str, config: Config) -> bool:
     return name != "validation" or config.train.validation_examples > 0
 

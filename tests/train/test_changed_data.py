@@ -311,6 +311,23 @@ def test_two_processes_with_different_mixture_files_refuse_to_start_together(pro
     assert not (tmp_path / "together" / "config.yaml").exists()
 
 
+def test_two_processes_whose_files_give_the_same_tokens_start_together(project: Project, tmp_path: Path):
+    folders = [tmp_path / f"host{index}" for index in range(2)]
+    for folder in folders:
+        shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("run", "kept", "cache", "config"))
+    path = folders[1] / "train.jsonl"
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    overrides = [f"run_dir={tmp_path / 'together'}", "train.steps=1", "data.mixture=mix", "data.cards=[.]"]
+    command = ["-m", "train", str(project.folder / "config" / "config.yaml"), *overrides]
+    finish(launch(command, processes=2, folders=folders))
+    assert (tmp_path / "together" / "config.yaml").exists()
+
+
+def test_a_stream_that_one_process_has_alone_differs():
+    assert provenance.between_processes({}, {"validation": {}}) == ["validation: is new"]
+    assert provenance.between_processes({"validation": {}}, {}) == ["validation: is gone"]
+
+
 def test_all_that_a_source_says_is_described(make_card, tmp_path: Path, vocabulary):
     """A new field of `Source` decides what is drawn, so train/input/description.py must name it."""
     config = DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))
