@@ -19,6 +19,7 @@ from train.config import EvalConfig
 BOOTSTRAP_SEED = 0
 SAMPLES: int = EvalConfig.model_fields["bootstrap_samples"].default
 CONFIDENCE = 0.95
+_MOST_RESAMPLES = 50_000
 _CHUNK = 50  # resamples drawn at once: 50 x 13,000 rows are 5 MB
 
 
@@ -108,6 +109,16 @@ def holm(families: Sequence[dict[str, Difference]]) -> list[dict[str, Difference
         largest = max(largest, min(1.0, (len(found) - rank) * difference.p))
         corrected[index][name] = difference._replace(p_holm=largest)
     return corrected
+
+
+def enough_resamples(tests: int, n: int) -> int:
+    """Resamples with which the least p that a paired difference of n rows can have is half of what Holm's correction asks for.
+
+    With fewer no difference among so many, however large, could be significant.
+    """
+    wanted = (1 - CONFIDENCE) / max(tests, 1) / 2
+    raw = 2 * ndtr(stdtrit(max(n - 1, 1), wanted / 2) * np.sqrt(n / max(n - 1, 1)))  # see `_expanded_p`
+    return int(2 / max(raw, 2 / _MOST_RESAMPLES))
 
 
 def resample(scores: Scores, *, samples: int, seed: int = BOOTSTRAP_SEED) -> dict[str, np.ndarray]:

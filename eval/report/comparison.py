@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.bootstrap import Difference, bootstrap, holm, interval_settings, paired_differences, take
+from eval.bootstrap import Difference, bootstrap, enough_resamples, holm, interval_settings, paired_differences, take
 from eval.diagnostics.copying import words
 from eval.diagnostics.diagnose import few_found
 from eval.names import Side, better_side, main_score
@@ -17,9 +17,6 @@ from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
-# Resamples for each of the differences that Holm's correction is over: with fewer the least p of a test, about 2 in them, times
-# their number would be above 0.05, and no difference, however large, could be significant.
-RESAMPLES_A_DIFFERENCE = 80
 Row = dict[str, Any]
 Interval = Mapping[str, float]  # value, ci_low, ci_high
 
@@ -109,15 +106,19 @@ class Comparison:
         Of a score that a system computed with other settings (another metric, version or use of references) there is none.
         """
         family = sum(len(self._scores_of(i)) for i in range(len(self.columns)) if i != base)
-        samples = max(self.samples, RESAMPLES_A_DIFFERENCE * family)
+        samples = self._resamples(family)
         found = [{} if i == base else self._differences(base, i, samples) for i in range(len(self.columns))]
         return holm(found)
 
     def difference(self, base: int, column: int, score: str) -> Difference | None:
         """One difference by itself; None where there is none to give."""
         pairs = len(self.columns) * (len(self.columns) - 1) // 2
-        samples = max(self.samples, RESAMPLES_A_DIFFERENCE * pairs)
+        samples = self._resamples(pairs)
         return self._differences(base, column, samples, only=score).get(score)
+
+    def _resamples(self, tests: int) -> int:
+        """Enough for a verdict on each of so many differences; of too few rows there is none."""
+        return self.samples if self.n < FEWEST_ROWS else max(self.samples, enough_resamples(tests, self.n))
 
     def other_settings(self, base: int, column: int) -> list[str]:
         """Scores that two systems both have, by different settings."""

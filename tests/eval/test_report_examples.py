@@ -227,11 +227,9 @@ def test_rows_sort_by_every_column_in_both_ways(page):
 
 def test_j_and_k_walk_through_the_rows_over_pages_and_leave_the_search_alone(page):
     def press(key, times=1):
+        event = f"new KeyboardEvent('keydown', {{ key: '{key}', bubbles: true }})"
         for _ in range(times):
-            page.run(
-                "(document.activeElement ?? document.body).dispatchEvent("
-                f"new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
-            )
+            page.run(f"(document.activeElement ?? document.body).dispatchEvent({event})")
 
     go(page, view(order="id", down=0, row="r00"))
     opened = "document.querySelector('tr.open .opens').textContent"
@@ -259,28 +257,3 @@ def test_filtered_rows_download_as_csv_in_which_no_text_is_a_formula(page, tmp_p
     assert {line["theirs"] for line in lines} == {"'" + theirs(None)}
     assert all(float(line["theirs: rougeL"]) < float(line["after: rougeL"]) for line in lines)
     assert lines[1]["input"] == ROWS[3]["dialogue"] or "order 10" in lines[0]["input"]
-
-
-def test_on_a_phone_no_element_is_wider_than_its_container(page):
-    for width in (390, 360):
-        layout.resize(page, width, 800)
-        settle(page)
-        assert page.run("document.documentElement.scrollWidth") <= width
-        assert layout.sticking_out(page) == []
-    assert page.run("document.querySelectorAll('.rows thead th').length") == 5
-
-
-def test_on_paper_verdicts_and_tables_fit_and_controls_are_left_out(page):
-    page.call("Emulation.setEmulatedMedia", media="print")
-    try:
-        layout.resize(page, 680, 960)  # A4 without margins of 15 mm
-        settle(page)
-        assert layout.sticking_out(page) == []
-        hidden = (
-            "['nav', '.controls', '#examples-download', '.pager'].map((s) => document.querySelector(s).offsetHeight)"
-        )
-        assert set(page.run(hidden)) == {0}
-        assert page.run("document.querySelector('.headline').offsetHeight") > 0
-    finally:
-        page.call("Emulation.setEmulatedMedia", media="")
-    assert len(page.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)["data"]) > 10_000

@@ -2,10 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 from helpers import evaluated
 
 from eval import compare
+from eval.bootstrap import enough_resamples, paired_differences
 from eval.report.page import render
 
 ROWS = [{"id": f"r{i}", "review": f"Row {i}.", "answer": f"The answer is {i}."} for i in range(60)]
@@ -60,6 +62,14 @@ def test_a_large_difference_is_seen_among_six_systems_whatever_the_number_of_res
     ranks = {one.name: one.rank for one in contents.rankings[0].ranked}
     assert ranks["best"] == "1" and {ranks[name] for name in shares} == {"2 ="}
     assert contents.comparisons[0].differences[5]["accuracy"].p_holm < 0.05
+
+
+@pytest.mark.parametrize("n", [30, 400])
+@pytest.mark.parametrize("tests", [10, 90])
+def test_resamples_are_enough_for_the_least_p_to_survive_the_correction(n, tests):
+    change = np.full(n, 10.0) + np.arange(n) / n  # better on every row
+    found = paired_differences({"s": np.zeros(n)}, {"s": change}, samples=enough_resamples(tests, n))["s"]
+    assert found.p * tests < 0.05
 
 
 def test_a_system_has_one_mark_everywhere(gathered):

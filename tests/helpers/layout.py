@@ -17,8 +17,8 @@ STICKING_OUT = """
     const [box, around] = [node.getBoundingClientRect(), block(node).getBoundingClientRect()];
     if (!box.width || !box.height) return false;
     if (box.right > around.right + 1 || box.left < around.left - 1) return true;
-    const scrolls = /auto|scroll|hidden/.test(getComputedStyle(node).overflowX) && !["SELECT", "INPUT"].includes(node.tagName);
-    return scrolls && node.scrollWidth > node.clientWidth + 1;
+    if (/^(SELECT|INPUT)$/.test(node.tagName)) return false;
+    return /auto|scroll|hidden/.test(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth + 1;
   }).map(name);
 })()
 """
