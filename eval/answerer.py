@@ -13,6 +13,7 @@ from eval.answers import Answer, AnswerFile, answer, inputs_digest
 from eval.cached import EOS
 from eval.decode import Decoder
 from eval.examples import Questions
+from eval.made import Decoded
 from eval.plan import Plan
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
@@ -52,6 +53,12 @@ class Answerer:
             self.model.graphdef, config.eval.decode, mesh=self.mesh, batch_size=config.eval.batch_size,
             forbidden=self.vocabulary.spell(config.eval.decode.forbidden, "eval.decode.forbidden"),
         )  # fmt: skip
+
+    @property
+    def num_parameters(self) -> tuple[int, int]:
+        """Of the whole model, and of what its method trains."""
+        whole, trained = self.model.shapes, self.model.split(self.model.shapes)[0]
+        return sum(x.size for x in jax.tree.leaves(whole)), sum(x.size for x in jax.tree.leaves(trained))
 
     def prompted(self, questions: Questions) -> Questions:
         """The questions as this model is asked them: behind its soft prompt, if it has one."""
@@ -95,9 +102,20 @@ class Answerer:
                     ) from error
 
     def answer(
-        self, questions: Questions, inputs: list[np.ndarray], weights: Weights, *, path: Path, label: str
+        self,
+        questions: Questions,
+        inputs: list[np.ndarray],
+        weights: Weights,
+        *,
+        path: Path,
+        label: str,
+        timed: Callable[[Decoded], None] = lambda decoded: None,
     ) -> list[Answer]:
-        """Answers, batch by batch into the file at `path`; what stands there already is not decoded again."""
+        """Answers, batch by batch into the file at `path`; what stands there already is not decoded again.
+
+        Args:
+          timed: is told what was decoded now.
+        """
         ids = [example.id for example in questions.examples]
         fingerprint = {**self._fingerprint(weights), "inputs": inputs_digest(inputs, ids)}
         file = AnswerFile(path, fingerprint, writes=distributed.is_first())
@@ -106,10 +124,15 @@ class Answerer:
         )
         if file.answers:
             say(f"{label}: {len(file.answers)} of {len(inputs)} were decoded before")
+        before, started = set(file.answers), time.perf_counter()
         answers = answer(
             self.decoder, weights.params, inputs, ids, vocabulary=self.vocabulary, file=file,
             report=reporter(label, len(inputs), done=len(file.answers)),
         )  # fmt: skip
+        seconds = time.perf_counter() - started
+        texts = [text for i, a in enumerate(answers) if i not in before for text in a.texts]
+        tokens = sum(len(ids) + 1 for ids in self.vocabulary.encode_batch(texts)) if texts else 0
+        timed(Decoded(len(answers) - len(before), tokens, seconds))
         if endless := sum(not a.ended for a in answers):
             limit = self.config.eval.decode.max_tokens
             say(f"{label}: {endless} of {len(answers)} predictions did not end within {limit} tokens")

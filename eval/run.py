@@ -18,6 +18,7 @@ from eval.answers import Answer, digest, inputs_digest
 from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.likelihood import LogLikelihood
+from eval.made import Decoded, write_made
 from eval.plan import Plan
 from eval.results import tasks_scored, write_predictions, write_task
 from eval.scoring import (
@@ -183,7 +184,10 @@ class Evaluation:
     def _run_task(self, step: int, task: str, weights: Weights) -> dict[str, Any]:
         questions, inputs, config = self.questions[task], self.inputs[task], self._config
         path = self.plan.output / str(step) / task / "answers.jsonl"
-        answers = self.answerer.answer(questions, inputs, weights, path=path, label=f"step {step}, {task}")
+        decoded: list[Decoded] = []
+        answers = self.answerer.answer(
+            questions, inputs, weights, path=path, label=f"step {step}, {task}", timed=decoded.append
+        )
         predictions = questions.plain([a.texts[0] for a in answers])
         counts = {**self._counts[task], "unended_predictions": sum(not answer.ended for answer in answers)}
         scores = _score(self.plan, step, questions, predictions, counts)
@@ -196,6 +200,12 @@ class Evaluation:
             _add_probe(scores, self.log_likelihood, weights.params, questions, inputs, config, vocabulary)
         if distributed.is_first():
             write_task(self.plan, step, task, scores)
+            devices = list(self.answerer.mesh.devices.flat)
+            parameters, trained = self.answerer.num_parameters
+            write_made(
+                path.parent, decoded=decoded[0], device=f"{len(devices)} x {devices[0].device_kind}",
+                parameters=parameters, trained=trained,
+            )  # fmt: skip
         return scores.summary
 
 

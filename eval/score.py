@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
 
     from eval.bootstrap import SAMPLES
     from eval.examples import read_questions
+    from eval.made import write_made
     from eval.results import write_metrics, write_predictions
     from eval.scoring import remarks, score_task
     from eval.summary import print_scores
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
     rows = write_predictions(output, options.task, scores.rows)
     head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})
+    write_made(output / options.task)
     print_scores(options.task, {"predictions": scores.summary}, split=options.split, predictions=rows)
     for remark in remarks(scores.summary["counts"], scores.summary["n"]):
         print(f"note: {remark}")

@@ -1,7 +1,6 @@
 """What a run says about itself: RUN_DIR/config.yaml, written once it is certain that the run can start."""
 
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib import metadata as packages
 from pathlib import Path
@@ -16,6 +15,7 @@ from train import config as configuration
 from train.config import Config
 from train.input.description import Description, differences, some, templates_of
 from train.log import say
+from train.revision import git_revision
 
 Streams = dict[str, Description]  # "training", "replay", "validation", "fisher": those that the run has
 
@@ -206,21 +206,6 @@ def _environment(run_dir: Path) -> dict[str, Any]:
 
 def _versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-
-
-def git_revision() -> str | None:
-    """Revision of this code's checkout, with `+changes` when it differs from the commit; None outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        revision = _git(folder, "rev-parse", "HEAD")
-        return revision + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-    return result.stdout.strip()
 
 
 def _version(name: str) -> str | None:

@@ -17,6 +17,7 @@ from eval.report import charts, view
 from eval.report.cards import Card, card, overall
 from eval.report.comparison import Comparison
 from eval.report.examples import embed
+from eval.report.facts import Facts, facts
 from eval.report.forgetting import Matrix
 from eval.report.links import rows_link
 from eval.report.pairs import Standing, standing
@@ -77,6 +78,10 @@ class Contents:
     def rankings(self) -> list[Ranking]:
         found = (ranking(c, self.standings[c.task, c.split]) for c in self.shown)
         return [one for one in found if one is not None]
+
+    @cached_property
+    def facts(self) -> list[Facts]:
+        return facts(self.systems, self.shown)
 
     @property
     def overall(self) -> str:
