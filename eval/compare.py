@@ -77,14 +77,15 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int | N
     from eval.report.forgetting import forgetting
     from eval.report.page import Contents
     from eval.report.phrasings import choices, families, sensitivities
+    from eval.report.seeds import caution, grouped
     from eval.report.systems import read_systems
     from eval.scoring import remarks
 
     samples = samples or SAMPLES
     found, runs = read_systems(folders)
-    systems = _chosen(found)
+    systems = _chosen(grouped(found, folders))
     notes = []
-    if len(systems) < len(found):
+    if sum(len(system.seeds) or 1 for system in systems) < len(found):
         notes.append(
             f"Of {len(found)} evaluated checkpoints the first and the last of each run are compared; all are in the curves. "
             "To compare others, name their folders: RUN_DIR/eval/<step>."
@@ -101,11 +102,10 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int | N
                 f"{FEWEST_ROWS}."
             )
         for i, column in enumerate(comparison.columns):
-            named = f"{comparison.task}, {comparison.split}, {column.system.name}"
-            notes += [f"{named}: {column.few_found}."] * bool(column.few_found)
-            notes += [
-                f"{named}: {remark}." for remark in remarks(column.summary.get("counts", {}), column.summary["n"])
-            ]
+            for one in column.seeds or (column,):
+                named = f"{comparison.task}, {comparison.split}, {one.system.name}"
+                notes += [f"{named}: {one.few_found}."] * bool(one.few_found)
+                notes += [f"{named}: {remark}." for remark in remarks(one.summary.get("counts", {}), one.summary["n"])]
             if i and (other := comparison.other_settings(0, i)):
                 notes.append(
                     f"{comparison.task}, {comparison.split}: {', '.join(other)} of {column.system.name} and of "
@@ -132,6 +132,7 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int | N
         choices=choices(measured),
         matrix=forgetting(shown, systems, samples=samples) if len(shown) > 1 else None,
         notes=notes,
+        unsure=caution(systems),
         samples=samples,
     )
 

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from eval.names import decimals, plain_name
 from eval.report import bars, view
+from eval.report.columns import spread
 from eval.report.comparison import Comparison
 from eval.report.links import rows_link
 from eval.report.pairs import Outcome, Standing, outcome
@@ -44,6 +45,7 @@ class Contrast:
 
     Attributes:
       mark: its number among the report's systems.
+      spread: the scores of its seeds; empty of one.
       word: the verdict in words.
       change, interval: `+5.2`, `+4.1 to +6.3`; empty where no difference can be given.
       links: won, tied, lost, made-up -> address of those examples.
@@ -52,6 +54,7 @@ class Contrast:
     mark: int
     name: str
     value: str
+    spread: str
     verdict: str
     word: str
     change: str
@@ -70,7 +73,7 @@ class Card:
     tone: better, worse, even or empty: of the headline.
     headline: who is better.
     sentence: by how much, and how sure.
-    first, first_mark, first_value: what the others are compared with.
+    first, first_mark, first_value, first_spread: what the others are compared with.
     contrasts: the best first.
     """
 
@@ -85,6 +88,7 @@ class Card:
     first: str
     first_mark: int
     first_value: str
+    first_spread: str
     contrasts: list[Contrast]
 
     @property
@@ -111,7 +115,8 @@ def card(comparison: Comparison, found: Standing, marks: Mapping[str, int]) -> C
     tone, headline, sentence = (_of_two if len(contrasts) == 1 else _of_many)(comparison, found, contrasts)
     return Card(
         comparison.task, comparison.split, comparison.n, score, _meaning(comparison), tone, headline, sentence,
-        first, marks[first], f"{comparison.intervals[0][score]['value']:.{decimals(score)}f}", contrasts,
+        first, marks[first], f"{comparison.intervals[0][score]['value']:.{decimals(score)}f}",
+        spread(comparison.columns[0], score, decimals(score)), contrasts,
     )  # fmt: skip
 
 
@@ -153,8 +158,9 @@ def _contrast(
     shares = bars.shares(won) if won else Markup("")
     made_up = _made_up(comparison, column)
     return Contrast(
-        marks[name], name, value, verdict, _WORDS[verdict], change, interval, bar, won, shares, made_up, links
-    )
+        marks[name], name, value, spread(comparison.columns[column], score, digits), verdict, _WORDS[verdict], change,
+        interval, bar, won, shares, made_up, links,
+    )  # fmt: skip
 
 
 _ONLY = {"won": "gain", "tied": "tie", "lost": "loss"}
@@ -188,11 +194,11 @@ def _of_two(comparison: Comparison, found: Standing, contrasts: list[Contrast]) 
     digits = decimals(comparison.main or "")
     if other.verdict == "even":
         return "even", headline, (
-            f"{other.name} and {first} may be equally good: with other rows of this kind the difference would lie between "
+            f"{other.name} and {first} may be equally good: with {_others(comparison)} the difference would lie between "
             f"{other.interval.replace(' to ', ' and ')}."
         )  # fmt: skip
     ends = sorted(abs(end) for end in (difference.ci_low, difference.ci_high))
-    lead = f"with other rows of this kind it would be ahead by {ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+    lead = f"with {_others(comparison)} it would be ahead by {ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
     if other.verdict == "worse":
         lead = lead.replace("ahead", "behind")
     if other.outcome is None:
@@ -228,6 +234,12 @@ def _meaning(comparison: Comparison) -> str:
     side = comparison.better(score)
     parts = [_MEANINGS.get(plain_name(score)), f"{side} is better" if side else None]
     return "; ".join(part for part in parts if part)
+
+
+def _others(comparison: Comparison) -> str:
+    """What the intervals speak for besides what was seen."""
+    seeds = " and other seeds" if any(column.seeds for column in comparison.columns) else ""
+    return f"other rows of this kind{seeds}"
 
 
 def _no_verdict(comparison: Comparison) -> str:

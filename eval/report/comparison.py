@@ -7,40 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from eval.bootstrap import Difference, bootstrap, enough_resamples, holm, interval_settings, paired_differences, take
+from eval.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
 from eval.diagnostics.copying import words
-from eval.diagnostics.diagnose import few_found
 from eval.names import Side, better_side, main_score
+from eval.report.columns import Column, Row, joined
 from eval.report.systems import System
+from eval.seeds import seeds_differences
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
-Row = dict[str, Any]
 Interval = Mapping[str, float]  # value, ci_low, ci_high
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """What one system made of the rows.
-
-    Attributes:
-      rows: of predictions.jsonl, in the comparison's order.
-      scores: of its metrics, all rows; `diagnostics`: of what they do not see.
-    """
-
-    system: System
-    rows: list[Row]
-    summary: dict[str, Any]
-    scores: Scores
-    diagnostics: Scores
-
-    @cached_property
-    def few_found(self) -> str:
-        """Why its made-up alarm cannot be compared; empty where it can, and where nothing was diagnosed."""
-        diagnosed = [row.get("diagnostics", {}) for row in self.rows]
-        return few_found(diagnosed) if all("particulars" in row for row in diagnosed) else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +71,7 @@ class Comparison:
     @cached_property
     def intervals(self) -> list[dict[str, dict[str, float]]]:
         """For each column, the intervals of all its scores and diagnostics."""
-        return [bootstrap(self._scores_of(i), samples=self.samples) for i in range(len(self.columns))]
+        return [column.intervals(samples=self.samples) for column in self.columns]
 
     @cached_property
     def differences(self) -> list[dict[str, Difference]]:
@@ -133,23 +111,27 @@ class Comparison:
 
     def _differences(self, base: int, column: int, samples: int, only: str | None = None) -> dict[str, Difference]:
         sides = [self.columns[base], self.columns[column]]
-        left_out = set(self.other_settings(base, column))
+        left_out = self.other_settings(base, column)
         if any(side.few_found for side in sides):
-            left_out.add("made_up_per_100")
-        wanted = [
-            {n: v for n, v in self._scores_of(i).items() if n not in left_out and only in (None, n)}
-            for i in (base, column)
-        ]
-        return paired_differences(*wanted, samples=samples)
+            left_out.append("made_up_per_100")
+        first, second = (side.of_seeds(but=left_out, only=only) for side in sides)
+        if len(first) == len(second) == 1:
+            return paired_differences(first[0], second[0], samples=samples)
+        return seeds_differences(first, second, samples=samples)
 
     def settings(self, column: int, score: str) -> str:
         """How a number of this comparison was computed: its metric, rows and interval."""
         implementation = self._implementation(column, score)
         return (
-            f"{implementation}, {self.split} split, n={self.n}, {interval_settings(self.samples)}"
+            f"{implementation}, {self.split} split, n={self.n}, {self._interval_settings(column)}"
             if implementation
             else ""
         )
+
+    def _interval_settings(self, column: int) -> str:
+        if not (seeds := self.columns[column].seeds):
+            return interval_settings(self.samples)
+        return f"mean of {len(seeds)} seeds, 95% interval of {self.samples} resamples of seeds and rows (eval/seeds.py)"
 
     def _implementation(self, column: int, score: str) -> str:
         """How a score was computed; rows and interval, which the report computes anew, aside."""
@@ -162,10 +144,9 @@ class Comparison:
 
     def slice(self, column: int, rows: np.ndarray, score: str) -> dict[str, float] | None:
         """A score over some of the rows, without an interval of too few; None where there are none of them or no such score."""
-        scores = {name: v for name, v in self.columns[column].scores.items() if name == score}
-        if not scores or not len(rows):
+        if score not in self.columns[column].scores or not len(rows):
             return None
-        found = bootstrap(take(scores, rows), samples=min(self.samples, 1000))[score]
+        found = self.columns[column].intervals(samples=min(self.samples, 1000), only=score, rows=rows)[score]
         return found if len(rows) >= FEWEST_ROWS else {"value": found["value"]}
 
 
@@ -175,7 +156,8 @@ def compare_task(task: str, split: str, systems: Sequence[System], *, samples: i
     Raises:
       UserError: predictions cannot be read, no row is common to all, or the references of a row differ.
     """
-    answered = [system for system in systems if (task, split) in system.answers]
+    together = [system for system in systems if (task, split) in system.answers]
+    answered = [seed for system in together for seed in (system.seeds or (system,)) if (task, split) in seed.answers]
     tables = [{row["id"]: row for row in system.answers[task, split].rows()} for system in answered]
     ids = [id for id in tables[0] if all(id in table for table in tables)]
     if not ids:
@@ -195,7 +177,11 @@ def compare_task(task: str, split: str, systems: Sequence[System], *, samples: i
         rows, summary = [table[id] for id in ids], system.answers[task, split].summary
         columns.append(Column(system, rows, summary, _scores(rows, summary), _diagnostics(rows)))
     left_out = len({id for table in tables for id in table}) - len(ids)
-    return Comparison(task, split, columns, left_out, samples)
+    of_systems = [
+        joined([c for c in columns if any(c.system is seed for seed in (system.seeds or (system,)))], system)
+        for system in together
+    ]
+    return Comparison(task, split, of_systems, left_out, samples)
 
 
 def _scores(rows: list[Row], summary: dict[str, Any]) -> Scores:

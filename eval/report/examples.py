@@ -5,7 +5,8 @@ from typing import Any
 
 from eval.diagnostics.particulars import particulars
 from eval.diagnostics.source import Source
-from eval.report.comparison import Column, Comparison, Row
+from eval.report.columns import Row
+from eval.report.comparison import Comparison
 from eval.report.slices import Slicing, length_of
 
 _MOST_SCORES = 6  # of each row
@@ -33,10 +34,11 @@ def embed(
     """Returns what the page's scripts read: see data.js.
 
     A task has `best`, the place among its `systems` of the one to look at first; `better`, for each score higher, lower or null;
-    `summaries`: its answers were diagnosed; `templates`: it was asked in several; `slicings`: [{title, slices: [[label, numbers
-    of rows], ...]}, ...]; and `rows`: [id, template, groups, source text, reference texts, words, answers]. An answer of a
-    system: [text, scores, made-up spans [start, end, kind], for each reference the spans that the answer misses [start, end],
-    speakers missed]. Texts are numbers of `texts`; spans count UTF-16 units, as JavaScript does.
+    `seeds`, for each system how many it stands for (0: one), whose first said the texts; `summaries`: its answers were diagnosed;
+    `templates`: it was asked in several; `slicings`: [{title, slices: [[label, numbers of rows], ...]}, ...]; and `rows`: [id,
+    template, groups, source text, reference texts, words, answers]. An answer of a system: [text, scores, made-up spans [start,
+    end, kind], for each reference the spans that the answer misses [start, end], speakers missed]. Texts are numbers of
+    `texts`; spans count UTF-16 units, as JavaScript does.
     """
     texts = Texts()
     tasks = []
@@ -57,6 +59,7 @@ def embed(
                 "best": _best(comparison),
                 "scores": scores,
                 "better": [comparison.better(name) for name in scores],
+                "seeds": [len(column.seeds) for column in comparison.columns],
                 "summaries": any("diagnostics" in row for row in comparison.columns[0].rows),
                 "templates": len({row.get("template") for row in comparison.columns[0].rows}) > 1,
                 "slicings": [
@@ -92,17 +95,18 @@ def _row(comparison: Comparison, number: int, scores: Sequence[str], texts: Text
         texts.number(row.get("dialogue") or row["inputs"]),
         [texts.number(reference) for reference in row["references"]],
         length_of(row),
-        [_answer(column, number, scores, texts) for column in comparison.columns],
+        [_answer(comparison, i, number, scores, texts) for i in _columns(comparison)],
     ]
 
 
-def _answer(column: Column, number: int, scores: Sequence[str], texts: Texts) -> list[Any]:
-    row = column.rows[number]
+def _answer(comparison: Comparison, column: int, number: int, scores: Sequence[str], texts: Texts) -> list[Any]:
+    row = comparison.columns[column].rows[number]
     prediction, diagnostics = row["prediction"], row.get("diagnostics", {})
     made_up = [
         [*_utf16(prediction, span["start"], span["end"]), span["kind"]] for span in diagnostics.get("made_up", ())
     ]
-    values = [round(float(row["scores"][name]), 1) for name in scores]
+    of_rows = [comparison.of_rows(column, name) for name in scores]
+    values = [round(float(values[number]), 4) for values in of_rows if values is not None]  # means over seeds
     missed = [[_utf16(text, *span) for span in spans] for text, spans in missed_particulars(row)]
     return [texts.number(prediction), values, made_up, missed, diagnostics.get("speakers", {}).get("missed", [])]
 

@@ -8,7 +8,8 @@ from typing import Any
 from eval.made import read_made
 from eval.report import view
 from eval.report.comparison import Comparison
-from eval.report.systems import Run, System
+from eval.report.seeds import seed_of
+from eval.report.systems import System
 
 _UNKNOWN = "–"
 _MOST_SCORES = 3  # columns beside the cost
@@ -57,7 +58,7 @@ def _cost(system: System) -> dict[str, str]:
     return {
         "parameters trained": _size(last.get("trained_parameters")) if system.step else _UNKNOWN,
         "parameters in all": _size(last.get("parameters")),
-        "training, tokens/s": _rate(_training_speed(system.run)) if system.step else _UNKNOWN,
+        "training, tokens/s": _rate(_training_speed(system)) if system.step else _UNKNOWN,
         "decoding, rows/s": _rate(rows / seconds) if seconds else _UNKNOWN,
         "decoding, tokens/s": _rate(tokens / seconds) if seconds else _UNKNOWN,
     }
@@ -85,7 +86,7 @@ def _training(system: System) -> str:
     parts = [
         f"method {_section(config, 'method').get('type', 'full')}",
         f"on {system.run.mixture}" if system.run.mixture else "",
-        f"seed {seed}" if (seed := _section(config, "train").get("seed")) is not None else "",
+        f"seed{'s' * bool(system.seeds)} {seeds}" if (seeds := _seeds(system)) else "",
         str(environment.get("devices") or ""),
         f"commit {commit}" if (commit := _commit(environment.get("git_revision"))) else "",
     ]
@@ -103,14 +104,20 @@ def _evaluation(made: Mapping[str, Any]) -> str:
 
 def _made(system: System) -> list[dict[str, Any]]:
     """What made.json says of each of a system's tasks, the latest last."""
-    found = [read_made(answers.path.parent) for answers in system.answers.values()]
+    members = system.seeds or (system,)
+    found = [read_made(answers.path.parent) for member in members for answers in member.answers.values()]
     return sorted((one for one in found if one), key=lambda one: str(one.get("date")))
 
 
-def _training_speed(run: Run | None) -> float:
+def _training_speed(system: System) -> float:
     """Middle of the logged tokens per second, which neither compiling nor a slow start moves."""
-    speeds = [_number(row.get("tokens_per_s")) for row in (run.log if run else [])]
+    runs = [member.run for member in system.seeds or (system,) if member.run]
+    speeds = [_number(row.get("tokens_per_s")) for run in runs for row in run.log]
     return median(speeds) if any(speeds) else 0.0
+
+
+def _seeds(system: System) -> str:
+    return ", ".join(str(seed) for member in system.seeds or (system,) if (seed := seed_of(member)) is not None)
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

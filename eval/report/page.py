@@ -42,6 +42,7 @@ class Contents:
       shown: those with tables of their own: not the phrasings of a family, which `sensitivities` sums up.
       over_steps: task -> system -> (step, main score) of all evaluated steps.
       notes: what a reader must know of the choice of systems and rows.
+      unsure: of which systems it is not known how much a seed matters; may be empty.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Contents:
     choices: list[Choice]
     matrix: Matrix | None
     notes: list[str]
+    unsure: str
     samples: int
 
     @cached_property

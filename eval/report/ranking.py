@@ -5,6 +5,7 @@ from itertools import combinations
 
 from eval.names import decimals
 from eval.report import view
+from eval.report.columns import spread
 from eval.report.comparison import Comparison
 from eval.report.links import rows_link
 from eval.report.pairs import Standing, outcome
@@ -16,12 +17,14 @@ FEWEST_SYSTEMS = 3
 class Ranked:
     """Attributes:
     rank: `1`, or `1 =` where others share it; a dash where nothing can be said.
+    spread: the scores of its seeds; empty of one.
     beats: number of systems that it is significantly better than.
     """
 
     name: str
     rank: str
     score: view.Cell
+    spread: str
     beats: int
 
 
@@ -85,6 +88,7 @@ def ranking(comparison: Comparison, found: Standing) -> Ranking | None:
             names[i],
             _rank(ranks, i),
             view.cell(comparison.intervals[i][score], score),
+            spread(comparison.columns[i], score, decimals(score)),
             sum(verdicts.get((other, i)) == "better" for other in order),
         )
         for i in order

@@ -47,7 +47,8 @@ class System:
     step: of the checkpoint; 0 before training, None of a file of predictions.
     weights: what answered, as metrics.json says it.
     run: the run it belongs to, if any.
-    answers: task, split -> answers.
+    answers: task, split -> answers; of several seeds those of the first that has them.
+    seeds: the systems of each seed, where it stands for several; see seeds.py.
     """
 
     name: str
@@ -55,6 +56,7 @@ class System:
     weights: str
     run: "Run | None"
     answers: dict[tuple[str, str], Answers] = field(default_factory=dict)
+    seeds: tuple["System", ...] = ()
 
     @property
     def is_base(self) -> bool:

@@ -1,9 +1,10 @@
 // The rows that are shown as a CSV file.
 
-// A cell that a spreadsheet takes for no formula, quoted as RFC 4180 says. Numbers that we computed stay numbers.
+// A cell that a spreadsheet takes for no formula, as eval/spreadsheets.py, quoted as RFC 4180 says.
 function csvCell(value) {
   if (typeof value === "number") return String(value);
-  const string = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
+  const isFormula = /^'*[=+\-@\t\r\n＝＋－＠]/.test(value) && !/^[+-][\d.,]+%?$/.test(value);
+  const string = isFormula ? `'${value}` : value;
   return `"${string.replaceAll('"', '""')}"`;
 }
 

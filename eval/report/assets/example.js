@@ -61,6 +61,8 @@ function said(row, side, label) {
   const head = element("h4", {}, element("span", { className: "side", textContent: `${label}: ` }), systemName(task().systems[state[side]]));
   const node = element("section", { className: `answer ${side}` }, head, element("p", { className: "text" }, ...answerText(row, side)));
   if (speakers.length) node.append(element("p", { className: "note missed-note", textContent: `Speakers missed: ${speakers.join(", ")}` }));
+  const seeds = task().seeds[state[side]];
+  if (seeds) node.append(element("p", { className: "note", textContent: `Text of the first seed; scores are means of ${seeds} seeds.` }));
   const facts = task().scores.map((score, i) => `${score} ${scores[i].toFixed(1)}`);
   node.append(element("p", { className: "note", textContent: facts.join(" · ") }));
   return node;

@@ -3,8 +3,9 @@
 const scoreOf = (row, side) => answer(row, side)[SCORES][state.score] ?? 0;
 // A gain is for the better: of a score of which less is better, what it fell by.
 const sign = () => (task().better[state.score] === "lower" ? -1 : 1);
-const gain = (row) => rounded(sign() * (scoreOf(row, "b") - scoreOf(row, "a")));
-const change = (row) => rounded(scoreOf(row, "b") - scoreOf(row, "a"));
+const exact = (value) => Math.round(value * 1e4) / 1e4; // scores have four decimals
+const gain = (row) => exact(sign() * (scoreOf(row, "b") - scoreOf(row, "a")));
+const change = (row) => exact(scoreOf(row, "b") - scoreOf(row, "a"));
 // Names and numbers of the reference that an answer lacks: of the reference of which it lacks fewest.
 const missed = (row, side) => {
   const [, , , of, speakers] = answer(row, side);
