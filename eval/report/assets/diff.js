@@ -2,8 +2,10 @@
 
 const MOST_CELLS = 4e6; // of the table; longer texts are compared as bags of words
 
+const WORD = /[$€£#]?[\p{L}\p{N}]+(?:[.,:'’/-][\p{L}\p{N}]+)*%?|\S/gu; // $26, 7:30 and check-in are one word each
+
 function tokens(string) {
-  return [...string.matchAll(/[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu)].map((m) => ({ word: m[0], start: m.index, end: m.index + m[0].length }));
+  return [...string.matchAll(WORD)].map((m) => ({ word: m[0], start: m.index, end: m.index + m[0].length }));
 }
 
 // A longest common subsequence of words: pairs of places in two lists of tokens.
