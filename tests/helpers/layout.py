@@ -18,7 +18,7 @@ STICKING_OUT = """
     if (!box.width || !box.height) return false;
     if (box.right > around.right + 1 || box.left < around.left - 1) return true;
     if (/^(SELECT|INPUT)$/.test(node.tagName)) return false;
-    return /auto|scroll|hidden/.test(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth + 1;
+    return node.clientWidth > 0 && node.scrollWidth > node.clientWidth + 1;
   }).map(name);
 })()
 """
