@@ -19,19 +19,26 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train import distributed, sharding, state
 from train.checkpoints import Checkpoints
-from train.fingerprint import digest, fingerprint
+from train.fingerprint import Prints, digest, fingerprint
 from train.log import duration, say
 from train.model import Params
+from train.origin import run_and_step, save_fingerprint, short_digest
 from train.runs import checkpoint_params
 
 _REPORT_EVERY_S = 10
 
 
 class Weights(NamedTuple):
-    """Parameters on the mesh, and what tells them from others, wherever they lie."""
+    """Parameters on the mesh, and what tells them from others, wherever they lie.
+
+    Attributes:
+      identity: of all their bits, for answers that are kept.
+      fingerprint: for scores and reports, see `Answerer.fingerprint`.
+    """
 
     params: Params
     identity: str
+    fingerprint: str
 
 
 class Answerer:
@@ -89,12 +96,16 @@ class Answerer:
         Raises:
           UserError: no such weights, they do not fit, or the checkpoint cannot be read.
         """
+        known = distributed.from_first("weights", lambda: self.fingerprint(step))
         with jax.set_mesh(self.mesh):
             if step == 0:
-                return _identified(state.load_params(self.config, self.model))
+                read: Prints = {}
+                params = state.load_params(self.config, self.model, read=read)
+                read.pop("method", None)
+                return _identified(params, known or self._at_start(short_digest(read)))
             with self._checkpoints() as checkpoints, checkpoints.hold(step):
                 try:
-                    return _identified(checkpoint_params(self.config, self.model, checkpoints, step))
+                    return _identified(checkpoint_params(self.config, self.model, checkpoints, step), known or "")
                 except (OSError, ValueError, KeyError) as error:
                     why = f"{type(error).__name__}: {error!s:.200}"
                     raise UserError(
@@ -138,6 +149,29 @@ class Answerer:
             say(f"{label}: {endless} of {len(answers)} predictions did not end within {limit} tokens")
         return answers
 
+    def fingerprint(self, step: int) -> str | None:
+        """Tells the weights of a step from any others, as metrics.json has it; None where only reading them tells.
+
+        It is that of the save, wherever the run lies. Before training it is that of the checkpoint that the run started from, if
+        there is one and the method starts as its base: that is one model with two names. Else it is of the bits of the base.
+
+        Raises:
+          UserError: there is no such checkpoint (any more), or the base is not there.
+        """
+        if step:
+            found = save_fingerprint(self.plan.run_dir, step)
+            if found is None:
+                raise UserError(f"{self.plan.weights(step)}: no such checkpoint (any more)")
+            return found
+        run = run_and_step(base) if (base := state.find_base(self.config)) else None
+        found = save_fingerprint(*run) if run else None
+        return self._at_start(found) if found else None
+
+    def _at_start(self, base: str) -> str:
+        """The fingerprint before training, from that of the base."""
+        method = self.config.method
+        return base if method.starts_as_base else short_digest([base, method.described(), self.config.train.seed])
+
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.plan.run_dir / "checkpoints", read_only=True)
 
@@ -157,9 +191,9 @@ class Answerer:
         }
 
 
-def _identified(params: Params) -> Weights:
+def _identified(params: Params, known: str) -> Weights:
     """By their bits, those computed from others too: what files a base is made of, and their bases, only its reader knows."""
-    return Weights(params, digest(json.dumps(fingerprint(params), sort_keys=True).encode()))
+    return Weights(params, digest(json.dumps(fingerprint(params), sort_keys=True).encode()), known)
 
 
 def reporter(label: str, total: int, *, done: int = 0) -> Callable[[int], None]:

@@ -12,6 +12,7 @@ from eval.files import write_json, write_jsonl
 from eval.plan import Plan
 from eval.scoring import TaskScores
 from train.log import say
+from train.origin import FINGERPRINT
 
 
 def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Path:
@@ -22,37 +23,55 @@ def write_predictions(folder: Path, task: str, rows: list[dict[str, Any]]) -> Pa
 
 
 def write_metrics(folder: Path, head: dict[str, Any], tasks: dict[str, Any]) -> Path:
-    """Writes FOLDER/metrics.json: `head` (step, split, limit, weights, decode), then the tasks."""
+    """Writes FOLDER/metrics.json: `head` (step, split, limit, weights, weights_fingerprint, decode), then the tasks."""
     path = folder / "metrics.json"
     write_json(path, {**head, "tasks": tasks})
     return path
 
 
-def write_task(plan: Plan, step: int, task: str, scores: TaskScores) -> None:
-    """Writes predictions.jsonl and the task's part of metrics.json; says which scores make way for it."""
-    head, folder = head_of(plan, step), plan.output / str(step)
+def write_task(plan: Plan, step: int, task: str, scores: TaskScores, *, fingerprint: str) -> None:
+    """Writes predictions.jsonl and the task's part of metrics.json; says which scores make way for it.
+
+    Args:
+      fingerprint: of the weights, see `Answerer.fingerprint`: scores of others that were in their place make way.
+    """
+    head, folder = head_of(plan, step, fingerprint), plan.output / str(step)
     path, kept = folder / "metrics.json", plan.config.eval.scores_file(folder)
-    write_json(kept, {**head, "tasks": {**tasks_scored(plan, step), task: scores.summary}})
+    write_json(kept, {**head, "tasks": {**tasks_scored(plan, step, fingerprint), task: scores.summary}})
     write_predictions(folder, task, scores.rows)
     before, tasks = _read(path)
-    different = [f"{key} {before.get(key)}" for key in head if before.get(key) != head[key]]
+    different = _different(before, head)
     if tasks and different:
-        say(f"{path}: replaces the scores of {', '.join(tasks)} ({'; '.join(different)}); eval.output=DIR keeps both")
-    write_metrics(folder, head, {**(tasks if before == head else {}), task: scores.summary})
+        said = "; ".join(_said(key, before) for key in different)
+        say(f"{path}: replaces the scores of {', '.join(tasks)} ({said}); eval.output=DIR keeps both")
+    write_metrics(folder, head, {**({} if different else tasks), task: scores.summary})
 
 
-def head_of(plan: Plan, step: int) -> dict[str, Any]:
+def head_of(plan: Plan, step: int, fingerprint: str | None) -> dict[str, Any]:
     """What metrics.json says of all its tasks."""
     settings = plan.config.eval.settings()
     decode = settings.pop("decode")
-    return {"step": step, **settings, "weights": plan.weights(step), "decode": decode}
+    weights = {"weights": plan.weights(step), FINGERPRINT: fingerprint}
+    return {"step": step, **settings, **weights, "decode": decode}
 
 
-def tasks_scored(plan: Plan, step: int) -> dict[str, Any]:
-    """Tasks that were scored before, in the same way: split, limit, weights and decoding."""
-    head, folder = head_of(plan, step), plan.output / str(step)
+def tasks_scored(plan: Plan, step: int, fingerprint: str | None) -> dict[str, Any]:
+    """Tasks that were scored before, in the same way: split, limit, weights (None: any) and decoding."""
+    head, folder = head_of(plan, step, fingerprint), plan.output / str(step)
     found = [_read(path) for path in (folder / "metrics.json", plan.config.eval.scores_file(folder))]
-    return {task: scores for before, tasks in found if before == head for task, scores in tasks.items()}
+    return {task: scores for before, tasks in found if not _different(before, head) for task, scores in tasks.items()}
+
+
+def _different(before: dict[str, Any], head: dict[str, Any]) -> list[str]:
+    """What two evaluations differ in; where the same weights lay is no difference."""
+    asked = [key for key in head if key != "weights" and not (key == FINGERPRINT and head[key] is None)]
+    return [key for key in asked if before.get(key) != head[key]]
+
+
+def _said(key: str, before: dict[str, Any]) -> str:
+    if key != FINGERPRINT:
+        return f"{key} {before.get(key)}"
+    return "of other weights in the same place" if key in before else "of weights that it has no fingerprint of"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -66,7 +66,7 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
     runtime.set_up(plan.config.data.cache_folder())
     with watching(), Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
         evaluation = Evaluation(plan)
-        seen: set[int] = set()
+        seen: set[tuple[int, str]] = set()  # a step that is saved anew is another checkpoint
         trouble = ""
 
         def next_step() -> tuple[int | None, bool]:
@@ -74,8 +74,10 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
             saved = checkpoints.steps()
             total = checkpoints.info(saved[-1]).metadata.get("total_steps") if saved else None
             there = {0} & {*plan.steps} | {*saved}
-            waiting = [step for step in sorted(there - seen) if not evaluation.is_done(step)]
-            return next(iter(waiting), None), total is not None and saved[-1] >= total
+            named = [(step, evaluation.answerer.fingerprint(step)) for step in sorted(there)]
+            waiting = [one for one in named if one not in seen and not evaluation.is_done(one[0])]
+            seen.update(waiting[:1])
+            return next((step for step, _ in waiting), None), total is not None and saved[-1] >= total
 
         def look() -> tuple[int | None, bool]:
             """As `next_step`. What cannot be read now, being pruned or damaged, may be gone at the next look: said once."""
@@ -91,7 +93,6 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
         while True:
             step, complete = distributed.from_first("next step", look)
             if step is not None:
-                seen.add(step)
                 evaluation.run(step)
                 evaluation.show([step])
             elif complete:
@@ -177,7 +178,7 @@ class Evaluation:
 
     def is_done(self, step: int) -> bool:
         """Whether all tasks were scored with this checkpoint before, in the same way and on the same data."""
-        scored = tasks_scored(self.plan, step)
+        scored = tasks_scored(self.plan, step, self.answerer.fingerprint(step))
         # Scores from before metrics.json had digests of data count.
         return all(task in scored and scored[task].get("data", data) == data for task, data in self._data.items())
 
@@ -199,7 +200,7 @@ class Evaluation:
             vocabulary = self.answerer.vocabulary
             _add_probe(scores, self.log_likelihood, weights.params, questions, inputs, config, vocabulary)
         if distributed.is_first():
-            write_task(self.plan, step, task, scores)
+            write_task(self.plan, step, task, scores, fingerprint=weights.fingerprint)
             devices = list(self.answerer.mesh.devices.flat)
             parameters, trained = self.answerer.num_parameters
             write_made(

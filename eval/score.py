@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
     from eval.scoring import remarks, score_task
     from eval.summary import print_scores
     from t5x_tasks.metrics import load_metric
+    from train.origin import FINGERPRINT, short_digest
 
     for metric in options.metrics:
         load_metric(metric)  # before the time is spent
@@ -61,7 +62,9 @@ def main(arguments: list[str]) -> int:
     unknown: dict[str, int | None] = {"truncated_inputs": None, "truncated_references": None, "unknown_tokens": None}
     scores = score_task(questions, predictions, counts=unknown, bootstrap_samples=options.bootstrap_samples or SAMPLES)
     rows = write_predictions(output, options.task, scores.rows)
-    head = {"step": None, "split": options.split, "limit": None, "weights": str(options.predictions), "decode": None}
+    said = short_digest({id: text for id, (_, text) in answers.items()})
+    source = {"weights": str(options.predictions), FINGERPRINT: said}
+    head = {"step": None, "split": options.split, "limit": None, **source, "decode": None}
     written = write_metrics(output, head, {options.task: scores.summary})
     write_made(output / options.task)
     print_scores(options.task, {"predictions": scores.summary}, split=options.split, predictions=rows)

@@ -6,7 +6,8 @@ Scores of tasks are another process's work: it decodes each checkpoint and write
 goes on meanwhile, one checkpoint ahead: before it saves the next it waits for the score of the last. So what is kept, and where
 the run ends, hangs on scores alone and not on which process is the faster, and a run that goes on decides as it would have.
 
-Only scores of the split, limit and decoding that the run configures (`eval`) count: those of another evaluation say nothing.
+Only scores of the split, limit and decoding that the run configures (`eval`) count: those of another evaluation say nothing. Nor
+do those of a checkpoint that lay in this one's place before the run was trained anew.
 """
 
 import itertools
@@ -24,6 +25,7 @@ from train.checkpoints import Checkpoints
 from train.config import Config
 from train.log import say
 from train.metrics_log import METRICS, read_rows
+from train.origin import FINGERPRINT, save_fingerprint
 
 _POLL_S = 1.0
 _FIRST_ROUND_S, _ROUND_S = 2.0, 60.0  # of waiting; each ends with a word
@@ -121,9 +123,13 @@ class Selection:
     def _differences(self, metrics: dict[str, Any]) -> list[str]:
         """How scores were made otherwise than the run configures; nothing of no scores."""
         wanted = self._settings.settings() if metrics else {}
-        return [
+        different = [
             f"{key} is {metrics.get(key)}, not {value}" for key, value in wanted.items() if metrics.get(key) != value
         ]
+        there = save_fingerprint(self._run_dir, metrics.get("step") or 0)
+        if there is not None and metrics.get(FINGERPRINT, there) != there:
+            different.append("they are of a checkpoint that was there before under this step")
+        return different
 
     def enough(self, step: int) -> str | None:
         """Why the run ends at a step: `patience` checkpoints in a row no better than the best before them. None: it goes on.

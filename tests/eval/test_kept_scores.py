@@ -17,6 +17,7 @@ from eval.scoring import TaskScores
 from eval.summary import summarize
 from train import config as configuration
 from train.checkpoints import Checkpoints
+from train.origin import save_fingerprint
 from train.selection import Selection, read_checkpoints
 
 VALUES = {10: 30.0, 20: 40.0, 30: 35.0}
@@ -42,7 +43,8 @@ def score(run_dir: Path, step: int, value: float, *overrides: str, task: str = "
     plan = make_plan(*load_config(str(run_dir), [f"eval.steps=[{step}]", *overrides]))
     interval = {"value": value, "ci_low": value, "ci_high": value}
     rows = [{"id": "r0", "inputs": "", "prediction": "", "references": [""], "scores": {"rougeL": value}}]
-    write_task(plan, step, task, TaskScores({"n": 1, "metrics": {"rougeL": interval}}, rows))
+    scores = TaskScores({"n": 1, "metrics": {"rougeL": interval}}, rows)
+    write_task(plan, step, task, scores, fingerprint=save_fingerprint(run_dir, step) or "")
 
 
 def best(run_dir: Path) -> int | None:

@@ -21,10 +21,9 @@ from typing import Any
 from t5x_tasks.errors import UserError, one_line
 from train.checkpoints import holds, seal
 from train.log import say
+from train.origin import DESCRIPTION, MARKER
 from train.retry import retrying
 
-MARKER = "commit_success.txt"  # orbax.checkpoint._src.path.atomicity_types.COMMIT_SUCCESS_FILE
-DESCRIPTION = "_CHECKPOINT_METADATA"  # orbax.checkpoint._src.metadata.checkpoint._STEP_METADATA_FILENAME
 _SMALL = ("",)  # the part of a step that lies in no subfolder
 TRY = ".try"  # <step>.try<n> is where a save that failed before is written
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit

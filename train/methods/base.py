@@ -16,7 +16,7 @@ is trained, checkpoints of it alone, and merging, as far as the adapters can be 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, suggest
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 
 
 class Method(Section):
-    """A way to fine-tune; the base of all. Its fields are the keys of the section `method`."""
+    """A way to fine-tune; the base of all. Its fields are the keys of the section `method`.
 
+    Attributes:
+      starts_as_base: before the first step the extended model computes the same as the base: evaluated there, they are one.
+    """
+
+    starts_as_base: ClassVar[bool] = False
     type: str
 
     def resolve(self, config: "Config", vocabulary: "Vocabulary") -> "Method":

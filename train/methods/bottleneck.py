@@ -1,6 +1,6 @@
 """Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ class Bottleneck(Method):
     and Ld layers. With `targets: [".*/mlp/down"]` it is the leaner form of Pfeiffer et al. 2021 (arXiv 2005.00247).
     """
 
+    starts_as_base: ClassVar[bool] = True
     type: Literal["bottleneck"] = "bottleneck"
     size: PositiveInt = Field(default=64, le=2**16, description="units in the middle")
     targets: tuple[str, ...] = Field(

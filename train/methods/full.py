@@ -1,7 +1,7 @@
 """Full fine-tuning, also with frozen parts."""
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -24,6 +24,7 @@ class Full(Method):
     num_heads x head_dim, m = mlp_dim).
     """
 
+    starts_as_base: ClassVar[bool] = True
     type: Literal["full"] = "full"
     freeze: tuple[str, ...] = Field(
         default=(), description="regular expressions that match whole paths: `embedding`, `encoder.*`, `.*_norm/scale`"

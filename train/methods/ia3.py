@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ class IA3(Method):
     layers.
     """
 
+    starts_as_base: ClassVar[bool] = True
     type: Literal["ia3"] = "ia3"
     outputs: tuple[str, ...] = Field(
         default=(".*/(key|value)",),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ class Lora(Method):
     and values, that is r (d + h) (2 Le + 4 Ld): d = emb_dim, h = num_heads x head_dim, Le and Ld layers.
     """
 
+    starts_as_base: ClassVar[bool] = True
     type: Literal["lora"] = "lora"
     rank: PositiveInt = Field(default=8, le=2**16)
     alpha: float = Field(

@@ -1,6 +1,6 @@
 """Word-embedding tuning: only the embeddings of some tokens, by default those of the templates' own words."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ class WordEmbeddings(Method):
     decoder. The nearest relative is prompt tuning that starts from a given text, but without positions of its own.
     """
 
+    starts_as_base: ClassVar[bool] = True
     type: Literal["word_embeddings"] = "word_embeddings"
     tokens: tuple[int, ...] | Literal["templates"] = Field(
         default="templates",
