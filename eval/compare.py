@@ -141,7 +141,8 @@ def _chosen(systems: list) -> list:
     if len(systems) <= _MOST_SYSTEMS:
         return systems
     last = {id(system.run): system for system in systems if system.run and system.step}
-    return [s for s in systems if s.is_base or s.run is None or not s.step or last[id(s.run)] is s]
+    starts = {system.name for system in systems if any(step == 0 for _, step in system.places)}
+    return [s for s in systems if s.name in starts or s.run is None or not s.step or last[id(s.run)] is s]
 
 
 def _over_steps(systems: list) -> dict[str, dict[str, list[tuple[float, float]]]]:

@@ -1,6 +1,7 @@
 """What a model learned and what it forgot: a matrix of tasks and systems, against the model before training.
 
-References: Lopez-Paz & Ranzato 2017, "Gradient Episodic Memory for Continual Learning", section 2 (backward transfer).
+References: Lopez-Paz & Ranzato 2017, "Gradient Episodic Memory for Continual Learning", section 2 (backward transfer R[T, i] -
+R[i, i]: the model's score on task i after the last stage, less its score right after stage i).
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ import numpy as np
 from eval.bootstrap import Difference, interval, resample
 from eval.names import Side
 from eval.report.comparison import Comparison, Interval
-from eval.report.systems import Run, System
+from eval.report.systems import System, resolve
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
+from t5x_tasks.hub import SCHEME
 from t5x_tasks.located_yaml import read_yaml
 from t5x_tasks.metrics.pooled import value
+from train.origin import run_and_step
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,14 @@ class Mean:
 class Totals:
     """What a system's column comes to.
 
+    A task that only the first system was trained on, of which this one is a continuation, is in `backward_transfer` alone.
+
     Attributes:
       learned: mean gain on the tasks that it trained on (the difference; of a score of which less is better, its negative).
       others: mean gain on the tasks that it did not train on: below zero is forgetting.
       retention: mean retention on those, in percent.
-      backward_transfer: mean over the tasks of earlier stages (runs that this one went on from) of the score now minus the score
-        right after the stage that trained on them last.
+      backward_transfer: mean over the tasks of earlier stages (runs that this one started from) of the score now minus the score
+        right after the stage that trained on them last: of the checkpoint that the next stage started from.
     """
 
     learned: Mean | None
@@ -90,7 +95,7 @@ def forgetting(comparisons: Sequence[Comparison], systems: Sequence[System], *, 
     usable = [c for c in comparisons if c.main is not None]
     if len(systems) < 2 or not usable:
         return None
-    stages = {system.name: _stages(system.run) for system in systems}
+    stages = {system.name: _stages(system) for system in systems}
     rows = []
     for comparison in usable:
         score = comparison.main or ""
@@ -126,16 +131,19 @@ def _totals(
     stages: dict[str, list["_Stage"]], samples: int,
 ) -> Totals:  # fmt: skip
     system, first = systems[number], systems[0]
+    since = _since(stages[first.name], stages[system.name])
     learned, others, back, kept = [], [], [], []
     for comparison, row in zip(comparisons, rows, strict=True):
-        cell = row.cells[number]
+        cell, dataset = row.cells[number], row.task.partition(".")[0]
         if cell is None or cell.trained is None:
             continue
-        if cell.difference is not None:
-            (learned if cell.trained else others).append((comparison, first.name))
-            if not cell.trained and cell.retention is not None:
+        if cell.difference is not None and not cell.trained:
+            others.append((comparison, first.name))
+            if cell.retention is not None:
                 kept.append(cell.retention["value"])
-        earlier = _last_trained(stages[system.name], row.task.partition(".")[0], systems)
+        elif cell.difference is not None and any(dataset in (stage.datasets or ()) for stage in since):
+            learned.append((comparison, first.name))
+        earlier = _last_trained(stages[system.name], dataset, systems)
         if earlier in [s.name for s in comparison.systems]:
             back.append((comparison, earlier))
     means = [_mean(pairs, system.name, samples) for pairs in (learned, others, back)]
@@ -169,65 +177,100 @@ def _mean(pairs: list[tuple[Comparison, str]], system: str, samples: int) -> Mea
 
 @dataclass(frozen=True)
 class _Stage:
-    """A run in the chain that led to a system: its folder, and the data sets it trained on (None: not known)."""
+    """A run in the chain that led to a system.
+
+    Attributes:
+      folder: of the run, resolved.
+      datasets: that it trained on; None: not known.
+      end: the step at which the next stage started from it, or of the system itself; None: not known.
+      next: the folder of the next stage; None of the last.
+    """
 
     folder: Path
     datasets: frozenset[str] | None
+    end: int | None
+    next: Path | None
 
 
-def _stages(run: Run | None) -> list[_Stage]:
-    """The run and those that it went on from, the earliest first."""
+def _stages(system: System) -> list[_Stage]:
+    """The runs that trained a system, the earliest first; of step 0 those before its own."""
     chain: list[_Stage] = []
+    run = system.run
     if run is None:
         return chain
-    folder, config = run.folder.resolve(), run.config
+    folder, config, end, after = run.folder, run.config, system.step, None
     while config and all(stage.folder != folder for stage in chain):
-        chain.append(_Stage(folder, _datasets(config)))
-        weights = str(config.get("model", {}).get("weights", ""))
-        before = _run_folder(weights)
+        if chain or end != 0:
+            chain.append(_Stage(folder, _datasets(folder, config), end, after))
+        before = _started_from(folder, config)
         if before is None:
             break
-        folder, config = before, _config(before)
+        after, (folder, end) = folder, before
+        config = _config(folder)
     return chain[::-1]
 
 
-def _datasets(config: dict) -> frozenset[str] | None:
+def _datasets(folder: Path, config: dict) -> frozenset[str] | None:
     data = config.get("data", {})
+    cards = [str(resolve(str(card), folder, config)) for card in data.get("cards") or ()]
     try:
-        return frozenset(
-            card.name for card, _ in load_catalog(data.get("cards") or ()).resolve(data.get("mixture") or "")
-        )
+        return frozenset(card.name for card, _ in load_catalog(cards).resolve(data.get("mixture") or ""))
     except UserError:  # its cards are not here, or it is SeqIO's own
         return None
 
 
-def _run_folder(weights: str) -> Path | None:
-    path = Path(weights).expanduser()
-    for folder in (path, path.parent, path.parent.parent):
-        if path.is_dir() and (folder / "config.yaml").is_file():
-            return folder.resolve()
-    return None
+def _started_from(folder: Path, config: dict) -> tuple[Path, int | None] | None:
+    """The run and the step that a run's weights are of, also where that checkpoint is gone; None of weights of no run."""
+    weights = str(config.get("model", {}).get("weights", ""))
+    if weights in ("", "random") or weights.startswith(SCHEME):
+        return None
+    path = resolve(weights, folder, config).absolute()
+    if found := run_and_step(path):
+        return found
+    if (path / "config.yaml").is_file():
+        return path.resolve(), None
+    is_step = path.parent.name == "checkpoints" and path.name.isdecimal()
+    return (path.parents[1].resolve(), int(path.name)) if is_step and _config(path.parents[1]) else None
 
 
 def _config(folder: Path) -> dict:
+    if not (folder / "config.yaml").is_file():
+        return {}
     found, _ = read_yaml(folder / "config.yaml")
     return found if isinstance(found, dict) else {}
 
 
 def _trained(system: System, stages: list[_Stage], dataset: str) -> bool | None:
-    if system.is_base:
+    if system.is_base and not stages:
         return False
     if not stages or all(stage.datasets is None for stage in stages):
         return None
     return any(dataset in (stage.datasets or ()) for stage in stages)
 
 
+def _since(first: list[_Stage], stages: list[_Stage]) -> list[_Stage]:
+    """The stages of a system, without those that led to the first system, too."""
+    done = {(stage.folder, stage.end) for stage in first}
+    folders = {folder for folder, _ in done}
+    return [s for s in stages if (s.folder, s.end) not in done and (s.end is not None or s.folder not in folders)]
+
+
 def _last_trained(stages: list[_Stage], dataset: str, systems: Sequence[System]) -> str | None:
-    """The system at the end of the earlier stage that trained on a data set last; None if the system's own run trained on it."""
+    """The system that ended the earlier stage that trained on a data set last; None if the system's own run trained on it."""
     if not stages or dataset in (stages[-1].datasets or ()):
         return None
     for stage in reversed(stages[:-1]):
         if dataset in (stage.datasets or ()):
-            of_stage = [s for s in systems if s.run and s.run.folder.resolve() == stage.folder and s.step]
-            return max(of_stage, key=lambda s: s.step or 0).name if of_stage else None
+            return _ended(stage, systems)
     return None
+
+
+def _ended(stage: _Stage, systems: Sequence[System]) -> str | None:
+    """The system that the next stage started from: that stage's step 0, or the run's checkpoint; None if neither is there."""
+    for place in ((stage.next, 0), (stage.folder, stage.end)):
+        if found := next((system.name for system in systems if place in system.places), None):
+            return found
+    if stage.end is not None:
+        return None
+    of_run = [(step, s.name) for s in systems for folder, step in s.places if folder == stage.folder and step]
+    return max(of_run)[1] if of_run else None

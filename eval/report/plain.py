@@ -87,27 +87,32 @@ def markdown_text(contents: Contents, report: str) -> str:
 def forgetting_table(matrix: Matrix) -> list[str]:
     """Lines of Markdown: a row for each system, and for each task its score and what is kept of the first system's.
 
-    A last column has the mean change of the tasks that a system did not train on last, where there are such.
+    The last columns are backward transfer and the mean change on tasks that a system was never trained on, where there are any.
     """
     first = matrix.systems[0].name
-    elsewhere = [total.backward_transfer or total.others for total in matrix.totals]
+    columns = {
+        "backward transfer": [total.backward_transfer for total in matrix.totals],
+        "mean change where never trained": [total.others for total in matrix.totals],
+    }
+    columns = {head: means for head, means in columns.items() if any(means)}
     heads = [
         "",
         *(head for row in matrix.rows for head in (f"{_cell(row.task)}, {plain_name(row.score)}", "kept of it, %")),
-        *(["mean change where not trained last"] if any(elsewhere) else []),
+        *columns,
     ]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for number, system in enumerate(matrix.systems):
         cells = [text for row in matrix.rows for text in _texts(row, row.cells[number])]
-        lines.append(
-            f"| {' | '.join([_cell(system.name), *cells, *([_mean(elsewhere[number])] if any(elsewhere) else [])])} |"
-        )
+        means = [_mean(of_all[number]) for of_all in columns.values()]
+        lines.append(f"| {' | '.join([_cell(system.name), *cells, *means])} |")
     ns = ", ".join(f"{row.task} {row.n}" for row in matrix.rows)
     return [
         *lines,
         "",
         f"Scores with 95% bootstrap intervals over rows ({ns} of {matrix.rows[0].split}); kept: score / score of {_cell(first)}, "
-        f"by the paired bootstrap; {_NONE}: nothing to compare with.",
+        f"by the paired bootstrap; {_NONE}: nothing to compare with."
+        + " Backward transfer: change since the stage that trained a task last."
+        * ("backward transfer" in columns),
     ]
 
 

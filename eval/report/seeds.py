@@ -66,4 +66,7 @@ def _together(members: Sequence[System]) -> System:
     if len(members) == 1:
         return first
     answers = {key: found for member in reversed(members) for key, found in member.answers.items()}
-    return replace(first, name=f"{first.name}, {len(members)} seeds", answers=answers, seeds=tuple(members))
+    places = frozenset[tuple[Path, int]]().union(*(member.places for member in members))
+    return replace(
+        first, name=f"{first.name}, {len(members)} seeds", answers=answers, seeds=tuple(members), places=places
+    )

@@ -5,14 +5,16 @@ predictions.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError
+from t5x_tasks.hub import SCHEME
 from t5x_tasks.located_yaml import read_yaml
 from train.metrics_log import METRICS, read_rows
+from train.origin import FINGERPRINT, run_and_step
 
 _ROW = {"id": str, "prediction": str, "references": list, "scores": dict}  # of predictions.jsonl; there may be more
 
@@ -49,6 +51,7 @@ class System:
     run: the run it belongs to, if any.
     answers: task, split -> answers; of several seeds those of the first that has them.
     seeds: the systems of each seed, where it stands for several; see seeds.py.
+    places: folder of a run, step: where it stands. A checkpoint that another run started from is that one's step 0, too.
     """
 
     name: str
@@ -57,6 +60,7 @@ class System:
     run: "Run | None"
     answers: dict[tuple[str, str], Answers] = field(default_factory=dict)
     seeds: tuple["System", ...] = ()
+    places: frozenset[tuple[Path, int]] = frozenset()
 
     @property
     def is_base(self) -> bool:
@@ -86,11 +90,41 @@ class Run:
         return str(self.config.get("model", {}).get("weights", ""))
 
 
+def resolve(path: str, folder: Path, config: dict[str, Any]) -> Path:
+    """A path of a run's configuration; a relative one starts where the run was started, as far as that can be told.
+
+    Args:
+      folder: of the run, resolved. It ends with `run_dir` of its configuration, unless it was moved.
+    """
+    run_dir = Path(str(config.get("run_dir") or "."))
+    parts = run_dir.parts
+    known = parts and not run_dir.is_absolute() and folder.parts[-len(parts) :] == parts
+    return (folder.parents[len(parts) - 1] if known else Path()) / Path(path).expanduser()
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """An evaluation as it was read.
+
+    Attributes:
+      system: without its name.
+      given: the name that was given to just this evaluation; empty if none was.
+      source: the folder whose name it has otherwise.
+      weights: what tells its weights from others.
+    """
+
+    system: System
+    given: str
+    source: Path
+    weights: tuple[Any, ...]
+
+
 def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
     """Reads run folders, `eval` folders and folders of one evaluation, in the order given.
 
     An evaluation counts once: of `base=RUN/eval/0 RUN` the first has the name `base`. The model before training is one system,
-    however many runs begin with it. Two evaluations of the same weights (of two splits, say) are one system, too.
+    however many runs begin with it, and so is a checkpoint that another run started from. Two evaluations of the same weights (of
+    two splits, say) are one system, too, unless they were given two names. Weights are the same if their fingerprints are.
 
     Args:
       folders: `DIR` or `NAME=DIR`; the name is for the report.
@@ -98,8 +132,8 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
     Raises:
       UserError: a folder holds no evaluation, or is one that was read before, or a file in it cannot be read.
     """
-    found: list[System] = []
-    runs: dict[Path, Run] = {}
+    evaluations: list[tuple[str, Path]] = []  # the name that was given to just this one, folder
+    names: dict[Path, str] = {}  # of runs
     read: dict[Path, str] = {}
     for given in folders:
         name, folder = name_and_folder(given)
@@ -109,20 +143,51 @@ def read_systems(folders: Sequence[str]) -> tuple[list[System], list[Run]]:
                     raise UserError(f"{given}: was given with {before} already; give it once, or first to name it")
                 continue  # `base=RUN/eval/0 RUN`: it has its name
             read[evaluation.resolve()] = given
-            head, tasks = read_metrics(evaluation)
-            run_folder = _run_of(evaluation)
-            run = None
-            if run_folder is not None:
-                run_name = name or run_folder.name
-                run = runs.setdefault(run_folder.resolve(), _read_run(run_name, run_folder))
-            split = head.get("split") or "test"
-            answers = {
-                (task, split): Answers(head, summary, evaluation / task / "predictions.jsonl")
-                for task, summary in tasks.items()
-            }
-            step, weights = head.get("step"), str(head.get("weights") or evaluation)
-            found.append(System(name or (run.name if run else _short(evaluation)), step, weights, run, answers))
+            evaluations.append((name if evaluation == folder else "", evaluation))
+            if name and evaluation != folder and (run_folder := _run_of(evaluation)):
+                names.setdefault(run_folder, name)
+    run_folders = {folder: None for _, evaluation in evaluations if (folder := _run_of(evaluation))}
+    tails = _short_names(folder for folder in run_folders if folder not in names)
+    runs: dict[Path, Run] = {}
+    for folder in run_folders:
+        name = _unique(names.get(folder) or tails[folder], [run.name for run in runs.values()])
+        runs[folder] = _read_run(name, folder)
+    found = [_read_evaluation(name, evaluation, runs) for name, evaluation in evaluations]
     return _named(_merged(found)), list(runs.values())
+
+
+def _read_evaluation(given: str, evaluation: Path, runs: dict[Path, Run]) -> _Evaluation:
+    head, tasks = read_metrics(evaluation)
+    run_folder = _run_of(evaluation)
+    run = runs[run_folder] if run_folder else None
+    split = head.get("split") or "test"
+    answers = {
+        (task, split): Answers(head, summary, evaluation / task / "predictions.jsonl")
+        for task, summary in tasks.items()
+    }
+    step, weights = head.get("step"), str(head.get("weights") or evaluation)
+    places = frozenset({(run.folder, step)} if run and step is not None else ())
+    source = run_folder or (evaluation.resolve() if step is None else evaluation.resolve().parent)
+    system = System("", step, weights, run, answers, places=places)
+    return _Evaluation(system, given, source, _weights(evaluation, head, run))
+
+
+def _weights(evaluation: Path, head: dict[str, Any], run: Run | None) -> tuple[Any, ...]:
+    """What the weights, and how they were decoded, are. Without a fingerprint: the folder they were in, resolved."""
+    decode = json.dumps(head.get("decode"), sort_keys=True)
+    if fingerprint := head.get(FINGERPRINT):
+        return decode, fingerprint
+    step, weights = head.get("step"), str(head.get("weights") or "")
+    if step and run:
+        return decode, run.folder, step
+    if run and weights.startswith("random"):
+        return decode, weights, json.dumps(run.config.get("model"), sort_keys=True, default=str)
+    if weights.startswith(SCHEME):
+        return decode, weights
+    path = resolve(weights, run.folder, run.config) if run else Path(weights)
+    if weights and path.is_absolute():
+        return decode, *(run_and_step(path) or [path.resolve()])
+    return decode, evaluation.resolve()
 
 
 def read_predictions(path: Path) -> list[dict[str, Any]]:
@@ -157,42 +222,77 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _merged(systems: list[System]) -> list[System]:
-    """Makes one system of evaluations of the same weights, as long as they don't answer the same task twice differently."""
-    merged: dict[tuple[Any, ...], System] = {}
-    for system in systems:
-        decode = json.dumps(next(iter(system.answers.values())).head.get("decode")) if system.answers else ""
-        key = (system.step, system.weights, decode)
-        if (other := merged.get(key)) is None:
-            merged[key] = system
-        elif not other.answers.keys() & system.answers.keys() or system.is_base:
-            merged[key] = replace(other, answers={**system.answers, **other.answers})
-        else:
-            merged[(*key, len(merged))] = system
-    return list(merged.values())
+def _merged(found: list[_Evaluation]) -> list[_Evaluation]:
+    """Makes one of evaluations of the same weights, in the place of the first.
+
+    What answers the same task twice stays two, but for a model before training: it is there once, with its first answers, and
+    where a run started from a checkpoint of another, it is that checkpoint.
+    """
+    merged: list[_Evaluation] = []
+    for one in found:
+        place = next((i for i, other in enumerate(merged) if _are_one(other, one)), None)
+        if place is None:
+            merged.append(one)
+            continue
+        first = merged[place]
+        kept = one if first.system.is_base and not one.system.is_base else first
+        system = replace(
+            kept.system,
+            answers={**one.system.answers, **first.system.answers},
+            places=first.system.places | one.system.places,
+        )
+        merged[place] = replace(kept, system=system, given=first.given or one.given)
+    return merged
 
 
-def _named(systems: list[System]) -> list[System]:
-    bases = [system for system in systems if system.is_base]
-    several_runs = len({system.run.folder for system in systems if system.run}) > 1
-    names: list[str] = []
-    for system in systems:
-        if system.is_base:
-            name = "before training" if len(bases) == 1 else f"before training ({system.weights})"
-        elif system.step is not None and not several_runs:
-            name = f"step {system.step}"
+def _are_one(first: _Evaluation, other: _Evaluation) -> bool:
+    if first.weights != other.weights or (first.given and other.given and first.given != other.given):
+        return False
+    both = (first.system, other.system)
+    return any(system.is_base for system in both) or not both[0].answers.keys() & both[1].answers.keys()
+
+
+def _named(found: list[_Evaluation]) -> list[System]:
+    bases = [one.system.weights for one in found if one.system.is_base]
+    several = len({one.source for one in found if one.system.step is not None and not one.system.is_base}) > 1
+    tails = _short_names(one.source for one in found if not one.system.run)
+    named: list[System] = []
+    for one in found:
+        system = one.system
+        source = system.run.name if system.run else tails[one.source]
+        if one.given:
+            name = one.given
+        elif system.is_base and len(bases) == 1:
+            name = "before training"
+        elif system.is_base:
+            told = bases.count(system.weights) == 1
+            name = f"before training ({system.weights})" if told else f"{source}, before training"
         elif system.step is not None:
-            name = f"{system.name}, step {system.step}"
+            name = f"{source}, step {system.step}" if several else f"step {system.step}"
         else:
-            name = system.name
-        number = 2
-        unique = name
-        while unique in names:
-            unique, number = f"{name} ({number})", number + 1
-        names.append(unique)
+            name = source
+        named.append(replace(system, name=_unique(name, [other.name for other in named])))
     # the model before training is what the others are compared with
-    renamed = [replace(system, name=name) for system, name in zip(systems, names, strict=True)]
-    return sorted(renamed, key=lambda system: not system.is_base)
+    return sorted(named, key=lambda system: not system.is_base)
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    number, unique = 2, name
+    while unique in taken:
+        unique, number = f"{name} ({number})", number + 1
+    return unique
+
+
+def _short_names(folders: Iterable[Path]) -> dict[Path, str]:
+    """Of each folder the last parts of its path, as many as tell it from the others."""
+    every = list(dict.fromkeys(folders))
+    names = {}
+    for folder in every:
+        others = [other for other in every if other != folder]
+        lengths = range(1, len(folder.parts) + 1)
+        length = next(n for n in lengths if all(other.parts[-n:] != folder.parts[-n:] for other in others))
+        names[folder] = "/".join(folder.parts[-length:])
+    return names
 
 
 def name_and_folder(given: str) -> tuple[str, Path]:
@@ -233,7 +333,7 @@ def read_metrics(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _run_of(evaluation: Path) -> Path | None:
-    """RUN for RUN/eval/<step>, also where the evaluation went to another folder of the run's."""
+    """RUN, resolved, for RUN/eval/<step>, also where the evaluation went to another folder of the run's."""
     for parent in (evaluation.resolve().parent.parent, evaluation.resolve().parent):
         if (parent / "config.yaml").is_file():
             return parent
@@ -243,8 +343,3 @@ def _run_of(evaluation: Path) -> Path | None:
 def _read_run(name: str, folder: Path) -> Run:
     config, _ = read_yaml(folder / "config.yaml")
     return Run(name, folder, config if isinstance(config, dict) else {}, read_rows(folder / METRICS))
-
-
-def _short(folder: Path) -> str:
-    name = folder.resolve().name
-    return name if not name.isdecimal() else f"{folder.resolve().parent.name}/{name}"

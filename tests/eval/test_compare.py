@@ -210,7 +210,7 @@ def test_the_template_is_chosen_on_validation_and_reported_on_test(make_card, tm
         "test": {"tiny.t00": right, "tiny.t01": right_but("r0")},
     }
     folders = [
-        evaluated.evaluate(tmp_path / split, answers, cards=[card], split=split, weights="runs/x/checkpoints/9", step=9)
+        evaluated.evaluate(tmp_path / split, answers, cards=[card], split=split, fingerprint="one", step=9)
         for split, answers in on.items()
     ]
     (choice,) = gather(*folders).choices
@@ -224,10 +224,12 @@ def test_what_a_chain_of_runs_learned_and_forgot(make_card, tmp_path):
     two = evaluated.make_run(tmp_path / "two", mixture="second", cards=cards, weights=str(one))
     three, six = (right_but(*(f"r{i}" for i in range(count))) for count in (3, 6))
     base = {"first": six, "second": six, "third": six}
-    for run, answers in ((one, {"first": right, "second": six, "third": three}),
-                         (two, {"first": six, "second": right, "third": wrong})):  # fmt: skip
-        evaluated.evaluate(run / "eval" / "0", base, cards=cards, step=0, weights="random (seed 0)")
-        evaluated.evaluate(run / "eval" / "30", answers, cards=cards, step=30, weights=str(run / "checkpoints" / "30"))
+    learned = {"first": right, "second": six, "third": three}
+    for run, step, answers, weights in (
+        (one, 0, base, "base"), (one, 30, learned, "one"), (two, 0, learned, "one"),
+        (two, 30, {"first": six, "second": right, "third": wrong}, "two"),
+    ):  # fmt: skip
+        evaluated.evaluate(run / "eval" / str(step), answers, cards=cards, step=step, fingerprint=weights)
     contents = gather(one, two)
     assert [system.name for system in contents.systems] == ["before training", "one, step 30", "two, step 30"]
     matrix = contents.matrix

@@ -22,10 +22,15 @@ def evaluate(
     split: str = "test",
     step: int | None = None,
     weights: str = "",
+    fingerprint: str = "",
     limit: int | None = None,
     samples: int = 50,
 ) -> Path:
-    """Writes FOLDER/metrics.json and FOLDER/<task>/predictions.jsonl: each task answered by a function of its examples."""
+    """Writes FOLDER/metrics.json and FOLDER/<task>/predictions.jsonl: each task answered by a function of its examples.
+
+    Args:
+      fingerprint: of the weights; empty: as metrics.json was before it had one.
+    """
     tasks = {}
     for task, answer in answers.items():
         questions = first_rows(read_questions(task, split, cards=list(map(str, cards)), root=root), limit)
@@ -35,7 +40,7 @@ def evaluate(
         write_predictions(folder, task, scores.rows)
         tasks[task] = scores.summary
     head = {"step": step, "split": split, "limit": limit, "weights": weights or str(folder), "decode": None}
-    write_metrics(folder, head, tasks)
+    write_metrics(folder, head | ({"weights_fingerprint": fingerprint} if fingerprint else {}), tasks)
     return folder
 
 
