@@ -15,6 +15,7 @@ from eval.report.systems import System
 from eval.seeds import seeds_differences
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
+from t5x_tasks.metrics.final_answer import same_answers
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
@@ -165,16 +166,19 @@ def compare_task(task: str, split: str, systems: Sequence[System], *, samples: i
         raise UserError(
             f"{task}, {split}: {names} answered no row in common; evaluate them on the same rows (eval.limit)"
         )
-    for system, table in zip(answered[1:], tables[1:], strict=True):
+    summaries = [system.answers[task, split].summary for system in answered]
+    for system, table, summary in zip(answered[1:], tables[1:], summaries[1:], strict=True):
+        by_answer = _compared_by_answer(summaries[0], summary)
         for id in ids:
-            if table[id]["references"] != tables[0][id]["references"]:
+            references = tables[0][id]["references"], table[id]["references"]
+            if references[0] != references[1] and not (by_answer and same_answers(*references)):
                 raise UserError(
                     f"{system.answers[task, split].path}: row {id}: its references are not those of "
                     f"{answered[0].name}; scores of different data cannot be compared"
                 )
     columns = []
-    for system, table in zip(answered, tables, strict=True):
-        rows, summary = [table[id] for id in ids], system.answers[task, split].summary
+    for system, table, summary in zip(answered, tables, summaries, strict=True):
+        rows = [table[id] for id in ids]
         columns.append(Column(system, rows, summary, _scores(rows, summary), _diagnostics(rows)))
     left_out = len({id for table in tables for id in table}) - len(ids)
     of_systems = [
@@ -182,6 +186,12 @@ def compare_task(task: str, split: str, systems: Sequence[System], *, samples: i
         for system in together
     ]
     return Comparison(task, split, of_systems, left_out, samples)
+
+
+def _compared_by_answer(first: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether all that two systems are both scored by is the final answer, which no rationale or template around it changes."""
+    names = [summary.get("metric_names") or () for summary in (first, other)]
+    return {name for name in names[0] if name in names[1]} == {"final_answer"}
 
 
 def _scores(rows: list[Row], summary: dict[str, Any]) -> Scores:

@@ -91,6 +91,15 @@ def final_answer(predictions: Sequence[str], references: Sequence[Sequence[str]]
     return {"accuracy": correct, "no_answer": missing}
 
 
+def same_answers(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether references are the same right answers, one with its rationale and the other without, say.
+
+    Raises:
+      UserError: a reference has no answer.
+    """
+    return {_reference(text, 0) for text in first} == {_reference(text, 0) for text in second}
+
+
 def extract_answer(text: str) -> str:
     """Returns the line after the last `answer is`, `answer:` or `####`, and without one of these the whole text; stripped.
 
