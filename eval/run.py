@@ -66,7 +66,7 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
     runtime.set_up(plan.config.data.cache_folder())
     with watching(), Checkpoints(plan.run_dir / "checkpoints", read_only=True) as checkpoints:
         evaluation = Evaluation(plan)
-        seen: set[tuple[int, str]] = set()  # a step that is saved anew is another checkpoint
+        seen: set[tuple[int, str | None]] = set()  # a step that is saved anew is another checkpoint
         trouble = ""
 
         def next_step() -> tuple[int | None, bool]:

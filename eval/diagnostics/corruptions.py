@@ -116,6 +116,11 @@ CORRUPTIONS: dict[str, Callable[[str, str, random.Random], str | None]] = {
 }
 
 
+def preferred(margin: float) -> float:
+    """Whether a model finds a reference more probable than its corruption, in percent; a tie counts half."""
+    return 100.0 if margin > 0 else 50.0 if margin == 0 else 0.0
+
+
 def corrupt(text: str, dialogue: str, *, id: str, seed: int = 0) -> dict[str, str | None]:
     """Every corruption of a summary; None where one does not apply."""
     return {name: change(text, dialogue, random.Random(f"{seed}/{name}/{id}")) for name, change in CORRUPTIONS.items()}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eval.cached import EOS
-from eval.diagnostics.corruptions import CORRUPTIONS, corrupt
+from eval.diagnostics.corruptions import CORRUPTIONS, corrupt, preferred
 from eval.diagnostics.diagnose import Interval
 from eval.examples import Example
 from eval.likelihood import Likelihoods
@@ -82,13 +82,9 @@ def probe(
         margins = [row[name] for row in rows if name in row]
         counts = {"n": len(margins), "not_applicable": len(rows) - len(margins), "settings": behind}
         if margins:
-            by_kind = {key: np.array([_preferred(m[key]) for m in margins]) for key in ("margin", "plain_margin")}
+            by_kind = {key: np.array([preferred(m[key]) for m in margins]) for key in ("margin", "plain_margin")}
             found = interval(by_kind)
             summary[f"probe.{name}"] = {**found["margin"], **counts, "plain": found["plain_margin"]}
         else:
             summary[f"probe.{name}"] = {"value": None, "ci_low": None, "ci_high": None, **counts, "plain": None}
     return Probe(summary, rows)
-
-
-def _preferred(margin: float) -> float:
-    return 100.0 if margin > 0 else 50.0 if margin == 0 else 0.0

@@ -1,7 +1,7 @@
 """What one system made of a task's rows: its scores, their intervals, and those of its seeds where it has several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ class Column:
     Attributes:
       rows: of predictions.jsonl, in the comparison's order; of several seeds those of the first.
       scores: of its metrics, all rows; `diagnostics`: of what they do not see. Of several seeds their means.
+      probe: `probe.<corruption>` -> whether it prefers the reference, of the rows that all who were probed have.
       seeds: a column for each seed; empty of one.
     """
 
@@ -31,6 +32,7 @@ class Column:
     summary: dict[str, Any]
     scores: Scores
     diagnostics: Scores
+    probe: Scores = field(default_factory=dict)
     seeds: tuple["Column", ...] = ()
 
     @cached_property
@@ -53,19 +55,28 @@ class Column:
             for one in (self.seeds or (self,))
         ]
 
+    def probe_of_seeds(self, name: str) -> list[Scores]:
+        """One corruption of the probe, of each seed."""
+        return [{name: one.probe[name]} for one in (self.seeds or (self,))]
+
     def intervals(
         self, *, samples: int, only: str | None = None, rows: np.ndarray | None = None
     ) -> dict[str, dict[str, float]]:
-        """Scores and diagnostics with their intervals: over rows, and over seeds where there are several.
+        """Scores, diagnostics and probe with their intervals: over rows, and over seeds where there are several.
 
         Args:
           only: one score in place of all.
-          rows: numbers of some of the rows.
+          rows: numbers of some of the rows. The probe, which has rows of its own, is left out.
         """
-        found = [scores if rows is None else take(scores, rows) for scores in self.of_seeds(only=only)]
-        if not found[0]:
-            return {}
-        return bootstrap(found[0], samples=samples) if len(found) == 1 else seeds_bootstrap(found, samples=samples)
+        groups = [[scores if rows is None else take(scores, rows) for scores in self.of_seeds(only=only)]]
+        if rows is None:
+            groups += [self.probe_of_seeds(name) for name in self.probe if only in (None, name)]
+        found = {}
+        for seeds in filter(lambda seeds: seeds[0], groups):
+            found |= (
+                bootstrap(seeds[0], samples=samples) if len(seeds) == 1 else seeds_bootstrap(seeds, samples=samples)
+            )
+        return found
 
 
 def joined(seeds: Sequence[Column], system: System) -> Column:
@@ -74,7 +85,7 @@ def joined(seeds: Sequence[Column], system: System) -> Column:
         return replace(seeds[0], system=system)
     return Column(
         system, seeds[0].rows, _summary([seed.summary for seed in seeds]), mean_scores([seed.scores for seed in seeds]),
-        mean_scores([seed.diagnostics for seed in seeds]), tuple(seeds),
+        mean_scores([seed.diagnostics for seed in seeds]), mean_scores([seed.probe for seed in seeds]), tuple(seeds),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """One task, answered by several systems on the same rows: scores with intervals, and differences with their significance."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 
 from eval.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
 from eval.diagnostics.copying import words
+from eval.diagnostics.corruptions import preferred
 from eval.names import Side, better_side, main_score
 from eval.report.columns import Column, Row, joined
 from eval.report.systems import System
@@ -19,6 +21,7 @@ from t5x_tasks.metrics.final_answer import same_answers
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
+PROBE = "probe."  # before the names of its corruptions
 Interval = Mapping[str, float]  # value, ci_low, ci_high
 
 
@@ -61,8 +64,9 @@ class Comparison:
 
     def stated_of_rows(self, column: int, part: str = "diagnostics") -> dict[str, Any]:
         """What metrics.json says of a column, where that is of the comparison's rows and of no others; else nothing."""
-        summary = self.columns[column].summary
-        return summary.get(part, {}) if summary["n"] == self.n else {}
+        summary, probe = self.columns[column].summary, self.columns[column].probe
+        found = summary.get(part, {}) if summary["n"] == self.n else {}
+        return {name: value for name, value in found.items() if not name.startswith(PROBE) or name in probe}
 
     def stated(self, column: int, score: str) -> dict[str, Any]:
         """What metrics.json says of a column's score or diagnostic, over all rows that the system answered; {} if nothing."""
@@ -84,7 +88,7 @@ class Comparison:
 
         Of a score that a system computed with other settings (another metric, version or use of references) there is none.
         """
-        family = sum(len(self._scores_of(i)) for i in range(len(self.columns)) if i != base)
+        family = sum(len(self._scores_of(i)) + len(c.probe) for i, c in enumerate(self.columns) if i != base)
         samples = self._resamples(family)
         found = [{} if i == base else self._differences(base, i, samples) for i in range(len(self.columns))]
         return holm(found)
@@ -115,18 +119,18 @@ class Comparison:
         left_out = self.other_settings(base, column)
         if any(side.few_found for side in sides):
             left_out.append("made_up_per_100")
-        first, second = (side.of_seeds(but=left_out, only=only) for side in sides)
-        if len(first) == len(second) == 1:
-            return paired_differences(first[0], second[0], samples=samples)
-        return seeds_differences(first, second, samples=samples)
+        found = _paired(*(side.of_seeds(but=left_out, only=only) for side in sides), samples=samples)
+        for name, values in sides[0].probe.items():
+            if name in sides[1].probe and only in (None, name) and len(values) >= FEWEST_ROWS:
+                found |= _paired(*(side.probe_of_seeds(name) for side in sides), samples=samples)
+        return found
 
     def settings(self, column: int, score: str) -> str:
         """How a number of this comparison was computed: its metric, rows and interval."""
         implementation = self._implementation(column, score)
+        n = len(self.columns[column].probe.get(score, ())) or self.n
         return (
-            f"{implementation}, {self.split} split, n={self.n}, {self._interval_settings(column)}"
-            if implementation
-            else ""
+            f"{implementation}, {self.split} split, n={n}, {self._interval_settings(column)}" if implementation else ""
         )
 
     def _interval_settings(self, column: int) -> str:
@@ -136,7 +140,8 @@ class Comparison:
 
     def _implementation(self, column: int, score: str) -> str:
         """How a score was computed; rows and interval, which the report computes anew, aside."""
-        return str(self.stated(column, score).get("settings", "")).partition(f", {self.split} split")[0]
+        stated = str(self.stated(column, score).get("settings", ""))
+        return re.split(rf"[,;] {re.escape(self.split)} split", stated, maxsplit=1)[0]
 
     def of_rows(self, column: int, score: str) -> np.ndarray | None:
         """A score of each row, [rows]; None of one that only all rows together have."""
@@ -176,16 +181,24 @@ def compare_task(task: str, split: str, systems: Sequence[System], *, samples: i
                     f"{system.answers[task, split].path}: row {id}: its references are not those of "
                     f"{answered[0].name}; scores of different data cannot be compared"
                 )
-    columns = []
-    for system, table, summary in zip(answered, tables, summaries, strict=True):
-        rows = [table[id] for id in ids]
-        columns.append(Column(system, rows, summary, _scores(rows, summary), _diagnostics(rows)))
+    lined_up = [[table[id] for id in ids] for table in tables]
+    columns = [
+        Column(system, rows, summary, _scores(rows, summary), _diagnostics(rows), probe)
+        for system, rows, summary, probe in zip(answered, lined_up, summaries, _probes(lined_up), strict=True)
+    ]
     left_out = len({id for table in tables for id in table}) - len(ids)
     of_systems = [
         joined([c for c in columns if any(c.system is seed for seed in (system.seeds or (system,)))], system)
         for system in together
     ]
     return Comparison(task, split, of_systems, left_out, samples)
+
+
+def _paired(first: Sequence[Scores], second: Sequence[Scores], *, samples: int) -> dict[str, Difference]:
+    """Differences of two systems, each with the scores of its seeds."""
+    if len(first) == len(second) == 1:
+        return paired_differences(first[0], second[0], samples=samples)
+    return seeds_differences(first, second, samples=samples)
 
 
 def _compared_by_answer(first: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -234,3 +247,16 @@ def _diagnostics(rows: list[Row]) -> Scores:
         "speaker_recall": Pooled(speakers, lambda sums: 100 * divide(sums[..., 0], sums[..., 2])),
         "length_ratio": Pooled(np.array(lengths, np.float64), lambda sums: divide(sums[..., 0], sums[..., 1])),
     }
+
+
+def _probes(lined_up: Sequence[list[Row]]) -> list[dict[str, np.ndarray]]:
+    """What each system made of the probe, on the rows on which all that have a corruption were asked for the same text."""
+    asked = [[row.get("diagnostics", {}).get("probe", {}) for row in rows] for rows in lined_up]
+    found: list[dict[str, np.ndarray]] = [{} for _ in lined_up]
+    for name in dict.fromkeys(name for of_rows in asked for of_row in of_rows for name in of_row):
+        having = [i for i, of_rows in enumerate(asked) if any(name in of_row for of_row in of_rows)]
+        texts = [[of_row.get(name, {}).get("text") for of_row in asked[i]] for i in having]
+        common = [n for n, row in enumerate(zip(*texts, strict=True)) if row[0] is not None and len(set(row)) == 1]
+        for i in having if common else ():
+            found[i][PROBE + name] = np.array([preferred(asked[i][n][name]["margin"]) for n in common])
+    return found
