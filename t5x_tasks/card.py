@@ -109,7 +109,8 @@ class Card(Section):
       templates: wordings, the name of a file of them (t5x_tasks/templates/NAME.yaml, or one beside the card), or
         `heuristic`: built from the names of the fields and the category, see heuristics.py.
       references: column with a list of right answers (or a transform that gives one), where a split has several; it then
-        takes the place of the column behind the placeholder of `targets`.
+        takes the place of the column behind the placeholder of `targets`. Where that column holds the lists itself, in all
+        splits or some, `references` is not needed.
       group_by: split -> column. Rows of that split that are equal in this column become one row whose answers are its
         `references`: the hub's DialogSum has three rows for each test dialogue. Left alone where the rows already
         have the `references` column, as a mirror's may.
@@ -204,8 +205,8 @@ class Card(Section):
 
     @cached_property
     def answer_field(self) -> str:
-        """The field that `references` stands in for; "" if the card has none."""
-        return min(self._answer_fields) if self.references else ""
+        """The field that may have several right answers, of `references` or its own column; "" if targets have not just one."""
+        return min(self._answer_fields) if len(self._answer_fields) == 1 else ""
 
     @cached_property
     def used_fields(self) -> dict[str, FieldSpec]:

@@ -8,8 +8,9 @@
     dialogue: {column: messages, transform: turns}                    # a line `Speaker: text` for each message of a list
     java: {column: java, codec: code}                                 # tokenised as the codec's text, compared as it is
 
-Numbers, truth values and dates become text; lists and objects are refused, with the row, unless a transform takes them. Null
-is an empty text, which is counted wherever blank fields are; a row without the column is refused.
+Numbers, truth values and dates become text; lists and objects are refused, with the row, unless a transform takes them; but a
+list of texts in the answer's column is several right answers. Null is an empty text, which is counted wherever blank fields are;
+a row without the column is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -138,6 +139,25 @@ def field_text(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: st
     name = spec.column if spec.transform is None and spec.column else f"{spec.transform} of field {field}"
     text = "" if value is None and spec.transform is None else clean_text(value, place, name)
     return text if spec.map is None else _mapped(spec.map, text, value, place, field)
+
+
+def several_answers(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str) -> tuple[str, ...]:
+    """Makes the right answers of one row whose column holds a list of texts; () where it holds something else.
+
+    Raises:
+      UserError: as `field_text`, of a value of the list; or the list is empty.
+    """
+    if spec.transform is not None or spec.column is None:
+        return ()
+    values = column_value(row, spec.column, place, f" (field {field})")
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        return ()  # numbers in a list are tags of tokens, say
+    if not values:
+        raise UserError(f"{place}: {spec.column!r} must be a text, or a list of one or more texts, not []")
+    texts = tuple(clean_text(value, place, spec.column) for value in values)
+    if spec.map is None:
+        return texts
+    return tuple(_mapped(spec.map, text, value, place, field) for text, value in zip(texts, values, strict=True))
 
 
 def field_value(spec: FieldSpec, row: Mapping[str, Any], *, field: str, place: str) -> Any:

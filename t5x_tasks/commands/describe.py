@@ -209,6 +209,11 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         print(f"  {split:<10} {len(rows):,} rows, {_place(location)}")
         if empty:
             print(f"  {'':<10} {len(empty):,} with an empty field (left out of training): {', '.join(empty[:3])}")
+        if several := [len(row.references) for row in rows if len(row.references) > 1]:
+            print(
+                f"  {'':<10} {len(several):,} with several right answers, up to {max(several)}: the first is trained on, all are "
+                "scored"
+            )
         questions[split] = {question(card, row): row.id for row in rows}
         ungrouped -= {name for row in rows for name in row.groups}
         if vocabulary is not None:

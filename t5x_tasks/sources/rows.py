@@ -8,7 +8,16 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec, as_spec, clean_text, column_value, field_text, field_value, has_column
+from t5x_tasks.fields import (
+    FieldSpec,
+    as_spec,
+    clean_text,
+    column_value,
+    field_text,
+    field_value,
+    has_column,
+    several_answers,
+)
 from t5x_tasks.sources.locate import Location, locate, raw_rows
 from t5x_tasks.values import shown
 
@@ -119,13 +128,14 @@ def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterato
         row_id = clean_text(own_id, place, card.id or "id") if has_id else f"{stem}-{number}"
         several = references is not None and all(has_column(raw, column) for column in references.all_columns)
         answers = _texts(references, raw, "references", place) if references and several else ()
-        fields = {
-            name: field_text(spec, raw, field=f"{name} of {card.name}", place=place)
-            for name, spec in specs.items()
-            if not (answers and name == answer)
-        }
-        if answers:
-            fields[answer] = answers[0]
+        fields = {}
+        for name, spec in specs.items():
+            if name == answer and not answers:
+                answers = several_answers(spec, raw, field=f"{name} of {card.name}", place=place)
+            if name == answer and answers:
+                fields[name] = answers[0]
+            else:
+                fields[name] = field_text(spec, raw, field=f"{name} of {card.name}", place=place)
         options = _texts(option_spec, raw, "options", place) if option_spec else ()
         group = ""
         if group_by and not answers:
