@@ -14,7 +14,7 @@ from train.config import FLAN_VOCAB_SIZE, PRESETS
 from train.loop import train
 from train.methods import parse_method
 from train.methods.base import flat, split
-from train.model import T5Config, abstract_model
+from train.model import T5Config, abstract_model, init_params
 from train.optimizer import make_optimizer, make_schedule
 from train.provenance import metadata
 from train.runs import checkpoint_params, load_frozen, merged_params
@@ -149,6 +149,19 @@ def test_merged_the_plain_model_computes_the_same(name, trained):
     inside = it.batches[0]["decoder_segment_ids"] > 0
     np.testing.assert_allclose(plain[inside], logits[inside], rtol=1e-4, atol=1e-4)
     assert np.abs(logits - logits_of(it.model.graphdef, it.before, it.batches[0]))[inside].max() > 1e-2
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_starts_as_its_base_exactly_if_it_says_so(name, trained):
+    it = trained(METHODS[name][0])
+    if it.model.method.prompt("support_chats"):  # the base has no embedding for the tokens in front
+        assert not it.model.method.starts_as_base
+        return
+    base = init_params(it.model.config, 0)
+    logits = logits_of(it.model.graphdef, it.before, it.batches[0])
+    plain = logits_of(abstract_model(it.model.config)[0], base, it.batches[0])
+    inside = it.batches[0]["decoder_segment_ids"] > 0
+    assert np.allclose(plain[inside], logits[inside], rtol=1e-4, atol=1e-4) == it.model.method.starts_as_base
 
 
 @pytest.mark.parametrize("name", UNMERGED)
