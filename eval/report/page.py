@@ -1,15 +1,11 @@
 """Sets the report: one HTML file that opens offline. Nothing is fetched, and no text from data is ever markup."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from eval.names import decimals
@@ -19,6 +15,7 @@ from eval.report.comparison import Comparison
 from eval.report.examples import embed
 from eval.report.facts import Facts, facts
 from eval.report.forgetting import Matrix
+from eval.report.html import content_policy, environment, script_json
 from eval.report.links import rows_link
 from eval.report.pairs import Standing, standing
 from eval.report.phrasings import Choice, Sensitivity
@@ -100,16 +97,9 @@ class Contents:
 
 def render(contents: Contents) -> str:
     """Returns the HTML file."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script, style = _script(), _joined(_STYLES)
     data = embed(contents.comparisons, [system.name for system in contents.systems], contents.slicings)
-    return environment.get_template("report.html.j2").render(
+    return environment(_ASSETS).get_template("report.html.j2").render(
         contents=contents,
         view=view,
         decimals=decimals,
@@ -118,10 +108,8 @@ def render(contents: Contents) -> str:
         charts=_charts(contents),
         script=script,
         style=style,
-        data=_script_json(data),
-        policy=(
-            f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
-        ),
+        data=script_json(data),
+        policy=content_policy(script, style),
     )
 
 
@@ -132,18 +120,6 @@ def _joined(names: Sequence[str]) -> Markup:
 def _script() -> Markup:
     """All of the page's code as one script, which shares no name with anything."""
     return Markup('"use strict";\n(() => {{\n{}}})();\n').format(_joined(_SCRIPTS))
-
-
-def _script_json(value: Any) -> Markup:
-    """JSON that cannot end its script block, whatever texts it holds: `<` is `\\u003c` in it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"
 
 
 def _charts(contents: Contents) -> dict[str, Any]:
