@@ -1,5 +1,6 @@
-"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; its commands `score`, `compare`, `predict` and `suggest`
-are for output that is there already, several systems side by side, one's own rows, and other wordings of a task."""
+"""`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; its commands `score`, `compare`, `rate`, `predict` and
+`suggest` are for output that is there already, several systems side by side, what people say of two, one's own rows, and other
+wordings of a task."""
 
 import argparse
 import importlib
@@ -9,7 +10,7 @@ from t5x_tasks.arguments import parse_arguments
 from t5x_tasks.errors import UserError, run_cli, suggest
 from t5x_tasks.streams import require_output
 
-COMMANDS = ("score", "compare", "predict", "suggest")
+COMMANDS = ("score", "compare", "rate", "predict", "suggest")
 
 
 def main(arguments: list[str]) -> int:

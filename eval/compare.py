@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eval.report.comparison import Comparison
+    from eval.report.ratings import RatedPair
     from eval.report.systems import Answers
 
 _MOST_SYSTEMS = 6  # of which all are shown; of more, the first and the last checkpoint of each run
@@ -31,6 +33,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--bootstrap-samples", type=_positive, metavar="N", help="resamples (default: as eval.bootstrap_samples)"
     )
+    parser.add_argument(
+        "--ratings",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="what raters saved of one page of `python -m eval rate`: the report says what they prefer",
+    )
     options = parser.parse_args(arguments)
 
     from eval.files import write_text
@@ -42,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
     if options.output:
         check_writable(options.output if options.output.is_dir() else options.output.parent, "--output")
-    contents = gather(options.folders, title=options.title, samples=options.bootstrap_samples)
+    contents = gather(options.folders, title=options.title, samples=options.bootstrap_samples, ratings=options.ratings)
     output = options.output or name_and_folder(options.folders[0])[1] / "report.html"
     if output.is_dir():
         output /= "report.html"
@@ -54,6 +64,10 @@ def main(arguments: list[str]) -> int:
     for task, split, lines in contents.verdicts():
         for line in lines:
             print(f"{task}, {split}: {line}")
+    if contents.ratings is not None:
+        rated = contents.ratings
+        print(f"{rated.comparison.task}, {rated.comparison.split}: {rated.headline}")
+        print(rated.agreement_text)
     for note in contents.notes:
         print(f"note: {note}")
     beside = [output.with_suffix(".csv").name, output.with_suffix(".md").name]
@@ -66,8 +80,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def gather(folders: Sequence[str], *, title: str | None = None, samples: int | None = None):
+def gather(
+    folders: Sequence[str], *, title: str | None = None, samples: int | None = None, ratings: Sequence[Path] = ()
+):
     """Reads the folders and works out all that the report tells.
+
+    Args:
+      ratings: files of raters of one page of `python -m eval rate`.
 
     Raises:
       UserError: a folder holds no evaluation, a file is broken, or systems cannot be compared.
@@ -134,7 +153,15 @@ def gather(folders: Sequence[str], *, title: str | None = None, samples: int | N
         notes=notes,
         unsure=caution(systems),
         samples=samples,
+        ratings=_rated(comparisons, ratings) if ratings else None,
     )
+
+
+def _rated(comparisons: "Sequence[Comparison]", paths: Sequence[Path]) -> "RatedPair":
+    from eval.rating.files import read_ratings
+    from eval.report.ratings import rated_pair
+
+    return rated_pair(comparisons, read_ratings(paths))
 
 
 def _chosen(systems: list) -> list:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -23,6 +23,9 @@ from eval.report.ranking import Ranking, ranking
 from eval.report.slices import Slicing, slicings
 from eval.report.systems import Run, System
 
+if TYPE_CHECKING:
+    from eval.report.ratings import RatedPair  # imports scipy.stats, which takes a second
+
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = ("base.css", "cards.css", "tables.css", "examples.css", "print.css")
 _SCRIPTS = (
@@ -40,6 +43,7 @@ class Contents:
       over_steps: task -> system -> (step, main score) of all evaluated steps.
       notes: what a reader must know of the choice of systems and rows.
       unsure: of which systems it is not known how much a seed matters; may be empty.
+      ratings: what people say of two of the systems, if they were asked.
     """
 
     title: str
@@ -54,6 +58,7 @@ class Contents:
     notes: list[str]
     unsure: str
     samples: int
+    ratings: "RatedPair | None" = None
 
     @cached_property
     def slicings(self) -> dict[tuple[str, str], list[Slicing]]:

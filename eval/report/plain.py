@@ -65,6 +65,8 @@ def markdown_text(contents: Contents, report: str) -> str:
                 cells.append(text)
             lines.append(f"| {_cell(score)} | {' | '.join(cells)} |")
         lines.append("")
+    if contents.ratings is not None:
+        lines += [f"**What people prefer**: {_cell(contents.ratings.headline)}", ""]
     if contents.matrix is not None:
         lines += ["**Learned and forgotten**", "", *forgetting_table(contents.matrix), ""]
     for choice in contents.choices:

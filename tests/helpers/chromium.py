@@ -19,6 +19,7 @@ _SWITCHES = (
     "disable-component-update", "disable-sync", "disable-dev-shm-usage", "remote-debugging-pipe",
 )  # fmt: skip
 TIMEOUT_S = 120
+_KEY_CODES = {"Enter": 13, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
 
 
 def find() -> str | None:
@@ -57,6 +58,20 @@ class Page:
         deadline = time.monotonic() + TIMEOUT_S
         while "Page.loadEventFired" not in self._events:
             self._read(deadline)
+
+    def press(self, *keys: str) -> None:
+        """Presses keys, one after the other, as `ArrowLeft` or `g`."""
+        for key in keys:
+            text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+            self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", key=key, text=text, code=key,
+                      windowsVirtualKeyCode=_KEY_CODES.get(key, ord(key[0].upper())))  # fmt: skip
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def close(self) -> None:
+        """Ends the browser as a user does, with all that pages keep in it on disk."""
+        os.write(self._out, json.dumps({"id": next(self._numbers), "method": "Browser.close"}).encode() + b"\0")
+        while os.read(self._in, 2**20):
+            pass
 
     def run(self, script: str) -> Any:
         """Returns what an expression comes to in the page; a promise is waited for."""
