@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.rating.files import MARKS, Ratings
-from eval.rating.opinion import Agreement, Opinion, Share, agreement_with, opinion_of
+from eval.rating.opinion import Agreement, Opinion, Rater, Share, agreement_with, opinion_of
 from eval.rating.sheet import Letter, by_id, fingerprint
 from eval.report.comparison import FEWEST_ROWS, Comparison
 from eval.report.view import SIGNIFICANT, Cell, Table, TableRow
@@ -93,24 +93,23 @@ class RatedPair:
     def _raters(self) -> Table:
         first, second = self.names
         opinion = self.opinion
-        rows = [
-            TableRow(r.name, [Cell(str(n)) for n in (r.rated, r.first, r.both_good, r.both_bad, r.second)])
-            for r in opinion.raters
-        ]
-        header = ["rater", "rated", f"{first} is better", "both good", "both bad", f"{second} is better"]
-        note = f"Rows: {opinion.lost} go to {first}, {opinion.even} are even, {opinion.won} go to {second}; a row counts once."
+        rows = [TableRow(r.name, [Cell(str(r.first)), _neither(r), Cell(str(r.second))]) for r in opinion.raters]
+        of_rows = [Cell(str(number)) for number in (opinion.lost, opinion.even, opinion.won)]
+        rows.append(TableRow("rows", of_rows))
+        header = ["preferred by", first, "neither", second]
+        note = "In ratings of each person, and in rows: a row goes to the system that more of its raters prefer."
         return Table("Verdicts", note, header, rows)
 
     def _marks(self) -> Table:
         rows = [
-            TableRow(text, [share_cell(share) for share in self.opinion.marks[mark]]) for mark, text in MARKS.items()
+            TableRow(text, [_share_cell(share) for share in self.opinion.marks[mark]]) for mark, text in MARKS.items()
         ]
         note = "Share of rated rows in which at least one rater marked it, in percent."
         return Table("Marks", note, ["mark", *self.names], rows)
 
     def _agreement(self) -> Table:
         rows = [
-            TableRow(score, [share_cell(a.same), Cell(str(a.same.n if a.same else 0)), Cell(str(a.tied))])
+            TableRow(score, [_share_cell(a.same), Cell(str(a.same.n if a.same else 0)), Cell(str(a.tied))])
             for score, a in self.scores.items()
         ]
         note = (
@@ -162,6 +161,8 @@ def _scores(
     for score in comparison.score_names:
         better = comparison.better(score)
         before, after = (comparison.of_rows(i, score) for i in (first, second))
+        if score.endswith(("_mean", "_first")):  # the other ways to use references
+            continue
         if better is None or before is None or after is None or score in left_out:
             continue
         gain = (after - before)[rows] * (1 if better == "higher" else -1)
@@ -169,7 +170,11 @@ def _scores(
     return agreements
 
 
-def share_cell(share: Share | None) -> Cell:
+def _neither(rater: Rater) -> Cell:
+    return Cell(str(rater.both_good + rater.both_bad), f"{rater.both_good} good, {rater.both_bad} bad")
+
+
+def _share_cell(share: Share | None) -> Cell:
     if share is None:
         return Cell("–")
     low, high = share.interval
