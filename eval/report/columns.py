@@ -11,7 +11,7 @@ from eval.bootstrap import bootstrap, take
 from eval.diagnostics.diagnose import few_found
 from eval.report.systems import System
 from eval.seeds import mean_scores, seeds_bootstrap
-from t5x_tasks.metrics.pooled import Scores, value
+from t5x_tasks.metrics.pooled import Pooled, Scores, value
 
 Row = dict[str, Any]
 
@@ -42,6 +42,11 @@ class Column:
             return next((seed.few_found for seed in self.seeds if seed.few_found), "")
         diagnosed = [row.get("diagnostics", {}) for row in self.rows]
         return few_found(diagnosed) if all("particulars" in row for row in diagnosed) else ""
+
+    def of_rows(self, score: str) -> np.ndarray | None:
+        """A score of each row, [rows]; None of one that only all rows together have."""
+        values = self.scores.get(score)
+        return None if values is None or isinstance(values, Pooled) else values
 
     def of_seeds(self, but: Sequence[str] = (), only: str | None = None) -> list[Scores]:
         """Scores and diagnostics of each seed; of one seed they are alone.

@@ -145,8 +145,7 @@ class Comparison:
 
     def of_rows(self, column: int, score: str) -> np.ndarray | None:
         """A score of each row, [rows]; None of one that only all rows together have."""
-        values = self.columns[column].scores.get(score)
-        return None if values is None or isinstance(values, Pooled) else values
+        return self.columns[column].of_rows(score)
 
     def slice(self, column: int, rows: np.ndarray, score: str) -> dict[str, float] | None:
         """A score over some of the rows, without an interval of too few; None where there are none of them or no such score."""

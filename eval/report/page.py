@@ -104,17 +104,21 @@ def render(contents: Contents) -> str:
     """Returns the HTML file."""
     script, style = _script(), _joined(_STYLES)
     data = embed(contents.comparisons, [system.name for system in contents.systems], contents.slicings)
-    return environment(_ASSETS).get_template("report.html.j2").render(
-        contents=contents,
-        view=view,
-        decimals=decimals,
-        legend_mark=charts.legend_mark,
-        marks=contents.marks,
-        charts=_charts(contents),
-        script=script,
-        style=style,
-        data=script_json(data),
-        policy=content_policy(script, style),
+    return (
+        environment(_ASSETS)
+        .get_template("report.html.j2")
+        .render(
+            contents=contents,
+            view=view,
+            decimals=decimals,
+            legend_mark=charts.legend_mark,
+            marks=contents.marks,
+            charts=_charts(contents),
+            script=script,
+            style=style,
+            data=script_json(data),
+            policy=content_policy(script, style),
+        )
     )
 
 

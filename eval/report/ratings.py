@@ -9,6 +9,7 @@ import numpy as np
 from eval.rating.files import MARKS, Ratings
 from eval.rating.opinion import Agreement, Opinion, Rater, Share, agreement_with, opinion_of
 from eval.rating.sheet import Letter, by_id, fingerprint
+from eval.report.columns import Column
 from eval.report.comparison import FEWEST_ROWS, Comparison
 from eval.report.view import SIGNIFICANT, Cell, Table, TableRow
 from t5x_tasks.errors import UserError
@@ -131,8 +132,9 @@ def rated_pair(comparisons: Sequence[Comparison], files: Sequence[Ratings]) -> R
     if comparison is None:
         raise UserError(f"{where}, which none of these systems answered; compare the two that were rated")
     ids = [id for id, _ in sheet.rows]
+    answered = [(i, one) for i, column in enumerate(comparison.columns) for one in column.seeds or (column,)]
     try:
-        found = [fingerprint(by_id(column.rows, ids)) for column in comparison.columns]
+        found = [fingerprint(by_id(one.rows, ids)) for _, one in answered]
     except KeyError as error:
         raise UserError(
             f"{where}: row {error.args[0]} was not answered by all of these systems; compare the two that were rated"
@@ -143,24 +145,32 @@ def rated_pair(comparisons: Sequence[Comparison], files: Sequence[Ratings]) -> R
             "outputs of them; compare the two whose outputs were rated"
         )
     a, b = (found.index(system) for system in sheet.systems)
-    first, second = min(a, b), max(a, b)
     letter: Letter = "A" if a < b else "B"
+    first, second = (answered[place] for place in (min(a, b), max(a, b)))
     opinion = opinion_of(files, first=letter)
-    return RatedPair(
-        comparison, first, second, list(files), opinion, _scores(comparison, first, second, ids, opinion.preference)
-    )
+    scores = _scores(comparison, first, second, ids, opinion.preference)
+    return RatedPair(comparison, first[0], second[0], list(files), opinion, scores)
 
 
 def _scores(
-    comparison: Comparison, first: int, second: int, ids: Sequence[str], preference: np.ndarray
+    comparison: Comparison,
+    first: tuple[int, Column],
+    second: tuple[int, Column],
+    ids: Sequence[str],
+    preference: np.ndarray,
 ) -> dict[str, Agreement]:
+    """How each score of the rows agrees with what people prefer.
+
+    Args:
+      first, second: number of the system in the comparison, and its column, or that of its seed which was rated.
+    """
     places = {row["id"]: place for place, row in enumerate(comparison.columns[0].rows)}
     rows = [places[id] for id in ids]
-    left_out = comparison.other_settings(first, second)
+    left_out = comparison.other_settings(first[0], second[0])
     agreements = {}
     for score in comparison.score_names:
         better = comparison.better(score)
-        before, after = (comparison.of_rows(i, score) for i in (first, second))
+        before, after = (column.of_rows(score) for _, column in (first, second))
         if score.endswith(("_mean", "_first")):  # the other ways to use references
             continue
         if better is None or before is None or after is None or score in left_out:
