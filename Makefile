@@ -36,7 +36,7 @@ quickstart: install
 	$(PY) -m train configs/quickstart.yaml
 	$(PY) -m eval configs/quickstart.yaml > /dev/null  # its table comes with the summary
 	$(PY) -m eval compare runs/quickstart > /dev/null
-	$(PY) -m eval.summary runs/quickstart
+	$(PY) -m eval.report.summary runs/quickstart
 
 forgetting: install
 	$(PY) -m launch study configs/forgetting

@@ -5,7 +5,7 @@
 
 Of large's 16 heads of 64, 16,384 tokens a device, in bfloat16, packed. Compiled only, nothing runs: bytes of memory besides
 inputs and outputs, and bytes that go through the device's memory, as the compiler counts them; that is no time. Exits with 1
-where the paths differ by more than a run would accept (train/attention/path.py).
+where the paths differ by more than a run would accept (train/model/attention/choose.py).
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     import jax
 
-    from train.attention.path import FUSED, TOLERANCE
+    from train.model.attention.choose import FUSED, TOLERANCE
 
     if chosen.compile:
         jax.config.update("jax_platforms", "cpu")
@@ -47,16 +47,18 @@ def show_compiled(topology: str, length: int) -> None:
     import jax.numpy as jnp
     from jax.sharding import NamedSharding
 
-    from train import sharding, topologies
-    from train.attention.path import value_and_gradients
+    from launch.plan import topologies
     from train.config import MeshConfig
+    from train.model.attention.choose import value_and_gradients
+    from train.model.axes import spec
+    from train.parallel.mesh import make_mesh
 
     devices = topologies.devices(topology)
-    mesh = sharding.make_mesh(MeshConfig(), devices)
+    mesh = make_mesh(MeshConfig(), devices)
     rows = TOKENS // length * len(devices)
 
     def of(shape: tuple[int, ...], dtype: Any, first: str | None = "batch") -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, sharding.spec((first,))))
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec((first,))))
 
     ids, x = of((rows, length), jnp.int32), of((rows, length, HEADS, HEAD_DIM), jnp.bfloat16)
     bias = of((1, HEADS, length, length), jnp.float32, None)
@@ -75,7 +77,7 @@ def measure(fused: Sequence[Any], length: int) -> float:
     import jax
     import jax.numpy as jnp
 
-    from train.attention.path import difference, value_and_gradients
+    from train.model.attention.choose import difference, value_and_gradients
 
     rows = TOKENS // length
     *keys, last = jax.random.split(jax.random.key(0), 5)

@@ -18,7 +18,8 @@ import tempfile
 import time
 
 from t5x_tasks.errors import run_cli
-from train.config import PRESETS, Config
+from train.config import Config
+from train.model.presets import PRESETS
 
 DEPTHS = (8, 24)
 AT_MOST, CACHED_AT_MOST = 1.5, 0.5
@@ -60,8 +61,8 @@ def start(preset: str, layers: int, cache: str | None = None) -> float:
 def compile_once(preset: str, layers: int) -> float:
     import jax
 
-    from train.memory import StepProgram
-    from train.sharding import make_mesh
+    from launch.plan.memory import StepProgram
+    from train.parallel.mesh import make_mesh
 
     depth = {"num_encoder_layers": layers, "num_decoder_layers": layers}
     config = Config.model_validate(

@@ -29,7 +29,8 @@ from bench.entrants import DTYPES
 from bench.pytorch import write_random
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.vocabulary import Vocabulary
-from train.config import PRESETS, BeamConfig, GreedyConfig
+from train.config import BeamConfig, GreedyConfig
+from train.model.presets import PRESETS
 
 AIM = 1.5  # times as fast
 
@@ -137,7 +138,7 @@ def open_reference(weights: Path, dtype: str = "float32") -> Callable[..., list[
     import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
-    from eval.decode import batches, until_end
+    from eval.decoding.decoder import batches, until_end
 
     place = "cuda" if jax.default_backend() == "gpu" else "cpu"
     reading: Any = transformers.T5ForConditionalGeneration
@@ -167,18 +168,18 @@ def open_ours(
     import jax
     import jax.numpy as jnp
 
-    from eval.decode import Decoder
-    from train import sharding
-    from train import weights as importing
-    from train.attention.path import choose_path
+    from eval.decoding.decoder import Decoder
     from train.config import MeshConfig
-    from train.state import Model
+    from train.model.attention.choose import choose_path
+    from train.model_spec import ModelSpec
+    from train.parallel.mesh import make_mesh
+    from train.params import infer_config, load_weights
 
-    mesh = sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1])
-    config = importing.infer(weights)
+    mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    config = infer_config(weights)
     path = choose_path("auto", dtype=dtype, num_heads=config.num_heads, head_dim=config.head_dim)
-    model = Model.on(mesh, dataclasses.replace(config, compute_dtype=jnp.dtype(dtype), attention=path))
-    params = importing.load(weights, model.shapes, model.shardings, model.config)
+    model = ModelSpec.on(mesh, dataclasses.replace(config, compute_dtype=jnp.dtype(dtype), attention=path))
+    params = load_weights(weights, model.shapes, model.shardings, model.config)
 
     def decoder(settings: GreedyConfig | BeamConfig, batch_size: int) -> Callable[..., list[np.ndarray]]:
         decode = Decoder(model.graphdef, settings, mesh=mesh, batch_size=batch_size)

@@ -115,26 +115,27 @@ def ours(weights_folder: Path, dtype: str, dropout: float) -> Trainer:
     import jax
     import jax.numpy as jnp
 
-    from train import weights
-    from train.attention.path import choose_path
     from train.config import AdamWConfig, MeshConfig, TrainConfig
+    from train.model.attention.choose import choose_path
+    from train.model_spec import ModelSpec
     from train.optimizer import make_optimizer, make_schedule
-    from train.sharding import global_batch, make_mesh
-    from train.state import Model, first_state, state_shapes
+    from train.parallel.mesh import global_batch, make_mesh
+    from train.params import infer_config, load_weights
+    from train.state import first_state, state_shapes
     from train.step import make_train_step
 
     train = TrainConfig(steps=1000, z_loss=0.0, clip_norm=CLIP_NORM)
     settings = AdamWConfig(learning_rate=LEARNING_RATE)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     jax.set_mesh(mesh)
-    config = weights.infer(weights_folder)
+    config = infer_config(weights_folder)
     path = choose_path("auto", dtype=dtype, num_heads=config.num_heads, head_dim=config.head_dim)
     config = dataclasses.replace(config, dropout=dropout, compute_dtype=jnp.dtype(dtype), attention=path)
-    model = Model.on(mesh, config)
+    model = ModelSpec.on(mesh, config)
     schedule = make_schedule(settings, 1000)
     optimizer = make_optimizer(settings, schedule, model.axes)
     shapes = state_shapes(model, optimizer)
-    state = first_state(weights.load(weights_folder, model.shapes, model.shardings, config), optimizer, 0, shapes)
+    state = first_state(load_weights(weights_folder, model.shapes, model.shardings, config), optimizer, 0, shapes)
     update = make_train_step(model.graphdef, optimizer, schedule, train, jax.tree.map(lambda s: s.sharding, shapes))
 
     def step(batch: Batch) -> float:

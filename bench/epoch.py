@@ -28,8 +28,8 @@ from bench.entrants import DTYPES, ENTRANTS, Batch, Taken, check_pytorch, serve,
 from bench.pytorch import write_random
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.vocabulary import Vocabulary
-from train.config import PRESETS
-from train.input import packing
+from train.data import packing
+from train.model.presets import PRESETS
 
 LENGTHS, DROPOUT = (512, 128), 0.1
 AIMS = {"full": 2.5, "longest": 1.7, "grouped": 1.1}  # times as many examples a second

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from t5x_tasks.errors import UserError, run_cli
-from train.config import FLAN_VOCAB_SIZE, PRESETS
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
 
 LIMIT = 1.3  # of the model's bytes
 SHARD_BYTES = 5 * 10**9
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
 def write_model(folder: Path, preset: str, layers: int | None) -> int:
     """Writes a sparse Hugging Face directory; returns the number of parameters."""
     from train.export.hf import hf_config
-    from train.model import T5Config, abstract_model
+    from train.model.t5 import T5Config, abstract_model
     from train.weights.hf import TABLE
     from train.weights.stream import by_path, layout
 
@@ -107,16 +107,16 @@ def import_and_measure(folder: Path, devices: int) -> None:
     """Imports onto the mesh and prints figures of this process as JSON."""
     import jax
 
-    from train import weights
     from train.config import MeshConfig
-    from train.model import abstract_model
-    from train.sharding import make_mesh, param_shardings
+    from train.model.t5 import abstract_model
+    from train.parallel.mesh import make_mesh, param_shardings
+    from train.params import infer_config, load_weights
 
-    config = weights.infer(folder)
+    config = infer_config(folder)
     shapes, axes = abstract_model(config)[1:]
     places = param_shardings(make_mesh(MeshConfig(data=1, fsdp=devices)), axes)
     before, start = _meminfo("/proc/self/status", "VmHWM"), time.perf_counter()
-    params = weights.load(folder, shapes, places, config)
+    params = load_weights(folder, shapes, places, config)
     seconds = time.perf_counter() - start
     held = dict.fromkeys(jax.devices(), 0)
     for leaf in jax.tree.leaves(params):

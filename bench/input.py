@@ -25,8 +25,8 @@ from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import run_cli
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
-from train.input.batches import Batches, Source, open_input
-from train.input.packing import auto_lengths, fill, plan
+from train.data.batches import Batches, Source, open_input
+from train.data.packing import auto_lengths, fill, plan
 
 BATCH = 64
 ROW = (512, 128)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eval.bootstrap import Difference, bootstrap, holm, paired_differences
+from eval.scoring.bootstrap import Difference, bootstrap, holm, paired_differences
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide, value
 
 SIZES = (30, 100, 500)

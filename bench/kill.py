@@ -39,10 +39,13 @@ import jax
 from bench.notes import SIZES, write_notes
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import loop, sharding, state
-from train.checkpoints import Checkpoints
+from train import loop
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
+from train.model_spec import ModelSpec
 from train.optimizer import make_optimizer, make_schedule
+from train.parallel.mesh import make_mesh
+from train.state import state_shapes, t5_config
 
 VOCABULARY = Path(__file__).parents[1] / "t5x_tasks" / "vocabularies" / "support_chats.model"
 ENDS = {0: "done", 128 + signal.SIGTERM: "saved on SIGTERM", -signal.SIGTERM: "SIGTERM", -signal.SIGKILL: "SIGKILL"}
@@ -62,7 +65,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         workplace = Path(name)
         write_notes(workplace)
-        # To JAX, which has read the environment already; and to train/runtime.py, which then chooses no folder.
+        # To JAX, which has read the environment already; and to train/parallel/runtime.py, which then chooses no folder.
         jax.config.update("jax_compilation_cache_dir", str(workplace / "xla"))
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(workplace / "xla")
         start = time.monotonic()
@@ -150,13 +153,13 @@ def outcome(workplace: Path, run: str, steps: int) -> tuple[str, list[tuple[floa
 
 def _digest(run_dir: Path, steps: int) -> str:
     config = configuration.load(run_dir, [])
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh)
     size = Vocabulary.load(config.model.vocabulary).size
-    model = state.Model.on(mesh, state.model_config(config, size), config.method)
+    model = ModelSpec.on(mesh, t5_config(config, size), config.method)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, steps), model.axes)
     digest = hashlib.sha256()
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-        restored = checkpoints.restore(steps, state.state_shapes(model, optimizer))
+        restored = checkpoints.restore(steps, state_shapes(model, optimizer))
     for leaf in jax.tree.leaves(restored.state):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()

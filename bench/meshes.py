@@ -14,7 +14,7 @@ import os
 import sys
 from typing import get_args
 
-from train.config import Remat
+from train.model.presets import Remat
 
 QUICK: list[tuple[tuple[int, int, int], tuple[Remat, int]]] = [((1, 8, 1), ("layer", 2)), ((2, 2, 2), ("selected", 1))]
 LOSS_TOLERANCE, BYTES_TOLERANCE, STEPS, DEVICES = 1e-5, 0.02, 10, 8
@@ -53,10 +53,12 @@ def run(axes: tuple[int, int, int], *, remat: Remat, parts: int) -> tuple[list[f
     import numpy as np
 
     from train.config import AdamWConfig, MeshConfig, TrainConfig
-    from train.model import T5Config, init_params
+    from train.model.axes import RULES
+    from train.model.t5 import T5Config, init_params
+    from train.model_spec import ModelSpec
     from train.optimizer import make_optimizer, make_schedule
-    from train.sharding import RULES, global_batch, make_mesh
-    from train.state import Model, first_state, state_shapes
+    from train.parallel.mesh import global_batch, make_mesh
+    from train.state import first_state, state_shapes
     from train.step import make_train_step
 
     mesh = make_mesh(MeshConfig(data=axes[0], fsdp=axes[1], tensor=axes[2]))
@@ -64,7 +66,7 @@ def run(axes: tuple[int, int, int], *, remat: Remat, parts: int) -> tuple[list[f
         vocab_size=512, emb_dim=64, mlp_dim=128, num_heads=8, head_dim=8, num_encoder_layers=2, num_decoder_layers=2,
         remat=remat,
     )  # fmt: skip
-    model = Model.on(mesh, config)
+    model = ModelSpec.on(mesh, config)
     settings = AdamWConfig(learning_rate=1e-3)
     schedule = make_schedule(settings, STEPS)
     optimizer = make_optimizer(settings, schedule, model.axes)

@@ -72,11 +72,13 @@ class Runner:
 
         from bench.meshes import random_batch
         from train.config import Config
-        from train.methods.base import flat
+        from train.model_spec import ModelSpec
         from train.optimizer import make_optimizer, make_schedule
-        from train.sharding import global_batch, make_mesh
-        from train.state import Model, first_state, load_params, model_config, state_shapes
+        from train.parallel.mesh import global_batch, make_mesh
+        from train.params import load_params
+        from train.state import first_state, state_shapes, t5_config
         from train.step import make_train_step
+        from train.trees import flat
 
         sections = {
             "run_dir": "unused",
@@ -89,7 +91,7 @@ class Runner:
         config = Config.model_validate(sections)
         mesh = make_mesh(config.mesh, jax.devices()[:1])
         self._mesh = mesh
-        model = Model.on(mesh, model_config(config, 2048), config.method)
+        model = ModelSpec.on(mesh, t5_config(config, 2048), config.method)
         schedule = make_schedule(config.optimizer, 1000)
         optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
         shapes = state_shapes(model, optimizer)

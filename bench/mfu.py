@@ -7,8 +7,8 @@
 
 Random weights, packed rows without padding, each of two to four examples of random tokens, dropout 0.05, Adafactor, bfloat16 with
 float32 parameters, on one device. Each setting has a process of its own, so that its peak of memory is its own. MFU counts what
-the examples need (train/flops.py): no recomputation, no pairs of positions from different examples. `--least` is the MFU below
-which it exits with 1.
+the examples need (train/model/flops.py): no recomputation, no pairs of positions from different examples. `--least` is the MFU
+below which it exits with 1.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.errors import UserError, run_cli
-from train.config import PRESETS
+from train.model.presets import PRESETS
 
 ROWS = {"flan-t5-small": 512, "flan-t5-base": 256, "flan-t5-large": 128, "flan-t5-xl": 32}  # a step: fits 80 GB
 STEPS, ROUNDS = 5, 3
@@ -75,12 +75,14 @@ def measure(
     import jax
     import numpy as np
 
-    from train.config import FLAN_VOCAB_SIZE, Config
-    from train.flops import peak_flops
-    from train.memory import StepProgram
+    from launch.plan.memory import StepProgram
+    from train.config import Config
+    from train.model.flops import peak_flops
+    from train.model.presets import FLAN_VOCAB_SIZE
     from train.optimizer import make_optimizer, make_schedule
-    from train.sharding import global_batch, make_mesh
-    from train.state import first_state, load_params, model_config
+    from train.parallel.mesh import global_batch, make_mesh
+    from train.params import load_params
+    from train.state import first_state, t5_config
 
     device = jax.devices()[0]
     if device.platform == "cpu":
@@ -97,7 +99,7 @@ def measure(
     config = Config.model_validate(sections)
     mesh = make_mesh(config.mesh, [device])
     start = time.perf_counter()
-    model_config(config, FLAN_VOCAB_SIZE)  # where `attention` is auto, the fused path proves itself
+    t5_config(config, FLAN_VOCAB_SIZE)  # where `attention` is auto, the fused path proves itself
     proof_s = time.perf_counter() - start
     with jax.set_mesh(mesh):
         program = StepProgram.of(config, mesh, vocabulary_size=FLAN_VOCAB_SIZE)
@@ -148,7 +150,7 @@ def measure(
 
 
 def packed(draw: Any, rows: int, inputs: int, targets: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """A batch without padding, and what train/flops.py counts of it."""
+    """A batch without padding, and what train/model/flops.py counts of it."""
     import numpy as np
 
     arrays, segments = {}, draw.integers(2, 5, rows)

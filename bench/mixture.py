@@ -28,10 +28,10 @@ from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import run_cli
 from t5x_tasks.prepare import Prepared, ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
-from train.data import sources
-from train.input.batches import Batches, Source, open_input
-from train.input.layout import load, make_batch
-from train.input.stream import Stream
+from train.data.batches import Batches, Source, open_input
+from train.data.layout import load, make_batch
+from train.data.open import sources
+from train.data.order import Stream
 
 BATCH = 64
 ROW = (512, 128)

@@ -19,7 +19,7 @@ import yaml
 
 from bench.notes import SIZES, write_notes
 from t5x_tasks.errors import UserError, run_cli
-from train.metrics_log import METRICS, read_rows
+from train.rundir.metrics import METRICS, read_rows
 
 HOSTS = ("flan-t5x-a", "flan-t5x-b")  # namespaces, and ends of the cable
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.pytorch import Sizes, open_model, write_random
 from t5x_tasks.errors import run_cli
-from train.config import FLAN_VOCAB_SIZE, PRESETS
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
 
 TOLERANCE, STEPS = 1e-4, 3
 ROWS, INPUTS, TARGETS = 4, 64, 32
@@ -129,11 +129,12 @@ def our_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[St
     import jax
     from flax import nnx
 
-    from train import weights
+    from train import params as weights
     from train.config import AdamWConfig, MeshConfig, TrainConfig
+    from train.model_spec import ModelSpec
     from train.optimizer import make_optimizer, make_schedule
-    from train.sharding import global_batch, make_mesh
-    from train.state import Model, first_state, state_shapes
+    from train.parallel.mesh import global_batch, make_mesh
+    from train.state import first_state, state_shapes
     from train.step import make_train_step
     from train.weights.hf import TABLE
     from train.weights.stream import foreign_tensors, layout
@@ -141,7 +142,7 @@ def our_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[St
     settings = AdamWConfig(learning_rate=LEARNING_RATE, b1=B1, eps=EPS)
     schedule = make_schedule(settings, STEPS)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    model = Model.on(mesh, dataclasses.replace(weights.infer(folder), dropout=0.0))
+    model = ModelSpec.on(mesh, dataclasses.replace(weights.infer_config(folder), dropout=0.0))
     optimizer = make_optimizer(settings, schedule, model.axes)
     shapes = state_shapes(model, optimizer)
     slots = layout(model.shapes, TABLE)
@@ -150,7 +151,7 @@ def our_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[St
         return {name: tensor.read() for name, tensor in foreign_tensors(params, slots).items()}
 
     with jax.set_mesh(mesh):
-        params = weights.load(folder, model.shapes, model.shardings, model.config)
+        params = weights.load_weights(folder, model.shapes, model.shardings, model.config)
         state = first_state(params, optimizer, 0, shapes)
         placed = jax.tree.map(lambda shape: shape.sharding, shapes)
         train = TrainConfig(steps=STEPS, dropout=0.0, z_loss=0.0, clip_norm=None)

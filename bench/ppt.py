@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     )
     prompt = chosen.output / "prompt"
     if not prompt.exists():
-        from train.export import export
+        from train.export.export import export
 
         export(str(pretrained), prompt, to="peft")
     starts: dict[str, dict[str, Any]] = {

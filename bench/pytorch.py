@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from train.config import FLAN_VOCAB_SIZE
+from train.model.presets import FLAN_VOCAB_SIZE
 
-Sizes = tuple[int, int, int, int, int, int]  # as in train.config.PRESETS
+Sizes = tuple[int, int, int, int, int, int]  # as in train.model.presets.PRESETS
 
 
 def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZE) -> Path:

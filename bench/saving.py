@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     import jax
     import jax.numpy as jnp
 
-    from train.checkpoints import Checkpoints
+    from train.checkpoints.checkpointer import Checkpoints
 
     keys = jax.random.split(jax.random.key(0), 8)
     params = {f"w{i}": jax.random.normal(key, (megabytes * 10**6 // 32,)) for i, key in enumerate(keys)}

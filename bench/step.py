@@ -18,7 +18,7 @@ import numpy as np
 from bench.entrants import DTYPES, ENTRANTS, Batch, Entrant, Taken, check_pytorch, serve, start_both
 from bench.pytorch import write_random
 from t5x_tasks.errors import run_cli
-from train.config import PRESETS
+from train.model.presets import PRESETS
 
 ROWS, INPUTS, TARGETS, DROPOUT = 8, 256, 64, 0.1
 LEAST = {"float32": 1.2}  # times as fast

@@ -15,7 +15,7 @@ COMMANDS = ("score", "compare", "rate", "predict", "suggest")
 
 def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
-        return importlib.import_module(f"eval.{arguments[0]}").main(arguments[1:])
+        return importlib.import_module(f"eval.commands.{arguments[0]}").main(arguments[1:])
     if arguments and not os.path.lexists(arguments[0]) and (hint := suggest(arguments[0], COMMANDS)):
         raise UserError(f"{arguments[0]}: no command, and no such file or run directory{hint}")
     parser = argparse.ArgumentParser(

@@ -289,7 +289,7 @@ def _single_card(
 
 def _choose_phrasings(prepared: list[Prepared]) -> np.ndarray:
     """For each example, in the order of the rows, which entry of `prepared` it is asked in: int [n]."""
-    from train.input.stream import Source, Stream
+    from train.data.order import Source, Stream
 
     source = Source(prepared[0].dataset, [(entry.phrasing, entry.open()) for entry in prepared])
     stream = Stream([source], row_lengths=(1, 1), seed=PHRASING_SEED)

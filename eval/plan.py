@@ -102,10 +102,10 @@ def find_steps(wanted: tuple[int | str, ...], run_dir: Path) -> list[int]:
     """The checkpoints that are meant, ascending; 0 is the model before training. UserError: there is no such one."""
     if set(wanted) == {0}:
         return [0]
-    from train import distributed
+    from train.parallel import processes
     from train.selection import read_checkpoints
 
-    distributed.initialize()  # Orbax asks JAX for this process's number
+    processes.initialize()  # Orbax asks JAX for this process's number
     with read_checkpoints(run_dir) as checkpoints:
         saved = checkpoints.steps()
         if not saved and wanted == DEFAULT_STEPS:

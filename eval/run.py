@@ -13,15 +13,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from eval.answerer import Answerer, Weights
-from eval.answers import Answer, digest, inputs_digest
+from eval.decoding.likelihood import LogLikelihood
 from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
-from eval.likelihood import LogLikelihood
-from eval.made import Decoded, write_made
 from eval.plan import Plan
-from eval.results import tasks_scored, write_predictions, write_task
-from eval.scoring import (
+from eval.predictions_file import Answer, digest, inputs_digest
+from eval.predictor import Answerer, Weights
+from eval.report.summary import print_scores
+from eval.scoring.made import Decoded, write_made
+from eval.scoring.results import tasks_scored, write_predictions, write_task
+from eval.scoring.score_task import (
     TaskScores,
     bootstrap,
     count_references,
@@ -30,17 +31,16 @@ from eval.scoring import (
     remarks,
     score_task,
 )
-from eval.summary import print_scores
 from t5x_tasks.errors import Failure, UserError, explained, one_line
 from t5x_tasks.output import check_writable
 from t5x_tasks.vocabulary import Vocabulary, shown_characters
 from train import config as configuration
-from train import distributed, runtime
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
 from train.log import say
-from train.model import Params
-from train.watchdog import watching
+from train.model.t5 import Params
+from train.parallel import processes, runtime
+from train.parallel.watchdog import watching
 
 
 def evaluate(plan: Plan) -> int:
@@ -91,7 +91,7 @@ def follow(plan: Plan, *, every_s: float = 30.0) -> int:
                 return None, False
 
         while True:
-            step, complete = distributed.from_first("next step", look)
+            step, complete = processes.from_first("next step", look)
             if step is not None:
                 evaluation.run(step)
                 evaluation.show([step])
@@ -109,13 +109,13 @@ class Evaluation:
     """
 
     def __init__(self, plan: Plan):
-        distributed.check_equal("configuration and checkpoints", [configuration.dump(plan.config), plan.steps])
-        distributed.from_first("output", lambda: check_writable(plan.output, "eval.output"))
+        processes.check_equal("configuration and checkpoints", [configuration.dump(plan.config), plan.steps])
+        processes.from_first("output", lambda: check_writable(plan.output, "eval.output"))
         if plan.remark:
             say(plan.remark)
         self.answerer = Answerer(plan)
         self.plan, self._config = plan, self.answerer.config
-        with distributed.first_alone("evaluation data"):
+        with processes.first_alone("evaluation data"):
             opened = open_questions(
                 plan.tasks, self._config.eval.split, data=self._config.data, vocabulary=self.answerer.vocabulary,
                 metrics=self._config.eval.metrics, limit=self._config.eval.limit, prompt=self._config.method.prompt,
@@ -141,7 +141,7 @@ class Evaluation:
         except Exception as error:
             self._failed[f"step {step}"] = error
             trouble = "user's" if isinstance(explained(error), UserError) else "own"
-        troubles = set(distributed.gather("weights are loaded", trouble))
+        troubles = set(processes.gather("weights are loaded", trouble))
         if troubles != {None}:
             kind = Failure if "own" in troubles else UserError
             self._failed.setdefault(f"step {step}", kind("another process could not load the weights"))
@@ -156,7 +156,7 @@ class Evaluation:
 
     def show(self, steps: Sequence[int]) -> None:
         """Prints the scores of these steps, those of a task beside each other."""
-        if distributed.is_first():
+        if processes.is_first():
             _show(self.plan, list(self.questions), {step: self._results[step] for step in steps})
 
     def close(self) -> int:
@@ -199,7 +199,7 @@ class Evaluation:
         if config.eval.probe.limit and "diagnostics" in scores.summary:
             vocabulary = self.answerer.vocabulary
             _add_probe(scores, self.log_likelihood, weights.params, questions, inputs, config, vocabulary)
-        if distributed.is_first():
+        if processes.is_first():
             write_task(self.plan, step, task, scores, fingerprint=weights.fingerprint)
             devices = list(self.answerer.mesh.devices.flat)
             parameters, trained = self.answerer.num_parameters
@@ -265,7 +265,7 @@ def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
 def _score(
     plan: Plan, step: int, questions: Questions, predictions: list[str], counts: dict[str, int | None]
 ) -> TaskScores:
-    if distributed.is_first():  # decoding was the long part: a metric that fails must not lose it
+    if processes.is_first():  # decoding was the long part: a metric that fails must not lose it
         write_predictions(plan.output / str(step), questions.task, prediction_rows(questions, predictions))
     samples = plan.config.eval.bootstrap_samples
     return score_task(questions, predictions, counts=counts, bootstrap_samples=samples)

@@ -10,7 +10,7 @@ from t5x_tasks.streams import require_output
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
 COMMANDS = {
-    "plan": ("launch.plan", "what the run needs: memory, the best mesh, time, price; touches nothing"),
+    "plan": ("launch.plan.command", "what the run needs: memory, the best mesh, time, price; touches nothing"),
     "study": ("launch.study", "runs that are compared, one after the other on this machine"),
     "local": ("launch.local", "processes of one run on this machine"),
     "tpu-vm": ("launch.tpu_vm", "a TPU slice: created, set up, run, fetched, deleted (gcloud)"),

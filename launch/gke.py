@@ -14,8 +14,8 @@ import yaml
 
 from launch import bucket
 from launch import job as jobs
-from launch.accelerators import CORES_A_CHIP, topology_chips
 from launch.job import MISTAKE, Job
+from launch.plan.accelerators import CORES_A_CHIP, topology_chips
 from launch.tools import Tools
 from t5x_tasks.errors import UserError
 

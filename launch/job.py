@@ -75,7 +75,7 @@ def relative_to_code(job: Job, *, mounted: Sequence[str], committed: bool = Fals
     Raises:
       UserError: that file, or another that the run names, would not be there; or this code is no checkout that could be sent.
     """
-    from launch.sent import Sent  # after --help
+    from launch.preflight import Sent  # after --help
 
     sent = Sent(committed=committed, mounted=mounted)
     check_checkout(sent.code)

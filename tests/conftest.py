@@ -23,7 +23,7 @@ os.environ.setdefault(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Runs that tests start again and again find their small programs in the compilation cache, too.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-gc.set_threshold(100_000, 50, 100)  # as train/runtime.py
+gc.set_threshold(100_000, 50, 100)  # as train/parallel/runtime.py
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

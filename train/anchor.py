@@ -2,26 +2,30 @@
 by a run that goes on, from the same weights and data; it is in no checkpoint.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import state
 from train.config import Config
-from train.data import fisher_examples
-from train.fingerprint import Prints, different, digest, fingerprint, named
-from train.fisher import diagonal_fisher
-from train.input.batches import Batches
+from train.data.batches import Batches
+from train.data.open import fisher_examples
 from train.log import say
-from train.methods.base import Method, flat
-from train.model import Params
+from train.methods.base import Method
+from train.model.fingerprint import Prints, different, digest, fingerprint, named
+from train.model.loss import head_loss_sums
+from train.model.t5 import Params
+from train.model_spec import ModelSpec
+from train.parallel.mesh import replicated
+from train.params import load_params
 from train.regularizer import EWC, Anchor, needs_anchor
-from train.state import Model
+from train.trees import flat, join
 
 _ROWS = 8  # that go to the device at once for the Fisher information
 
@@ -37,7 +41,7 @@ def open_fisher(config: Config, vocabulary: Vocabulary) -> Batches | None:
 
 def make_anchor(
     config: Config,
-    model: Model,
+    model: ModelSpec,
     fisher: Batches | None,
     *,
     start: tuple[Params, Params] | None = None,
@@ -56,7 +60,7 @@ def make_anchor(
     regularizer = config.regularizer
     if not needs_anchor(regularizer, config.replay):
         return None
-    params, frozen = model.split(state.load_params(config, model, read=read)) if start is None else start
+    params, frozen = model.split(load_params(config, model, read=read)) if start is None else start
     anchor = {"params": params if start is None else jax.tree.map(jnp.copy, params)}  # the step gives its own away
     if isinstance(regularizer, EWC):
         assert fisher is not None, "open_fisher gives it"
@@ -114,3 +118,56 @@ def _examples(fisher: Batches, count: int) -> Iterator[dict[str, np.ndarray]]:
         count -= _ROWS
         if count <= 0:
             return
+
+
+def diagonal_fisher(
+    graphdef: nnx.GraphDef, params: Params, frozen: Params, rows: Iterable[dict[str, np.ndarray]], *, mesh: Mesh
+) -> Params:
+    """The diagonal, float32, of the parameters that are trained, in their places on the mesh.
+
+    Examples go through the model one after the other, each over the whole mesh: parameters are cut as in training, but
+    devices along `data` repeat each other's work, which a few hundred examples can bear.
+
+    Args:
+      params: what is trained.
+      frozen: the others.
+      rows: batches of unpacked rows, one example each, the same in all processes; empty rows do not count.
+    """
+    shardings = jax.tree.map(lambda x: x.sharding, params)
+    add = _adder(graphdef, shardings)
+    zeros = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), params)
+    fisher: Any = jax.jit(lambda: jax.tree.map(jnp.zeros_like, zeros), out_shardings=shardings)()
+    count = 0
+    for batch in rows:
+        count += int(np.count_nonzero(batch["decoder_segment_ids"].any(axis=1)))
+        fisher = add(fisher, params, frozen, _everywhere(batch, mesh))
+    if count == 0:
+        raise ValueError("no example to estimate the Fisher information on")
+    return jax.tree.map(lambda f: f / count, fisher)
+
+
+def _adder(graphdef: nnx.GraphDef, shardings: Params) -> Callable[..., Params]:
+    def log_likelihood(params: Params, frozen: Params, row: dict[str, jax.Array]) -> jax.Array:
+        model = nnx.merge(graphdef, join(params, frozen))
+        batch = jax.tree.map(lambda x: x[None], row)
+        targets, inside = batch["decoder_target_tokens"], batch["decoder_segment_ids"] > 0
+        hidden = model.hidden(batch)
+        return -head_loss_sums(hidden, model.head[...], targets, inside, z_loss=0.0, label_smoothing=0.0)[0]
+
+    def add(fisher: Params, params: Params, frozen: Params, batch: dict[str, jax.Array]) -> Params:
+        def one(fisher: Params, row: dict[str, jax.Array]) -> tuple[Params, None]:
+            gradient = jax.grad(log_likelihood)(params, frozen, row)
+            return jax.tree.map(lambda f, g: f + jnp.square(g.astype(jnp.float32)), fisher, gradient), None
+
+        return jax.lax.scan(one, fisher, batch)[0]
+
+    return jax.jit(add, donate_argnums=0, out_shardings=shardings)
+
+
+def _everywhere(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """The same rows on every device."""
+    place = replicated(mesh)
+    return {
+        name: jax.make_array_from_callback(rows.shape, place, lambda index, rows=rows: rows[index])
+        for name, rows in batch.items()
+    }

@@ -14,29 +14,19 @@ from t5x_tasks.configuration import DataConfig, Folder, OneLine, Section
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import check_metric_name
 from train.methods import METHODS, Full, Method, parse_method
+from train.model.presets import PRESETS, PresetName, Remat
 from train.regularizer import NoRegularizer, Regularizer, ReplayConfig
-
-# T5 1.1 shapes: Raffel et al. 2020 (arXiv 1910.10683) and t5x/examples/t5/t5_1_1; FLAN-T5 keeps them.
-# (emb_dim, mlp_dim, num_heads, head_dim, encoder layers, decoder layers)
-PRESETS = {
-    "t5-tiny": (64, 192, 2, 32, 2, 2),  # ours: for the quick start and tests on a CPU
-    "flan-t5-small": (512, 1024, 6, 64, 8, 8),
-    "flan-t5-base": (768, 2048, 12, 64, 12, 12),
-    "flan-t5-large": (1024, 2816, 16, 64, 24, 24),
-    "flan-t5-xl": (2048, 5120, 32, 64, 24, 24),
-    "flan-t5-xxl": (4096, 10240, 64, 64, 24, 24),
-}
-FLAN_VOCAB_SIZE = 32128  # 32,000 pieces and 100 extra ids, padded to a multiple of 128
-
-PresetName = Literal["t5-tiny", "flan-t5-small", "flan-t5-base", "flan-t5-large", "flan-t5-xl", "flan-t5-xxl"]
-
-
-Remat = Literal["none", "selected", "layer"]
 
 # Far above what anybody trains: more is a slip, and would ask for memory that no machine has.
 Width = Annotated[int, Field(ge=1, le=2**20)]
+
+
 Layers = Annotated[int, Field(ge=1, le=1000)]
+
+
 Rows = Annotated[int, Field(ge=1, le=2**18)]  # of a batch
+
+
 Axis = Annotated[int, Field(le=2**20)]
 
 
@@ -144,7 +134,7 @@ class AdamWConfig(Section):
 
 
 class SkipConfig(Section):
-    """Steps whose loss or gradients are no numbers, or whose loss spikes, are not applied; see train/guard.py."""
+    """Steps whose loss or gradients are no numbers, or whose loss spikes, are not applied; see train/skip_rule.py."""
 
     spike: float | None = Field(
         default=10.0,
@@ -354,7 +344,7 @@ class LoggingConfig(Section):
 
 
 class ProfileConfig(Section):
-    """Steps that JAX's profiler records; see train/profile.py."""
+    """Steps that JAX's profiler records; see train/rundir/profiler.py."""
 
     start: PositiveInt = Field(default=20, description="the first step; later than compiling")
     steps: PositiveInt = 5

@@ -1,4 +1,4 @@
-"""What a run says to the person who watches: lines, and one of progress. Its figures: train/metrics_log.py."""
+"""What a run says to the person who watches: lines, and one of progress. Its figures: train/rundir/metrics.py."""
 
 import contextlib
 import math

@@ -16,24 +16,30 @@ import jax
 from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import data, distributed, provenance, runs, runtime, sharding, state, trackers
 from train.anchor import check_anchor, make_anchor, open_fisher, start_files
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
-from train.fingerprint import Prints
-from train.flops import peak_flops
-from train.goodput import Clock, summary
-from train.lock import locked
+from train.data.open import Batch, open_training, validation_batches
 from train.log import Progress, say
-from train.metrics_log import METRICS, MetricsLog
+from train.model.fingerprint import Prints
+from train.model.flops import peak_flops
+from train.model_spec import ModelSpec, resolve_method
 from train.optimizer import make_optimizer, make_schedule
-from train.profile import ProfileWindow
-from train.rates import Rates
+from train.parallel import processes, runtime
+from train.parallel.mesh import batch_share, check_batch_fits, check_model_fits, global_batch, make_mesh
+from train.parallel.watchdog import Watchdog, watching
+from train.params import find_base, load_frozen, load_params
 from train.regularizer import needs_anchor
+from train.rundir import provenance, trackers
+from train.rundir.goodput import Clock, summary
+from train.rundir.lock import locked
+from train.rundir.metrics import METRICS, MetricsLog
+from train.rundir.profiler import ProfileWindow
+from train.rundir.skipped import SkippedSteps
+from train.rundir.throughput import Rates
 from train.selection import Selection
-from train.skipped import SkippedSteps
+from train.state import first_state, state_shapes, t5_config
 from train.step import make_train_step, make_validation_step
-from train.watchdog import Watchdog, watching
 
 
 def train(config: Config) -> int:
@@ -52,39 +58,39 @@ def _train(config: Config, watchdog: Watchdog) -> int:
     clock = Clock()
     run_dir = Path(config.run_dir)
     trackers.check_installed(config.logging)
-    distributed.check_equal("configuration", configuration.dump(config))
-    distributed.check_shared(run_dir, "run_dir")
+    processes.check_equal("configuration", configuration.dump(config))
+    processes.check_shared(run_dir, "run_dir")
     vocabulary = Vocabulary.load(config.model.vocabulary)
-    config = state.resolve_method(config, vocabulary)
+    config = resolve_method(config, vocabulary)
     config = provenance.check_run_dir(config, run_dir)
 
     # Mesh and model --------------------------------------------------------------------------------------------------
-    mesh = sharding.make_mesh(config.mesh)
-    model_config = state.model_config(config, vocabulary.size)
-    distributed.check_equal("path of attention", model_config.attention)
-    sharding.check_model_fits(mesh, model_config)
-    sharding.check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
+    mesh = make_mesh(config.mesh)
+    model_config = t5_config(config, vocabulary.size)
+    processes.check_equal("path of attention", model_config.attention)
+    check_model_fits(mesh, model_config)
+    check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
     if not (run_dir / "config.yaml").is_file():  # a run that goes on may do without
-        state.find_base(config)  # before the data take their time
+        find_base(config)  # before the data take their time
     peak, peak_source = peak_flops()
 
     # Data ------------------------------------------------------------------------------------------------------------
-    share = sharding.batch_share(mesh)
-    inputs = data.open_training(config, vocabulary, share)
+    share = batch_share(mesh)
+    inputs = open_training(config, vocabulary, share)
     config, total_steps = inputs.config, inputs.total_steps
-    validation = data.validation_batches(config, vocabulary, share)
+    validation = validation_batches(config, vocabulary, share)
     fisher = open_fisher(config, vocabulary)
     streams = inputs.streams | validation.streams | ({} if fisher is None else {"fisher": fisher.description})
-    distributed.check_equal("data", streams, explain=provenance.between_processes)
+    processes.check_equal("data", streams, explain=provenance.between_processes)
 
     # State -----------------------------------------------------------------------------------------------------------
     with contextlib.ExitStack() as stack:
         check_ours = stack.enter_context(locked(run_dir))
         stack.enter_context(jax.set_mesh(mesh))
-        model = state.Model.on(mesh, model_config, config.method)
+        model = ModelSpec.on(mesh, model_config, config.method)
         schedule = make_schedule(config.optimizer, total_steps)
         optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
-        shapes = state.state_shapes(model, optimizer)
+        shapes = state_shapes(model, optimizer)
         selection = Selection(run_dir, config)
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -98,10 +104,10 @@ def _train(config: Config, watchdog: Watchdog) -> int:
         )
         batches = iter(inputs.batches)
         read: Prints = {}  # of the base
-        step = distributed.from_first("step to go on after", checkpoints.latest_whole) or 0
+        step = processes.from_first("step to go on after", checkpoints.latest_whole) or 0
         if step:
             metadata = checkpoints.info(step).metadata
-            distributed.from_first("data as before", lambda: provenance.check_data(config, metadata, streams))
+            processes.from_first("data as before", lambda: provenance.check_data(config, metadata, streams))
             if metadata.get("total_steps") == step and (ended := selection.enough(step)):
                 say(f"{run_dir}: is trained to step {step} already: {ended}")
                 return 0
@@ -115,7 +121,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             anchor = make_anchor(config, model, fisher, read=toward)
             files = start_files(config.method, anchor)
             check_anchor(anchor, metadata, read=toward, files=files, where=str(run_dir))
-            frozen = runs.load_frozen(config, model, metadata, where=str(run_dir), read=read)
+            frozen = load_frozen(config, model, metadata, where=str(run_dir), read=read)
             read |= toward
             restored = checkpoints.restore(step, shapes)
             current = restored.state
@@ -123,10 +129,10 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             say(f"{run_dir}: goes on after step {step}")
         else:
             pinned = model.split(model.shapes)[1] or needs_anchor(config.regularizer, config.replay)
-            params, frozen = model.split(state.load_params(config, model, read=read if pinned else None))
+            params, frozen = model.split(load_params(config, model, read=read if pinned else None))
             anchor = make_anchor(config, model, fisher, start=(params, frozen))
             files = start_files(config.method, anchor)
-            current = state.first_state(params, optimizer, config.train.seed, shapes)
+            current = first_state(params, optimizer, config.train.seed, shapes)
         provenance.write(config, run_dir, mesh, attention=model_config.attention)
         saved = step or None
         metadata = provenance.metadata(config, streams, read, files)
@@ -146,14 +152,14 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             f"{inputs.lengths.inputs}/{inputs.lengths.targets} | peak {peak / 1e12:.3g} TFLOP/s ({peak_source})"
         )
         log = progress = None
-        if distributed.is_first():
+        if processes.is_first():
             clock.go_on(run_dir / METRICS, step=step)
             opened = trackers.open_trackers(config, run_dir, step=step)
             log = stack.enter_context(MetricsLog(run_dir, step=step, trackers=opened))
             progress = stack.enter_context(Progress(step=step, total=total_steps))
         skipped = SkippedSteps(run_dir, inputs.batches, config.train.skip, step=step)
-        stop = stack.enter_context(distributed.stop_signals())
-        profile = ProfileWindow(config.profile if distributed.is_first() else None, run_dir)
+        stop = stack.enter_context(processes.stop_signals())
+        profile = ProfileWindow(config.profile if processes.is_first() else None, run_dir)
         stack.callback(profile.close)
         profile.after(step)
         rates = Rates(model.flops().update, peak, clock)
@@ -164,7 +170,7 @@ def _train(config: Config, watchdog: Watchdog) -> int:
             with clock.waiting(metrics):
                 position = batches.get_state()
                 batch = next(batches)
-                arrays = sharding.global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
+                arrays = global_batch(mesh, batch.arrays, parts=config.train.grad_accumulation)
             with clock.calling("update", "steps"):
                 current, metrics = update(current, frozen, arrays, anchor)
             step += 1
@@ -237,11 +243,11 @@ def _train(config: Config, watchdog: Watchdog) -> int:
 def _last_saved(checkpoints: Checkpoints) -> int | None:
     """The last step that is committed, once the save in progress has ended, however."""
     checkpoints.settled()
-    return distributed.from_first("last checkpoint", checkpoints.latest_step)
+    return processes.from_first("last checkpoint", checkpoints.latest_step)
 
 
 def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:
-    """Stops before weights that are not numbers are saved over good ones. Losses of training are train/guard.py's."""
+    """Stops before weights that are not numbers are saved over good ones. Losses of training are train/skip_rule.py's."""
     if not math.isfinite(row.get("validation_loss", 0.0)):
         raise Failure(
             f"step {row['step']}: validation_loss is {row['validation_loss']}; the last checkpoint is that of step {saved()}. "
@@ -250,9 +256,9 @@ def _check_finite(row: dict[str, Any], saved: Callable[[], int | None]) -> None:
 
 
 def _validate(
-    validate: Any, params: Any, frozen: Any, batches: list[data.Batch], mesh: jax.sharding.Mesh, parts: int
+    validate: Any, params: Any, frozen: Any, batches: list[Batch], mesh: jax.sharding.Mesh, parts: int
 ) -> dict[str, float]:
-    sums = [validate(params, frozen, sharding.global_batch(mesh, batch.arrays, parts=parts)) for batch in batches]
+    sums = [validate(params, frozen, global_batch(mesh, batch.arrays, parts=parts)) for batch in batches]
     jax.block_until_ready(sums)
     loss, correct, tokens = (sum(float(s[name]) for s in sums) for name in ("loss", "correct", "tokens"))
     return {"validation_loss": loss / max(1, tokens), "validation_accuracy": correct / max(1, tokens)}

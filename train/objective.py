@@ -1,4 +1,4 @@
-"""What a step minimises over a part of a batch: the loss of its rows, and what replay adds (train/regularizer.py)."""
+"""The objective of training: cross-entropy, z-loss and label smoothing of the batch, and loss and KL of replayed rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from train.config import TrainConfig
-from train.loss import Sums, head_kl_sum, head_loss_sums
-from train.methods.base import join
+from train.model.loss import Sums, head_kl_sum, head_loss_sums
 from train.regularizer import Anchor, ReplayConfig
+from train.trees import join
 
 Batch = dict[str, Any]  # arrays of rows; under "replay" a batch of other rows, if there are some
 Objective = Callable[..., tuple[jax.Array, Sums]]
+
+_OF_REPLAY = ("replay_loss", "replay_kl")
 
 
 def make_objective(graphdef: nnx.GraphDef, config: TrainConfig, replay: ReplayConfig) -> Objective:
@@ -71,6 +73,3 @@ def means(sums: Sums) -> dict[str, jax.Array]:
     found = {"loss": sums["loss"] / tokens, "accuracy": sums["correct"] / tokens}
     of_old = {name: sums[name] / jnp.maximum(sums["replay_tokens"], 1) for name in _OF_REPLAY if name in sums}
     return found | of_old
-
-
-_OF_REPLAY = ("replay_loss", "replay_kl")

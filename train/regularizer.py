@@ -47,7 +47,7 @@ class EWC(Section):
     """`weight / 2 * sum(F * (params - start)^2)`: elastic weight consolidation (Kirkpatrick et al. 2017, equation 3).
 
     F is the diagonal of the empirical Fisher information of the model before training, estimated on `replay.mixture`: see
-    train/fisher.py.
+    train/anchor.py.
     """
 
     type: Literal["ewc"] = "ewc"

@@ -20,12 +20,12 @@ from typing import Any
 
 from t5x_tasks.errors import UserError
 from train import config as configuration
-from train import distributed
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
 from train.log import say
-from train.metrics_log import METRICS, read_rows
-from train.origin import FINGERPRINT, save_fingerprint
+from train.parallel import processes
+from train.rundir.metrics import METRICS, read_rows
+from train.rundir.origin import FINGERPRINT, save_fingerprint
 
 _POLL_S = 1.0
 _FIRST_ROUND_S, _ROUND_S = 2.0, 60.0  # of waiting; each ends with a word
@@ -103,7 +103,7 @@ class Selection:
         if step is None or not self._config.best:
             return
         rounds = itertools.chain([_FIRST_ROUND_S], itertools.repeat(_ROUND_S))
-        while not distributed.from_first(f"score of step {step}", lambda: self._scored(step, go_on, next(rounds))):
+        while not processes.from_first(f"score of step {step}", lambda: self._scored(step, go_on, next(rounds))):
             go_on()  # where another process looks for the score it is asked once a round
 
     def _scored(self, step: int, go_on: Callable[[], bool], round_s: float) -> bool:
@@ -137,7 +137,7 @@ class Selection:
         Those of `every_steps` count, and not what a run saves besides because it is stopped. The step's own validation loss
         counts, if it is logged; its own score of a task nobody can know yet.
         """
-        return distributed.from_first("early stopping", lambda: self._stale(step))
+        return processes.from_first("early stopping", lambda: self._stale(step))
 
     def _stale(self, step: int) -> str | None:
         if self._config.patience is None:

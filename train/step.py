@@ -9,14 +9,14 @@ import optax
 from flax import nnx
 
 from train.config import TrainConfig
-from train.guard import judge
-from train.loss import Sums, head_loss_sums
-from train.methods.base import join
+from train.model.loss import Sums, head_loss_sums
 from train.objective import Batch, make_objective, means, target_tokens
-from train.precision import narrowed, widened
+from train.optimizer import narrowed, widened
 from train.regularizer import Anchor, NoRegularizer, Regularizer, ReplayConfig
+from train.skip_rule import judge
+from train.trees import join
 
-# step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/guard.py
+# step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/skip_rule.py
 State = dict[str, Any]
 
 
@@ -38,7 +38,7 @@ def make_train_step(
     A batch's arrays are `[parts, rows, length]`. Each part's gradients are of the *sum* of its tokens' losses over the
     tokens of the whole batch, so their sum is the gradient of the mean over all tokens, however unevenly the parts are filled.
 
-    A step that train/guard.py rejects changes nothing but `step` and `guard`: as if its batch had not been there.
+    A step that train/skip_rule.py rejects changes nothing but `step` and `guard`: as if its batch had not been there.
     """
     regularizer, replay = regularizer or NoRegularizer(), replay or ReplayConfig()
     value_and_grad = jax.value_and_grad(make_objective(graphdef, config, replay), has_aux=True)

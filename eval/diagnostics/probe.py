@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.cached import EOS
+from eval.decoding.kv_cache import EOS
+from eval.decoding.likelihood import Likelihoods
 from eval.diagnostics.corruptions import CORRUPTIONS, corrupt, preferred
 from eval.diagnostics.diagnose import Interval
 from eval.examples import Example
-from eval.likelihood import Likelihoods
 from t5x_tasks.vocabulary import Vocabulary
 
 SEED = 0
@@ -53,7 +53,7 @@ def probe(
     """Probes a model.
 
     Args:
-      score: log-likelihoods of targets after inputs, see `eval.likelihood`.
+      score: log-likelihoods of targets after inputs, see `eval.decoding.likelihood`.
       examples: of a summarization task.
       inputs: [rows], token ids as the model reads them.
       interval: gives scores their bootstrap intervals.

@@ -8,9 +8,9 @@ import krippendorff
 import numpy as np
 from scipy.stats import binomtest
 
-from eval.bootstrap import CONFIDENCE
 from eval.rating.files import MARKS, Mark, Ratings
 from eval.rating.sheet import Letter
+from eval.scoring.bootstrap import CONFIDENCE
 
 
 @dataclass(frozen=True)

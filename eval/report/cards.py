@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from eval.names import decimals, plain_name
 from eval.report import bars, view
 from eval.report.columns import spread
 from eval.report.comparison import Comparison
 from eval.report.links import rows_link
 from eval.report.pairs import Outcome, Standing, outcome
+from eval.scoring.names import decimals, plain_name
 
 _WORDS = {"better": "better", "worse": "worse", "even": "no difference shown", "": "no verdict"}
 RATE = "made_up_per_100"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.bootstrap import bootstrap, take
 from eval.diagnostics.diagnose import few_found
 from eval.report.systems import System
-from eval.seeds import mean_scores, seeds_bootstrap
+from eval.scoring.bootstrap import bootstrap, take
+from eval.scoring.seeds import mean_scores, seeds_bootstrap
 from t5x_tasks.metrics.pooled import Pooled, Scores, value
 
 Row = dict[str, Any]

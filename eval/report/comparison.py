@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from eval.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
 from eval.diagnostics.copying import words
 from eval.diagnostics.corruptions import preferred
-from eval.names import Side, better_side, main_score
 from eval.report.columns import Column, Row, joined
 from eval.report.systems import System
-from eval.seeds import seeds_differences
+from eval.scoring.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
+from eval.scoring.names import Side, better_side, main_score
+from eval.scoring.seeds import seeds_differences
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.final_answer import same_answers
@@ -136,7 +136,7 @@ class Comparison:
     def _interval_settings(self, column: int) -> str:
         if not (seeds := self.columns[column].seeds):
             return interval_settings(self.samples)
-        return f"mean of {len(seeds)} seeds, 95% interval of {self.samples} resamples of seeds and rows (eval/seeds.py)"
+        return f"mean of {len(seeds)} seeds, 95% interval of {self.samples} resamples of seeds and rows (eval/scoring/seeds.py)"
 
     def _implementation(self, column: int, score: str) -> str:
         """How a score was computed; rows and interval, which the report computes anew, aside."""

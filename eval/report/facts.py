@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from eval.made import read_made
 from eval.report import view
 from eval.report.comparison import Comparison
 from eval.report.seeds import seed_of
 from eval.report.systems import System
+from eval.scoring.made import read_made
 
 _UNKNOWN = "–"
 _MOST_SCORES = 3  # columns beside the cost

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.bootstrap import Difference, interval, resample
-from eval.names import Side
 from eval.report.comparison import Comparison, Interval
 from eval.report.systems import System, resolve
+from eval.scoring.bootstrap import Difference, interval, resample
+from eval.scoring.names import Side
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
 from t5x_tasks.hub import SCHEME
 from t5x_tasks.located_yaml import read_yaml
 from t5x_tasks.metrics.pooled import value
-from train.origin import run_and_step
+from train.rundir.origin import run_and_step
 
 
 @dataclass(frozen=True)

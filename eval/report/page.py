@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from eval.names import decimals
 from eval.report import charts, view
 from eval.report.cards import Card, card, overall
 from eval.report.comparison import Comparison
@@ -22,6 +21,7 @@ from eval.report.phrasings import Choice, Sensitivity
 from eval.report.ranking import Ranking, ranking
 from eval.report.slices import Slicing, slicings
 from eval.report.systems import Run, System
+from eval.scoring.names import decimals
 
 if TYPE_CHECKING:
     from eval.report.ratings import RatedPair  # imports scipy.stats, which takes a second

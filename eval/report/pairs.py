@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from eval.bootstrap import Difference, holm
 from eval.report import view
 from eval.report.comparison import Comparison
+from eval.scoring.bootstrap import Difference, holm
 
 _EQUAL = 1e-9  # scores of a row this close are a tie
 

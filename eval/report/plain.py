@@ -4,12 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from eval.names import decimals, plain_name
 from eval.report import view
 from eval.report.comparison import Comparison, Interval
 from eval.report.forgetting import Cell, Matrix, Mean, TaskRow
 from eval.report.page import Contents
-from eval.spreadsheets import as_cell
+from eval.scoring.names import decimals, plain_name
+from eval.scoring.spreadsheets import as_cell
 
 CSV_COLUMNS = (
     "task", "split", "n", "system", "score", "value", "ci_low", "ci_high", "compared_with", "difference", "difference_low",

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from itertools import combinations
 
-from eval.names import decimals
 from eval.report import view
 from eval.report.columns import spread
 from eval.report.comparison import Comparison
 from eval.report.links import rows_link
 from eval.report.pairs import Standing, outcome
+from eval.scoring.names import decimals
 
 FEWEST_SYSTEMS = 3
 

@@ -13,8 +13,8 @@ from typing import Any
 from t5x_tasks.errors import UserError
 from t5x_tasks.hub import SCHEME
 from t5x_tasks.located_yaml import read_yaml
-from train.metrics_log import METRICS, read_rows
-from train.origin import FINGERPRINT, run_and_step
+from train.rundir.metrics import METRICS, read_rows
+from train.rundir.origin import FINGERPRINT, run_and_step
 
 _ROW = {"id": str, "prediction": str, "references": list, "scores": dict}  # of predictions.jsonl; there may be more
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.bootstrap import Difference
 from eval.diagnostics.show import SHOWN
-from eval.names import Side, decimals
 from eval.report.comparison import FEWEST_ROWS, Comparison
+from eval.scoring.bootstrap import Difference
+from eval.scoring.names import Side, decimals
 
 SIGNIFICANT = 0.05
 

@@ -178,7 +178,7 @@ def _examples_per_row(tokens: Mapping[str, _Tokens], epoch: Mapping[str, int], f
 
 
 def _count_rows(lengths: np.ndarray, fits: Fits) -> int:
-    """Rows that these examples take when packed as training does (train/input/packing.py): the largest first, by best fit."""
+    """Rows that these examples take when packed as training does (train/data/packing.py): the largest first, by best fit."""
     lengths = np.minimum(lengths, fits)
     room = np.tile(fits, (len(lengths), 1))
     used = 0

@@ -3,7 +3,7 @@
 import pytest
 from helpers import evaluated
 
-from eval import compare
+from eval.commands import compare
 from eval.report.plain import forgetting_table
 
 ROWS = [{"id": f"r{i}", "dialogue": f"Ann: {i}?\nBob: Yes.", "summary": f"Bob says yes to {i}."} for i in range(12)]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from helpers import evaluated
 
-from eval import compare
-from eval.bootstrap import Difference, bootstrap, holm, interval, paired_differences, resample
+from eval.commands import compare
 from eval.report.matrix import figure
 from eval.report.phrasings import agreement
 from eval.report.plain import forgetting_table
+from eval.scoring.bootstrap import Difference, bootstrap, holm, interval, paired_differences, resample
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled, divide
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import evaluated
 from helpers.checkpoint import evaluate_run
 
-from eval import compare, score
+from eval.commands import compare, score
 from t5x_tasks.errors import UserError
 
 ROWS = [

@@ -6,7 +6,7 @@ import pytest
 from helpers import evaluated
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
-from eval import compare
+from eval.commands import compare
 from eval.report import view
 from eval.report.plain import csv_text
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eval.beam import beam_search, best_continuations
-from eval.decode import Decoder, batches
-from eval.greedy import most_likely, one_by_one
+from eval.decoding.beam import beam_search, best_continuations
+from eval.decoding.decoder import Decoder, batches
+from eval.decoding.greedy import most_likely, one_by_one
 from train.config import BeamConfig, GreedyConfig, MeshConfig, SampleConfig
-from train.model import T5Config, abstract_model, init_params
-from train.sharding import make_mesh
+from train.model.t5 import T5Config, abstract_model, init_params
+from train.parallel.mesh import make_mesh
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_TOKENS = 16
@@ -190,8 +190,8 @@ import json, sys
 import jax, numpy as np
 from eval.decode import Decoder
 from train.config import BeamConfig, GreedyConfig, MeshConfig, SampleConfig
-from train.model import T5Config, abstract_model, init_params
-from train.sharding import make_mesh, param_shardings
+from train.model.t5 import T5Config, abstract_model, init_params
+from train.parallel.mesh import make_mesh, param_shardings
 
 config = T5Config(vocab_size=128, emb_dim=32, mlp_dim=64, num_heads=4, head_dim=8, num_encoder_layers=2, num_decoder_layers=2)
 graphdef, _, axes = abstract_model(config)

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from eval.decoding.likelihood import Likelihoods
 from eval.diagnostics.copying import Said, copying, copying_scores, fragments, words
 from eval.diagnostics.corruptions import corrupt
 from eval.diagnostics.particulars import particulars
@@ -15,9 +16,8 @@ from eval.diagnostics.show import bracketed
 from eval.diagnostics.source import Source
 from eval.diagnostics.speakers import named, speakers
 from eval.examples import read_questions
-from eval.likelihood import Likelihoods
-from eval.scoring import bootstrap, score_task
-from eval.summary import print_scores
+from eval.report.summary import print_scores
+from eval.scoring.score_task import bootstrap, score_task
 from t5x_tasks.metrics.pooled import value
 
 NO_COUNTS: dict[str, int | None] = {"truncated_inputs": 0, "truncated_references": 0, "unknown_tokens": 0}

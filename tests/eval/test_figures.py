@@ -7,8 +7,8 @@ import pytest
 
 from eval.report.forgetting import Matrix, TaskRow, Totals
 from eval.report.matrix import figure
+from eval.report.summary import draw_loss
 from eval.report.systems import System
-from eval.summary import draw_loss
 
 NAMES = ("$a$", r"costs $5 and $6", r"$\frac$", r"\alpha_1 ^ {")
 

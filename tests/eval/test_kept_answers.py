@@ -8,7 +8,7 @@ import pytest
 import yaml
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
-from eval.compare import gather
-from eval.decode import Decoder
+from eval.commands.compare import gather
+from eval.decoding.decoder import Decoder
 from eval.plan import find_steps, load_config, make_plan
-from eval.results import write_task
+from eval.report.summary import summarize
 from eval.run import follow
-from eval.scoring import TaskScores
-from eval.summary import summarize
+from eval.scoring.results import write_task
+from eval.scoring.score_task import TaskScores
 from train import config as configuration
-from train.checkpoints import Checkpoints
-from train.origin import save_fingerprint
+from train.checkpoints.checkpointer import Checkpoints
+from train.rundir.origin import save_fingerprint
 from train.selection import Selection, read_checkpoints
 
 VALUES = {10: 30.0, 20: 40.0, 30: 35.0}

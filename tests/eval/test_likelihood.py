@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eval.likelihood import LogLikelihood
+from eval.decoding.likelihood import LogLikelihood
 from train.config import MeshConfig
-from train.model import T5Config, abstract_model, init_params
-from train.sharding import make_mesh
+from train.model.t5 import T5Config, abstract_model, init_params
+from train.parallel.mesh import make_mesh
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = T5Config(
@@ -74,11 +74,11 @@ def test_nothing_to_score_gives_nothing(params):
 
 _ON_EIGHT = """
 import json, jax
-from eval.likelihood import LogLikelihood
+from eval.decoding.likelihood import LogLikelihood
 from tests.eval.test_likelihood import CONFIG, INPUTS, TARGETS
 from train.config import MeshConfig
-from train.model import abstract_model, init_params
-from train.sharding import make_mesh, param_shardings
+from train.model.t5 import abstract_model, init_params
+from train.parallel.mesh import make_mesh, param_shardings
 
 graphdef, _, axes = abstract_model(CONFIG)
 mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))

@@ -5,12 +5,12 @@ import json
 import pytest
 from helpers import evaluated
 
-from eval import compare
+from eval.commands import compare
 from eval.diagnostics.diagnose import few_found
-from eval.names import better_side
 from eval.report import view
 from eval.report.plain import csv_text, markdown_text
-from eval.summary import print_scores
+from eval.report.summary import print_scores
+from eval.scoring.names import better_side
 
 ROWS = [
     {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bench import decode_parity
-from eval.decode import Decoder, until_end
+from eval.decoding.decoder import Decoder, until_end
 from train.config import BeamConfig, GreedyConfig, MeshConfig
-from train.model import T5Config, abstract_model
-from train.sharding import make_mesh
+from train.model.t5 import T5Config, abstract_model
+from train.parallel.mesh import make_mesh
 
 
 def reference_model(sizes, vocab_size, seed=0):

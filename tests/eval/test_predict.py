@@ -9,8 +9,8 @@ import pytest
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
 from eval.__main__ import main
-from eval.files import write_rows
-from eval.score import read_predictions
+from eval.commands.score import read_predictions
+from eval.scoring.files import write_rows
 from t5x_tasks.errors import UserError
 
 

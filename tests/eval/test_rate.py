@@ -6,7 +6,7 @@ import time
 import pytest
 from helpers import chromium, evaluated
 
-from eval import compare, rate
+from eval.commands import compare, rate
 from eval.rating.files import read_ratings
 
 pytestmark = pytest.mark.needs_chromium

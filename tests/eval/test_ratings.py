@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import evaluated
 
-from eval import compare, rate
+from eval.commands import compare, rate
 from eval.rating.opinion import Share, agreement, agreement_with, sign_test
 from eval.rating.sheet import draw
 from eval.report.comparison import compare_task

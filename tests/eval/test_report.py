@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from helpers import chromium, evaluated
 
-from eval import compare
+from eval.commands import compare
 from t5x_tasks.metrics.baselines import lead
 
 pytestmark = pytest.mark.needs_chromium

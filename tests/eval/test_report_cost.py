@@ -5,10 +5,10 @@ import json
 import pytest
 from helpers import evaluated
 
-from eval import compare
 from eval.__main__ import main as eval_main
-from eval.made import Decoded, read_made, write_made
+from eval.commands import compare
 from eval.report.page import render
+from eval.scoring.made import Decoded, read_made, write_made
 
 
 def cost_of(folder):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from helpers import chromium, evaluated, layout
 
-from eval import compare
+from eval.commands import compare
 
 pytestmark = pytest.mark.needs_chromium
 TOPICS = ("refunds", "delays", "lost, found")

@@ -3,7 +3,7 @@
 import pytest
 from helpers import chromium, evaluated
 
-from eval import compare
+from eval.commands import compare
 from eval.report.pairs import Outcome, outcome
 
 ROWS = [

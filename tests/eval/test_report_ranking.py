@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers import evaluated
 
-from eval import compare
-from eval.bootstrap import enough_resamples, paired_differences
+from eval.commands import compare
 from eval.report.page import render
+from eval.scoring.bootstrap import enough_resamples, paired_differences
 
 ROWS = [{"id": f"r{i}", "review": f"Row {i}.", "answer": f"The answer is {i}."} for i in range(60)]
 

@@ -5,11 +5,11 @@ import pytest
 import yaml
 from helpers import evaluated
 
-from eval import compare
+from eval.commands import compare
 from eval.report.page import render
 from eval.report.plain import csv_text
 from eval.report.systems import read_systems
-from eval.seeds import mean_scores, seeds_bootstrap, seeds_differences
+from eval.scoring.seeds import mean_scores, seeds_bootstrap, seeds_differences
 from t5x_tasks.metrics.pooled import Pooled, divide, value
 
 ROWS = [{"id": f"r{i}", "review": f"Row {i}.", "answer": f"The answer is {i}."} for i in range(80)]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers import evaluated
 
-from eval import compare
-from eval.bootstrap import Difference
+from eval.commands import compare
 from eval.report import view
 from eval.report.examples import embed
 from eval.report.plain import csv_text, markdown_text
+from eval.scoring.bootstrap import Difference
 
 ROWS = [{"id": f"r{i}", "review": f"Row {i}.", "answer": f"The answer is {i}."} for i in range(60)]
 TEMPLATES = [{"id": "t00", "inputs": "{review}", "targets": "{answer}"}]

@@ -3,7 +3,7 @@
 import pytest
 from helpers import chromium, evaluated, layout
 
-from eval import compare
+from eval.commands import compare
 
 pytestmark = pytest.mark.needs_chromium
 LONG = "a_name_of_a_system_that_somebody_made_very_long_without_a_single_space_in_it"

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eval.restrictions import restrict
-from eval.sample import candidates, draw, id_words, row_keys
+from eval.decoding.logits_processors import restrict
+from eval.decoding.sample import candidates, draw, id_words, row_keys
 from t5x_tasks.errors import UserError
 from train.config import GreedyConfig, SampleConfig
 

@@ -10,10 +10,10 @@ import pytest
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
 from eval.__main__ import main
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from eval.plan import load_config, make_plan
+from eval.report.summary import summarize
 from eval.run import follow
-from eval.summary import summarize
 from t5x_tasks.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -233,7 +233,7 @@ def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_weights_are_loaded(run_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.answerer.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("eval.predictor.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
     below = tmp_path / "file" / "new"
     below.parent.touch()
     with pytest.raises(UserError, match=f"eval.output: {below}: cannot be written"):

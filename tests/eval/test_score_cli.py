@@ -111,7 +111,7 @@ def test_references_that_rouge_cannot_score_are_counted_and_said(make_card, tmp_
 
 @pytest.mark.parametrize("below", ["", "new"])
 def test_an_output_that_cannot_be_written_is_refused_before_the_scoring(score, tmp_path, below, monkeypatch):
-    monkeypatch.setattr("eval.scoring.score_task", lambda *_, **__: pytest.fail("was scored"))
+    monkeypatch.setattr("eval.scoring.score_task.score_task", lambda *_, **__: pytest.fail("was scored"))
     (tmp_path / "file").touch()
     result = score(GOOD, "--output", str(tmp_path / "file" / below))
     assert result.returncode == 2
@@ -167,7 +167,7 @@ except SystemExit:
     pass
 heavy = {"jax", "tensorflow", "numpy", "transformers"} & set(sys.modules)
 assert not heavy, heavy
-import eval.scoring, eval.score, eval.examples, eval.summary
+import eval.scoring.score_task, eval.commands.score, eval.examples, eval.report.summary
 heavy = {"jax", "tensorflow", "seqio"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from eval.files import write_rows
+from eval.commands.score import read_predictions
 from eval.report.plain import csv_text
-from eval.score import read_predictions
+from eval.scoring.files import write_rows
 
 FORMULAS = [
     '=HYPERLINK("http://x","y")', "=1+1", "+1+cmd|'/C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(1,2)", "\t=1", "\r=1", "\n=1",
@@ -55,7 +55,7 @@ def test_predictions_of_others_in_csv_lose_nothing_but_such_an_apostrophe(tmp_pa
 def test_the_reports_table_holds_no_formula(tmp_path, make_card):
     from helpers.evaluated import evaluate
 
-    from eval.compare import gather
+    from eval.commands.compare import gather
 
     card = make_card()
     folders = [evaluate(tmp_path / name, {"tiny": lambda example: "x"}, cards=[card]) for name in ("=cmd()", "@two")]

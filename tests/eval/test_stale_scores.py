@@ -8,7 +8,7 @@ import pytest
 import yaml
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from eval.plan import load_config, make_plan
 from eval.run import follow
 from train import config as configuration

@@ -9,14 +9,14 @@ import jax
 import pytest
 import yaml
 
-from eval import suggest
-from eval.judge import Judge
-from eval.suggest import first_rows, without_repeats
+from eval.commands import suggest
+from eval.commands.judge import Judge
+from eval.commands.suggest import first_rows, without_repeats
 from t5x_tasks.card_file import load_card
 from t5x_tasks.commands.paraphrase import Proposal, normal
 from t5x_tasks.errors import UserError
 from train.export.hf import save_hf
-from train.model import T5Config, init_params
+from train.model.t5 import T5Config, init_params
 
 REPOSITORY = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {

@@ -8,7 +8,7 @@ import yaml
 from helpers import evaluated
 from helpers.checkpoint import evaluate_run, save_checkpoint
 
-from eval import compare, score
+from eval.commands import compare, score
 
 ROWS = [{"id": f"r{i}", "dialogue": f"Ann: {i}?\nBob: Yes.", "summary": f"Bob says yes to {i}."} for i in range(6)]
 

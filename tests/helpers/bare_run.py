@@ -8,13 +8,15 @@ import jax
 import numpy as np
 
 from t5x_tasks.vocabulary import Vocabulary
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, MeshConfig, dump
 from train.export.hf import save_hf
-from train.fingerprint import fingerprint
-from train.model import Params, T5Config, init_params
-from train.sharding import make_mesh
-from train.state import Model, load_params, model_config
+from train.model.fingerprint import fingerprint
+from train.model.t5 import Params, T5Config, init_params
+from train.model_spec import ModelSpec
+from train.parallel.mesh import make_mesh
+from train.params import load_params
+from train.state import t5_config
 
 # As many layers on both sides: peft and transformers size some of what they make by the encoder's.
 SIZES: dict[str, Any] = {
@@ -35,7 +37,7 @@ def save_run(
     model: dict[str, Any],
     method: dict[str, Any],
     trained: Callable[[Params, Params], Params] = lambda trained, frozen: trained,
-) -> tuple[Config, Model]:
+) -> tuple[Config, ModelSpec]:
     """A run directory with a checkpoint of step 5.
 
     Args:
@@ -48,8 +50,8 @@ def save_run(
     run_dir.mkdir(parents=True)
     (run_dir / "config.yaml").write_text(dump(config))
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    plain = model_config(config, Vocabulary.load(config.model.vocabulary).size)
-    built = Model.on(mesh, plain, config.method)
+    plain = t5_config(config, Vocabulary.load(config.model.vocabulary).size)
+    built = ModelSpec.on(mesh, plain, config.method)
     start, frozen = built.split(load_params(config, built))
     with Checkpoints(run_dir / "checkpoints") as checkpoints:
         state = {"params": trained(start, frozen)}

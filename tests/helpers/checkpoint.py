@@ -7,18 +7,19 @@ import jax
 from eval.plan import load_config, make_plan
 from eval.run import evaluate
 from t5x_tasks.vocabulary import Vocabulary
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import MeshConfig
-from train.model import init_params
-from train.sharding import make_mesh
-from train.state import Model, model_config
+from train.model.t5 import init_params
+from train.model_spec import ModelSpec
+from train.parallel.mesh import make_mesh
+from train.state import t5_config
 
 
 def save_checkpoint(run_dir: Path, step: int, seed: int, total_steps: int | None = None) -> None:
     config, _ = load_config(str(run_dir), [])
     vocabulary_size = Vocabulary.load(config.model.vocabulary).size
-    model = Model.on(
-        make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), model_config(config, vocabulary_size)
+    model = ModelSpec.on(
+        make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), t5_config(config, vocabulary_size)
     )
     params = init_params(model.config, seed)
     params["head"] = jax.random.normal(jax.random.key(seed), params["head"].shape)  # says something, and something else

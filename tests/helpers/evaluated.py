@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from eval.examples import Example, Questions, read_questions
-from eval.results import write_metrics, write_predictions
-from eval.scoring import score_task
+from eval.scoring.results import write_metrics, write_predictions
+from eval.scoring.score_task import score_task
 
 NO_COUNTS: dict[str, int | None] = {"truncated_inputs": 0, "truncated_references": 0, "unknown_tokens": 0}
 

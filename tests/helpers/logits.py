@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from train.model import Params
+from train.model.t5 import Params
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from train.model import T5, T5Config
+from train.model.t5 import T5, T5Config
 
 TINY = T5Config(
     vocab_size=64,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.accelerators import gpu_topology, more_of, parse_devices, topology_chips, tpu_topology
+from launch.plan.accelerators import gpu_topology, more_of, parse_devices, topology_chips, tpu_topology
 from t5x_tasks.errors import UserError
 
 

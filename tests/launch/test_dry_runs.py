@@ -8,7 +8,7 @@ import pytest
 
 from eval.__main__ import main as evaluate
 from launch.__main__ import main as launch
-from launch.sent import Sent
+from launch.preflight import Sent
 from t5x_tasks.card_file import load_card
 from t5x_tasks.errors import UserError
 from train.__main__ import main as train

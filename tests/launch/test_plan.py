@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.accelerators import parse_devices
-from launch.cost import candidates
+from launch.plan.accelerators import parse_devices
+from launch.plan.cost import candidates
+from launch.plan.memory import describe
+from launch.plan.topologies import needed_memory
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
 from train import config as configuration
-from train.memory import describe
-from train.topologies import needed_memory
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SHAPE = """
@@ -70,7 +70,7 @@ def test_time_is_the_longest_of_computing_memory_and_links_and_money_follows(pla
         plan["model"]["flops"] / 8 / (989e12 * 0.5) * (4 / 3 if best["remat"] == "layer" else 1)
     )
     assert best["step_s"] == max(best["compute_s"], best["memory_s"], best["link_s"])
-    from launch.plan_text import render
+    from launch.plan.text import render
 
     text = render(plan)
     hours = best["step_s"] * 3600 / 3600 * 8
@@ -163,7 +163,18 @@ def test_the_devices_own_compiler_takes_the_step_with_its_fused_attention(topolo
     """For 2 x 2 x 2 devices; what the program takes is what the plan counts."""
     shape = ["mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2", "model.head_dim=64", "model.remat=selected"]
     shape += ["data.lengths={inputs: 128, targets: 64}", f"train.dropout={dropout}"]
-    command = [sys.executable, "-m", "train.aot", "compile", config(), *shape, "--devices", "8", "--topology", topology]
+    command = [
+        sys.executable,
+        "-m",
+        "launch.plan.aot",
+        "compile",
+        config(),
+        *shape,
+        "--devices",
+        "8",
+        "--topology",
+        topology,
+    ]
     environment = os.environ | {"PYTHONPATH": str(compiler())}
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -208,7 +219,7 @@ def test_peak_of_small_on_this_cpu_is_what_its_steps_really_take(config):
         [sys.executable, "-c", MEASURE, path, *small], env=environment, stdout=subprocess.PIPE, text=True
     )
     planned = subprocess.run(
-        [sys.executable, "-m", "train.aot", "compile", path, *small, "--devices", "1", "--cpu"],
+        [sys.executable, "-m", "launch.plan.aot", "compile", path, *small, "--devices", "1", "--cpu"],
         capture_output=True, text=True, cwd=REPOSITORY,
     )  # fmt: skip
     peak = json.loads(planned.stdout)["peak"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.accelerators import parse_devices
-from launch.cost import candidates, make_option
-from launch.plan_text import render
+from launch.plan.accelerators import parse_devices
+from launch.plan.cost import candidates, make_option
+from launch.plan.text import render
 from t5x_tasks.errors import UserError
 from tests.helpers import programs
 from train import config as configuration

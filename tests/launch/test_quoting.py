@@ -12,7 +12,7 @@ import pytest
 import yaml
 from helpers import programs
 
-from launch import sent, tpu_vm
+from launch import preflight, tpu_vm
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
 
@@ -33,7 +33,7 @@ SKY = ["sky", "configs/quickstart.yaml", "--accelerators", "H100:8", "--bucket",
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(sent, "_committed", lambda code: lambda file: False)
+    monkeypatch.setattr(preflight, "_committed", lambda code: lambda file: False)
     monkeypatch.setattr(tpu_vm, "revision", lambda: "0123456789abcdef")
     monkeypatch.setattr(tpu_vm, "archive", lambda revision, path: path.touch())
 

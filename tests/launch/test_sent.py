@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.__main__ import main
-from launch.sent import Sent
+from launch.preflight import Sent
 from t5x_tasks.errors import UserError
 from train import config as configuration
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from helpers import programs
 
-from launch import bucket, sent, tpu_vm
+from launch import bucket, preflight, tpu_vm
 from launch.__main__ import main
 from t5x_tasks.errors import UserError
 
@@ -44,7 +44,7 @@ def committed(monkeypatch, tmp_path):
     """The working tree of who runs the tests may hold changes; what is sent is tested in test_tools.py and test_sent.py."""
     monkeypatch.chdir(tmp_path)  # runs are fetched to here
     monkeypatch.setattr(tpu_vm, "revision", lambda: REVISION)
-    monkeypatch.setattr(sent, "_committed", lambda code: lambda file: False)
+    monkeypatch.setattr(preflight, "_committed", lambda code: lambda file: False)
     monkeypatch.setattr(tpu_vm, "archive", lambda revision, path: path.touch())
 
 

@@ -23,7 +23,7 @@ hub._PATIENCE_S = 0.5
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.prepare import ensure_prepared
 from t5x_tasks.vocabulary import Vocabulary
-from train.weights import resolve
+from train.params import resolve_weights
 print(resolve("hf://someone/t5").name)
 vocabulary = Vocabulary.load("hf://someone/t5")
 data = DataConfig(cards=(sys.argv[1],), cache=sys.argv[2])

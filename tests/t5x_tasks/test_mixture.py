@@ -126,8 +126,8 @@ def test_training_draws_the_data_sets_at_the_rates_of_their_mixture(catalog_of, 
     from t5x_tasks.configuration import DataConfig
     from t5x_tasks.prepare import ensure_prepared
     from t5x_tasks.vocabulary import Vocabulary
-    from train.data import sources
-    from train.input.batches import open_input
+    from train.data.batches import open_input
+    from train.data.open import sources
 
     catalog = catalog_of(
         {"name": "mix", "rate": "weights", "members": [{"name": "small", "weight": 5}, {"name": "middle", "weight": 1}]}

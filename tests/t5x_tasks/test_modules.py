@@ -15,8 +15,8 @@ from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import Failure, UserError
 from t5x_tasks.modules import MissingSplit
 from t5x_tasks.prepare import ensure_prepared
-from train.data import sources
-from train.input.batches import open_input
+from train.data.batches import open_input
+from train.data.open import sources
 
 seqio = pytest.importorskip("seqio")
 REPOSITORY = Path(__file__).parents[2]

@@ -130,8 +130,8 @@ def test_awkward_texts_give_the_same_tokens(make_card, tmp_path, vocabulary, voc
 
 def test_what_is_cut_is_cut_alike_for_seqio_and_training(tmp_path, vocabulary, vocabulary_path):
     """Unpacked batches of the training input hold the rows that SeqIO trims to the same lengths, in another order."""
-    from train.data import sources
-    from train.input.batches import open_input
+    from train.data.batches import open_input
+    from train.data.open import sources
 
     t5x_tasks.install(vocabulary=vocabulary_path)
     data = DataConfig(cache=str(tmp_path))

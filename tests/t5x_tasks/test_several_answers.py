@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import t5x_tasks
-from eval import score
+from eval.commands import score
 from eval.examples import open_questions
 from t5x_tasks.__main__ import main
 from t5x_tasks.card_file import load_card

@@ -12,8 +12,8 @@ from t5x_tasks.commands.describe_mixture import show_mixture
 from t5x_tasks.configuration import DataConfig, Lengths
 from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
-from train.data import sources
-from train.input.batches import open_input
+from train.data.batches import open_input
+from train.data.open import sources
 
 FITS, BATCH, STEPS = (160, 64), 8, 100
 

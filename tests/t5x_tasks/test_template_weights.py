@@ -11,8 +11,8 @@ from bench.notes import write_notes
 from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.prepare import ensure_prepared
-from train.data import sources
-from train.input.stream import Source, Stream
+from train.data.open import sources
+from train.data.order import Source, Stream
 
 SIZE = 48  # training rows of `notes`
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from helpers.command import command
 
-from eval.summary import main as summary
+from eval.report.summary import main as summary
 from t5x_tasks.errors import Failure, run_cli
 
 # Sets the window's title, clears the screen, colours, goes back to the line's begin; also with C1's one-byte forms, and DEL.

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import programs
-from train import attention as attention_module
-from train.attention import Mask, attention, pallas, segment_mask
-from train.attention import path as choosing
-from train.attention.pallas import block_of_queries
-from train.attention.path import choose_path, largest_difference
+from train.model import attention as attention_module
+from train.model.attention import attention, pallas
+from train.model.attention import choose as choosing
+from train.model.attention.choose import choose_path, largest_difference
+from train.model.attention.mask import Mask, segment_mask
+from train.model.attention.pallas import block_of_queries
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -126,7 +127,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from tests.train.test_attention import gradients, random_inputs, segments
 from train import sharding
-from train.attention import attention, segment_mask
+from train.model.attention import attention, segment_mask
 from train.config import MeshConfig
 
 inputs, ids = random_inputs(8, 16, 16, 4, 8), segments(8, 16, seed=3)
@@ -193,8 +194,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_policies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from train import topologies
-from train.adapters import PRODUCT
-from train.attention import attention, segment_mask
+from train.model.adapters import PRODUCT
+from train.model.attention import attention, segment_mask
 
 (device,) = topologies.devices("h100:1")
 place = NamedSharding(Mesh([device], "x"), PartitionSpec())

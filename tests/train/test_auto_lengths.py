@@ -14,10 +14,10 @@ from eval.examples import prepare_questions
 from t5x_tasks.configuration import MAX_LENGTH
 from train import config as configuration
 from train.config import Config
-from train.data import fisher_examples, open_training, validation_batches
-from train.input.packing import auto_lengths
+from train.data.open import fisher_examples, open_training, validation_batches
+from train.data.packing import auto_lengths
 from train.loop import train
-from train.state import resolve_method
+from train.model_spec import resolve_method
 
 
 @pytest.fixture

@@ -19,12 +19,13 @@ from t5x_tasks.errors import UserError
 from t5x_tasks.prepare import ensure_prepared
 from t5x_tasks.rendering import Rendering, render
 from train import config as configuration
-from train import data, provenance
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
-from train.input.description import describe, differences
-from train.input.stream import Source
+from train.data.description import describe, differences
+from train.data.open import fisher_examples, open_training
+from train.data.order import Source
 from train.loop import train
+from train.rundir import provenance
 
 MIXTURE = {"name": "mix", "members": ["notes", "others"]}
 EWC = ('regularizer={type: ewc, weight: 1.0, examples: 8}', 'replay={mixture: others, rate: 0.0}')  # fmt: skip
@@ -211,10 +212,10 @@ def test_the_data_of_a_stream_of_their_own_count_too(project: Project, vocabular
     """What is replayed and what the Fisher information is estimated on, where nothing of it is trained on."""
     replay = ("data.mixture=notes", "replay={mixture: others, rate: 0.5}", EWC[0])
     config = project.config(*replay)
-    before = data.open_training(config, vocabulary).streams | fisher(config, vocabulary)
+    before = open_training(config, vocabulary).streams | fisher(config, vocabulary)
     assert list(before) == ["training", "replay", "fisher"]
     project.edit("others.yaml", max_examples=8)
-    after = data.open_training(config, vocabulary).streams | fisher(config, vocabulary)
+    after = open_training(config, vocabulary).streams | fisher(config, vocabulary)
     assert provenance.changes(before, after) == [
         "replay: others: examples per epoch 8, not 16",
         "fisher: others: examples per epoch 8, not 16",
@@ -222,7 +223,7 @@ def test_the_data_of_a_stream_of_their_own_count_too(project: Project, vocabular
 
 
 def fisher(config: Config, vocabulary: Any) -> dict[str, Any]:
-    return {"fisher": data.fisher_examples(config, vocabulary, rows=8).description}
+    return {"fisher": fisher_examples(config, vocabulary, rows=8).description}
 
 
 @pytest.fixture
@@ -329,7 +330,7 @@ def test_a_stream_that_one_process_has_alone_differs():
 
 
 def test_all_that_a_source_says_is_described(make_card, tmp_path: Path, vocabulary):
-    """A new field of `Source` decides what is drawn, so train/input/description.py must name it."""
+    """A new field of `Source` decides what is drawn, so train/data/description.py must name it."""
     config = DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))
     prepared = ensure_prepared("tiny", "train", data=config, vocabulary=vocabulary)
     templates = [(task.phrasing, task.open()) for task in prepared]

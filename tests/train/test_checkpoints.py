@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from t5x_tasks.errors import UserError
-from train.checkpoints import Checkpoints, holds
+from train.checkpoints.checkpointer import Checkpoints, holds
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -112,7 +112,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 
 folder, save_on, restore_on = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 assert len(jax.devices()) == 8
@@ -252,7 +252,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, {"params": {"w": jnp.ones(3)}}, position={}, metadata={})
@@ -370,7 +370,7 @@ def test_pruning_takes_the_marker_away_before_anything_else(tmp_path: Path, monk
     with Checkpoints(tmp_path, keep_latest=1) as checkpoints:
         save(checkpoints, 1)
         checkpoints.wait()
-        monkeypatch.setattr("train.checkpoints.shutil.rmtree", killed)
+        monkeypatch.setattr("train.checkpoints.checkpointer.shutil.rmtree", killed)
         save(checkpoints, 2)
         with pytest.raises(InterruptedError):
             checkpoints.wait()
@@ -383,7 +383,7 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 
 folder, port, host = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
@@ -423,7 +423,7 @@ SAVE_FOR_EVER = """
 import sys
 from pathlib import Path
 import jax.numpy as jnp
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 
 checkpoints = Checkpoints(Path(sys.argv[1]), keep_latest=1, keep_best=1, best_metric="loss")
 step = checkpoints.latest_step() or 0
@@ -468,7 +468,7 @@ import logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
 import jax.numpy as jnp, jax
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 state = {"params": {"w": jnp.ones(3)}, "step": jnp.int32(1)}
 with Checkpoints(Path(sys.argv[1])) as checkpoints:
     checkpoints.save(1, state, position={}, metadata={})

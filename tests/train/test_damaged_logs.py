@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from eval.answers import Answer, AnswerFile
-from eval.summary import summarize
+from eval.predictions_file import Answer, AnswerFile
+from eval.report.summary import summarize
 from t5x_tasks.errors import UserError
 from train import config as configuration
 from train import loop
-from train.metrics_log import keep_until, read_rows
+from train.rundir.metrics import keep_until, read_rows
 
 GOOD = {"step": 1, "loss": 2.0, "validation_loss": None}
 BAD = {

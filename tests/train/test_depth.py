@@ -2,9 +2,9 @@
 
 import jax
 
+from launch.plan.memory import StepProgram
 from train.config import Config
-from train.memory import StepProgram
-from train.sharding import make_mesh
+from train.parallel.mesh import make_mesh
 
 
 def instructions(layers: int, scan_layers: bool = True) -> int:

@@ -13,13 +13,14 @@ from flax.serialization import msgpack_restore
 
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import weights
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
-from train.export import __main__ as export
+from train.export import __main__ as export_cli
 from train.export.folder import appearing
 from train.export.hf import generation_config, save_hf
-from train.model import T5Config, abstract_model
+from train.model.t5 import T5Config, abstract_model
+from train.params import load_weights
+from train.weights.locate import resolve_weights
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = next((REPOSITORY / "t5x_tasks" / "vocabularies").glob("*.model"))
@@ -138,9 +139,9 @@ def run(tmp_path: Path) -> Path:
     ("options", "step"), [([], 20), (["--step", "10"], 10), (["--step", "best"], 10), (["--step", "latest"], 20)]
 )
 def test_run_is_exported_at_the_step_asked_for(run, tmp_path, options, step, capsys):
-    export.main([str(run), "--to", "hf", str(tmp_path / "out"), *options])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "out"), *options])
     assert capsys.readouterr().out == f"step {step} of {run} -> {tmp_path / 'out'}\n"
-    params = weights.load(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
+    params = load_weights(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
     generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (generation["num_beams"], generation["max_new_tokens"]) == (2, 64)
@@ -151,13 +152,13 @@ def test_folder_that_cannot_be_made_is_refused_before_the_weights_are_read(run, 
     monkeypatch.setattr(Checkpoints, "restore_params", lambda *_: pytest.fail("weights were read"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"OUT: .*/file: cannot be written"):
-        export.main([str(run), "--to", to, str(tmp_path / "file" / "out")])
+        export_cli.main([str(run), "--to", to, str(tmp_path / "file" / "out")])
 
 
 @pytest.mark.parametrize(("step", "other"), [(20, []), (10, ["--step", "10"])])
 def test_run_goes_out_as_a_t5x_checkpoint_of_its_step(run, tmp_path, step, other):
-    export.main([str(run), "--to", "t5x", str(tmp_path / "out"), *other])
-    params = weights.load(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
+    export_cli.main([str(run), "--to", "t5x", str(tmp_path / "out"), *other])
+    params = load_weights(tmp_path / "out", abstract_model(CONFIG)[1], None, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
     tree = msgpack_restore((tmp_path / "out" / "checkpoint").read_bytes())
     assert tree["optimizer"]["state"]["step"] == step
@@ -167,37 +168,37 @@ def test_a_link_to_where_the_weights_go_stays_one(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for there in ("empty", "new"):
         (tmp_path / f"link_{there}").symlink_to(tmp_path / there)
-        export.main([str(run), "--to", "t5x", str(tmp_path / f"link_{there}")])
+        export_cli.main([str(run), "--to", "t5x", str(tmp_path / f"link_{there}")])
         assert (tmp_path / f"link_{there}").is_symlink() and (tmp_path / there / "checkpoint").is_file()
 
 
 def test_weights_of_other_formats_are_converted(run, tmp_path, capsys):
     """Run -> T5X -> Hugging Face -> T5X: every step by the command, no number changed."""
-    export.main([str(run), "--to", "t5x", str(tmp_path / "a")])
+    export_cli.main([str(run), "--to", "t5x", str(tmp_path / "a")])
     capsys.readouterr()
     with pytest.raises(UserError, match=r"no spiece\.model there; say --vocabulary"):
-        export.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b")])
-    export.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b"), "--vocabulary", str(VOCABULARY)])
+        export_cli.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b")])
+    export_cli.main([str(tmp_path / "a"), "--to", "hf", str(tmp_path / "b"), "--vocabulary", str(VOCABULARY)])
     assert capsys.readouterr().out == f"{tmp_path / 'a'} -> {tmp_path / 'b'}\n"
-    export.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "c")])
+    export_cli.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "c")])
     for folder in ("b", "c"):
-        params = weights.load(tmp_path / folder, abstract_model(CONFIG)[1], None, CONFIG)
+        params = load_weights(tmp_path / folder, abstract_model(CONFIG)[1], None, CONFIG)
         jax.tree.map(np.testing.assert_array_equal, params, random_params(20))
     generation = json.loads((tmp_path / "b" / "generation_config.json").read_text())
     assert (generation["num_beams"], generation["max_new_tokens"]) == (4, 128)
     assert f"`{tmp_path / 'a'}`, converted without change" in (tmp_path / "b" / "README.md").read_text()
     with pytest.raises(UserError, match="leave --step away"):
-        export.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "d"), "--step", "3"])
+        export_cli.main([str(tmp_path / "b"), "--to", "t5x", str(tmp_path / "d"), "--step", "3"])
 
 
 def test_run_is_the_weights_of_another(run):
     shapes = abstract_model(CONFIG)[1]
     for source, step in ((run, 20), (run / "checkpoints" / "10", 10)):
-        params = weights.load(weights.resolve(str(source)), shapes, None, CONFIG)
+        params = load_weights(resolve_weights(str(source)), shapes, None, CONFIG)
         jax.tree.map(np.testing.assert_array_equal, params, random_params(step))
     deeper = dataclasses.replace(CONFIG, num_decoder_layers=4)
     with pytest.raises(UserError, match="num_decoder_layers is 3, the configured model has 4"):
-        weights.load(run, abstract_model(deeper)[1], None, deeper)
+        load_weights(run, abstract_model(deeper)[1], None, deeper)
 
 
 def write_scores(run: Path, step: int, value: float, **head: Any) -> None:
@@ -212,7 +213,7 @@ def write_scores(run: Path, step: int, value: float, **head: Any) -> None:
 def test_card_names_data_method_and_scores(run, tmp_path):
     write_scores(run, 20, 38.7)
     write_scores(run, 0, 12.3)
-    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "out")])
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert "trained from random weights for 20 steps" in card
@@ -227,16 +228,16 @@ def test_card_names_data_method_and_scores(run, tmp_path):
 def test_card_leaves_out_scores_of_other_steps_and_other_rows(run, tmp_path):
     write_scores(run, 20, 38.7)
     write_scores(run, 0, 12.3, limit=10)
-    export.main([str(run), "--to", "hf", str(tmp_path / "ten"), "--step", "10"])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "ten"), "--step", "10"])
     assert "## Scores" not in (tmp_path / "ten" / "README.md").read_text()
-    export.main([str(run), "--to", "hf", str(tmp_path / "twenty")])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "twenty")])
     assert "| rougeL | - | 38.70 [37.70, 39.70] |" in (tmp_path / "twenty" / "README.md").read_text()
 
 
 def test_model_is_exported_when_its_cards_are_gone(run, tmp_path):
     text = (run / "config.yaml").read_text().replace("cards: []", "cards: [gone.yaml]")
     (run / "config.yaml").write_text(text)
-    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "out")])
     assert "Nothing more is known of it: " in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -244,7 +245,7 @@ def test_model_is_exported_when_its_cards_are_gone(run, tmp_path):
 def test_transformers_opens_the_model_with_the_lengths_and_beams_of_the_run(run, tmp_path):
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+    export_cli.main([str(run), "--to", "hf", str(tmp_path / "out")])
     model, info = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert (model.generation_config.num_beams, model.generation_config.max_new_tokens) == (2, 64)
@@ -259,20 +260,20 @@ def test_transformers_opens_the_model_with_the_lengths_and_beams_of_the_run(run,
 @pytest.mark.parametrize("options", [["--step", "15"], ["--step", "last"]])
 def test_step_that_is_not_there_is_refused(run, tmp_path, options):
     with pytest.raises(UserError):
-        export.main([str(run), "--to", "hf", str(tmp_path / "out"), *options])
+        export_cli.main([str(run), "--to", "hf", str(tmp_path / "out"), *options])
     assert not (tmp_path / "out").exists()
 
 
 def test_run_without_checkpoint_is_refused(run, tmp_path):
     (run / "checkpoints").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="no checkpoint yet"):
-        export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+        export_cli.main([str(run), "--to", "hf", str(tmp_path / "out")])
 
 
 def test_run_whose_configuration_is_empty_is_refused(run, tmp_path):
     (run / "config.yaml").write_text("")
     with pytest.raises(UserError, match=r"config\.yaml: is empty"):
-        export.main([str(run), "--to", "hf", str(tmp_path / "out")])
+        export_cli.main([str(run), "--to", "hf", str(tmp_path / "out")])
 
 
 def test_mistake_ends_the_command_with_code_2_and_one_line(tmp_path):

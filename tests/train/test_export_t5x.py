@@ -16,10 +16,11 @@ from flax.serialization import msgpack_restore
 from flax.traverse_util import flatten_dict
 
 from t5x_tasks.errors import UserError
-from train import weights
 from train.export.hf import save_hf
 from train.export.t5x import save_t5x
-from train.model import T5Config, abstract_model
+from train.model.t5 import T5Config, abstract_model
+from train.params import infer_config, load_weights
+from train.weights.locate import resolve_weights
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = next((REPOSITORY / "t5x_tasks" / "vocabularies").glob("*.model"))
@@ -82,18 +83,18 @@ GOOGLE = T5Config(vocab_size=32128, emb_dim=4, mlp_dim=8, num_heads=2, head_dim=
 def test_googles_fixture_goes_through_every_format_and_back_bit_for_bit(google, tmp_path):
     original = read_as_t5x_does(google / "checkpoint_3")
     assert len(original) == 52
-    folder = weights.resolve(str(google))
-    config = weights.infer(folder)
+    folder = resolve_weights(str(google))
+    config = infer_config(folder)
     assert config == GOOGLE
-    ours = weights.load(folder, shapes_of(config), None, config)
+    ours = load_weights(folder, shapes_of(config), None, config)
     np.testing.assert_array_equal(ours["encoder"]["mlp"]["up"][1], original["encoder/layers_1/mlp/wi_1/kernel"])
     np.testing.assert_array_equal(ours["decoder_bias"]["embedding"].T, original["decoder/relpos_bias/rel_embedding"])
 
     save_t5x(ours, tmp_path / "t5x", 3)
     save_hf(ours, config, tmp_path / "hf", VOCABULARY)
     for copy in (tmp_path / "t5x", tmp_path / "hf"):
-        assert_same_bits(weights.load(copy, shapes_of(config), None, config), ours)
-    back = weights.load(tmp_path / "hf", shapes_of(config), None, config)
+        assert_same_bits(load_weights(copy, shapes_of(config), None, config), ours)
+    back = load_weights(tmp_path / "hf", shapes_of(config), None, config)
     save_t5x(back, tmp_path / "back", 3)
     for copy in (tmp_path / "t5x", tmp_path / "back"):
         again = read_as_t5x_does(copy)
@@ -105,7 +106,7 @@ def test_googles_fixture_goes_through_every_format_and_back_bit_for_bit(google, 
 
 @pytest.mark.needs_shared
 def test_what_we_write_has_the_form_of_googles_fixture(google, tmp_path):
-    ours = weights.load(google / "checkpoint_3", shapes_of(GOOGLE), None, GOOGLE)
+    ours = load_weights(google / "checkpoint_3", shapes_of(GOOGLE), None, GOOGLE)
     save_t5x(ours, tmp_path / "t5x", 3)
     theirs, mine = (
         msgpack_restore((f / "checkpoint").read_bytes()) for f in (google / "checkpoint_3", tmp_path / "t5x")
@@ -129,7 +130,7 @@ def test_transformers_computes_what_we_do_from_googles_fixture(google, tmp_path)
     from flax import nnx
     from transformers import AutoModelForSeq2SeqLM
 
-    params = weights.load(google / "checkpoint_3", shapes_of(GOOGLE), None, GOOGLE)
+    params = load_weights(google / "checkpoint_3", shapes_of(GOOGLE), None, GOOGLE)
     save_hf(params, GOOGLE, tmp_path / "hf", VOCABULARY, {"max_new_tokens": 30, "num_beams": 2})
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "hf").eval()
     tokens, targets = np.arange(10, 22)[None], np.array([[0, 31, 7, 8]])
@@ -146,8 +147,8 @@ def test_transformers_computes_what_we_do_from_googles_fixture(google, tmp_path)
 
 def test_export_then_import_gives_the_same_bits(tmp_path):
     save_t5x(random_params(), tmp_path / "t5x", 20)
-    assert_same_bits(weights.load(tmp_path / "t5x", shapes_of(), None, CONFIG), random_params())
-    assert weights.infer(tmp_path / "t5x") == dataclasses.replace(CONFIG, dropout=0.1)
+    assert_same_bits(load_weights(tmp_path / "t5x", shapes_of(), None, CONFIG), random_params())
+    assert infer_config(tmp_path / "t5x") == dataclasses.replace(CONFIG, dropout=0.1)
 
 
 def test_large_arrays_are_cut_into_chunks(tmp_path, monkeypatch):
@@ -155,13 +156,13 @@ def test_large_arrays_are_cut_into_chunks(tmp_path, monkeypatch):
     save_t5x(random_params(), tmp_path / "t5x", 20)
     chunks = [p.name for p in (tmp_path / "t5x" / "target.token_embedder.embedding").iterdir() if p.name[0] != "."]
     assert len(chunks) == 8  # 4 rows of 16 numbers each
-    assert_same_bits(weights.load(tmp_path / "t5x", shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(tmp_path / "t5x", shapes_of(), None, CONFIG), random_params())
 
 
 def test_zeros_are_written_like_any_other_numbers(tmp_path):
     zeros = jax.tree.map(jnp.zeros_like, random_params())
     save_t5x(zeros, tmp_path / "t5x", 0)
-    assert_same_bits(weights.load(tmp_path / "t5x", shapes_of(), None, CONFIG), zeros)
+    assert_same_bits(load_weights(tmp_path / "t5x", shapes_of(), None, CONFIG), zeros)
 
 
 def test_bfloat16_parameters_go_out_and_in_as_they_are(tmp_path):
@@ -169,7 +170,7 @@ def test_bfloat16_parameters_go_out_and_in_as_they_are(tmp_path):
     save_t5x(params, tmp_path / "t5x", 0)
     assert {a.dtype for a in read_as_t5x_does(tmp_path / "t5x").values()} == {np.dtype(ml_dtypes.bfloat16)}
     shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.bfloat16), shapes_of())
-    assert_same_bits(weights.load(tmp_path / "t5x", shapes, None, CONFIG), params)
+    assert_same_bits(load_weights(tmp_path / "t5x", shapes, None, CONFIG), params)
 
 
 def test_what_lies_at_the_destination_is_left_alone_and_a_failure_leaves_nothing(tmp_path, monkeypatch):
@@ -187,5 +188,5 @@ def test_json_of_the_settings_says_what_the_fixture_cannot(tmp_path):
     """A Hugging Face directory keeps what a T5X checkpoint has no place for."""
     config = dataclasses.replace(CONFIG, relative_position_max_distance=64, dropout=0.2)
     save_hf(random_params(), config, tmp_path / "hf", VOCABULARY)
-    assert weights.infer(tmp_path / "hf") == config
+    assert infer_config(tmp_path / "hf") == config
     assert json.loads((tmp_path / "hf" / "config.json").read_text())["relative_attention_max_distance"] == 64

@@ -13,7 +13,7 @@ import pytest
 from helpers.disks import little_room
 
 from t5x_tasks.errors import Failure
-from train.checkpoints import MARKER, Checkpoints, Damaged
+from train.checkpoints.checkpointer import MARKER, Checkpoints, Damaged
 from train.checkpoints.seal import SEAL
 
 POSITIONS = 20

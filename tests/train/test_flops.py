@@ -1,13 +1,13 @@
 import jax.numpy as jnp
 import pytest
 
-from train.config import FLAN_VOCAB_SIZE, PRESETS
-from train.flops import Passes, count_flops
 from train.methods import Full, Method
-from train.methods.base import flat
 from train.methods.lora import Lora
 from train.methods.prompt_tuning import PromptTuning
-from train.model import T5Config, abstract_model
+from train.model.flops import Passes, count_flops
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
+from train.model.t5 import T5Config, abstract_model
+from train.trees import flat
 
 ROW = {"input_tokens": 512, "target_tokens": 128}
 ROW |= {"encoder_pairs": 512**2, "decoder_pairs": 128**2, "cross_pairs": 512 * 128}

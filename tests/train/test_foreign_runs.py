@@ -13,18 +13,17 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from eval.judge import config_of
+from eval.commands.judge import config_of
 from t5x_tasks.errors import UserError
 from tests.helpers.tiny import TINY
 from train import config as configuration
-from train import weights
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, MeshConfig, dump
-from train.fingerprint import fingerprint
-from train.model import Params, abstract_model
-from train.runs import merged_params
-from train.sharding import make_mesh
-from train.state import Model, load_base, load_params
+from train.model.fingerprint import fingerprint
+from train.model.t5 import Params, abstract_model
+from train.model_spec import ModelSpec, merged_params
+from train.parallel.mesh import make_mesh
+from train.params import load_base, load_params, load_weights
 
 MODEL = {name: getattr(TINY, name) for name in Config(run_dir="r").model.sizes()}
 OWN = "downloaded.theirs:Own"  # found from the folder that holds the run's: Python needs no __init__.py
@@ -66,12 +65,12 @@ def make_run(tmp_path: Path, vocabulary_path: Path, monkeypatch: pytest.MonkeyPa
         del sys.modules[module]
 
 
-def plain_model(config: Config) -> Model:
-    return Model.on(make_mesh(MeshConfig(), jax.devices()[:1]), TINY, config.method)
+def plain_model(config: Config) -> ModelSpec:
+    return ModelSpec.on(make_mesh(MeshConfig(), jax.devices()[:1]), TINY, config.method)
 
 
 def load(folder: Path) -> Params:
-    return weights.load(folder, abstract_model(TINY)[1], None, TINY)
+    return load_weights(folder, abstract_model(TINY)[1], None, TINY)
 
 
 def assert_refused(read: Callable[[], Any], tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_weights_run_no_code_that_their_run_names(make_run, tmp_path):
     run_dir = make_run(method={"type": OWN})
     assert_refused(lambda: load(run_dir), tmp_path)
     assert_refused(lambda: load(run_dir / "checkpoints" / "5"), tmp_path)
-    assert_refused(lambda: config_of(str(run_dir), None), tmp_path)  # --weights of eval.suggest
+    assert_refused(lambda: config_of(str(run_dir), None), tmp_path)  # --weights of eval.commands.suggest
 
 
 def test_weights_of_weights_run_none_either(make_run, tmp_path):

@@ -24,9 +24,10 @@ from t5x_tasks.errors import Failure, UserError, explained
 from tests.test_fuzz import garbled, mutated, paths
 from tests.train.test_export_t5x import CONFIG, random_params, shapes_of
 from tests.train.test_weights_t5x import plain_arrays, write_plainly
-from train import weights
 from train.export.hf import save_hf
-from train.model import T5Config, abstract_model
+from train.model.t5 import T5Config, abstract_model
+from train.params import infer_config, load_weights
+from train.weights.locate import resolve_weights
 
 COUNT = int(os.environ.get("FUZZ_WEIGHTS", "60"))  # mutations of each kind
 LONGEST = 20  # seconds
@@ -204,9 +205,9 @@ def test_a_mutated_folder_is_loaded_or_refused_in_one_line(kind, tmp_path, vocab
     shapes = shapes_of(CONFIG)
 
     def load(config: T5Config | None = None) -> None:
-        there = weights.resolve("spoiled")
-        config = config or weights.infer(there)
-        params = weights.load(there, shapes if config is CONFIG else abstract_model(config)[1], None, config)
+        there = resolve_weights("spoiled")
+        config = config or infer_config(there)
+        params = load_weights(there, shapes if config is CONFIG else abstract_model(config)[1], None, config)
         assert all(leaf.size for leaf in jax.tree.leaves(params))
 
     counts = {True: 0, False: 0}

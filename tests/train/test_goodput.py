@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from train import config as configuration
-from train import goodput, loop
-from train.goodput import ACCOUNTS, Clock
+from train import loop
+from train.rundir import goodput
+from train.rundir.goodput import ACCOUNTS, Clock
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ import pytest
 from t5x_tasks.errors import Failure
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import data, loop
-from train.checkpoints import Checkpoints
+from train import loop
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, SkipConfig
-from train.guard import first_guard, judge
-from train.input import batches as input_batches
-from train.input.layout import Batch
+from train.data import batches as input_batches
+from train.data.layout import Batch
+from train.data.open import open_training
+from train.skip_rule import first_guard, judge
 
 STEPS = 12
 Rows = list[dict[str, Any]]
@@ -39,7 +40,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, configure) -> Callable[..., dict[int
 
     def poison(*steps: int) -> dict[int, Batch]:
         config = configure("unused")
-        batches = iter(data.open_training(config, Vocabulary.load(config.model.vocabulary)).batches)
+        batches = iter(open_training(config, Vocabulary.load(config.model.vocabulary)).batches)
         whole = {step: next(batches) for step in range(1, max(steps) + 1)}
         bad = {whole[step].arrays["encoder_input_tokens"].tobytes() for step in steps}
         make = input_batches.make_batch

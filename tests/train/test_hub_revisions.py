@@ -10,9 +10,9 @@ from helpers.bare_run import save_base, save_run, shifted
 from t5x_tasks.errors import UserError
 from t5x_tasks.hub import HubId, parse_hub_id
 from t5x_tasks.vocabulary import locate_vocabulary
-from train import weights
-from train.export import export
-from train.peft import base_of
+from train.export.export import export
+from train.weights.locate import resolve_weights
+from train.weights.peft import base_of
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -43,11 +43,11 @@ def test_an_id_is_taken_apart():
 
 
 def test_weights_and_vocabulary_are_those_of_the_revision(hub):
-    assert weights.resolve("hf://someone/t5") == hub[NEW]
-    assert weights.resolve(f"hf://someone/t5@{OLD}") == hub[OLD]
+    assert resolve_weights("hf://someone/t5") == hub[NEW]
+    assert resolve_weights(f"hf://someone/t5@{OLD}") == hub[OLD]
     assert locate_vocabulary(f"hf://someone/t5@{OLD}") == hub[OLD] / "spiece.model"
     with pytest.raises(UserError, match=r"run `hf download someone/t5 --revision v2 --local-dir DIR`"):
-        weights.resolve("hf://someone/t5@v2")
+        resolve_weights("hf://someone/t5@v2")
     with pytest.raises(UserError, match=r"hf://someone/t5@v2: spiece\.model cannot be fetched"):
         locate_vocabulary("hf://someone/t5@v2")
 

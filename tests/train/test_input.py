@@ -10,9 +10,9 @@ import pytest
 
 from t5x_tasks.cache import CachedSplit, Example, write_split
 from t5x_tasks.errors import UserError
-from train.input import stream as stream_module
-from train.input.batches import Batch, Batches, Source, open_input
-from train.input.stream import Stream, permute
+from train.data import order as stream_module
+from train.data.batches import Batch, Batches, Source, open_input
+from train.data.order import Stream, permute
 
 ROOT = Path(__file__).parents[2]
 ROW = (64, 24)
@@ -358,7 +358,7 @@ def test_feeding_does_not_import_tensorflow(sources):
     code = f"""
 import sys
 from t5x_tasks.cache import CachedSplit
-from train.input.batches import Source, open_input
+from train.data.batches import Source, open_input
 source = Source("s", [("t00", CachedSplit.open({str(folder)!r}))])
 print(sum(b.stats["examples"] for b in open_input([source], row_lengths=(64, 24), batch_size=2, seed=0, epochs=1)))
 print([name for name in ("tensorflow", "seqio", "tensorflow_text") if name in sys.modules])

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from t5x_tasks.errors import Failure, UserError
-from train.lock import locked
-from train.metrics_log import MetricsLog
+from train.rundir.lock import locked
+from train.rundir.metrics import MetricsLog
 
 REPOSITORY = Path(__file__).parents[2]
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from train.lock import locked
+from train.rundir.lock import locked
 with locked(Path(sys.argv[1])):
     (Path(sys.argv[1]) / "config.yaml").touch()
     print("held", flush=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.loss import Parts, head_loss_sums, loss_sums
+from train.model.loss import Parts, head_loss_sums, loss_sums
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ROWS, LENGTH, EMB, VOCAB = 3, 12, 8, 40
@@ -79,7 +79,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from train import sharding
 from train.config import MeshConfig
-from train.loss import head_loss_sums, loss_sums
+from train.model.loss import head_loss_sums, loss_sums
 
 rng = np.random.default_rng(0)
 hidden, head = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((16, 32, 64), (64, 512)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from t5x_tasks.errors import UserError
-from train.lock import HOLDER, locked
+from train.rundir.lock import HOLDER, locked
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ HOLD = """
 import fcntl, sys, time
 from pathlib import Path
 fcntl.flock = lambda *_: None
-from train.lock import locked
+from train.rundir.lock import locked
 with locked(Path(sys.argv[1])):
     (Path(sys.argv[1]) / "config.yaml").touch()
     print("held", flush=True)

@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from train.attention import relative_position_bucket
-from train.config import FLAN_VOCAB_SIZE, PRESETS
-from train.model import T5Config, abstract_model
-from train.sharding import RULES
+from train.model.axes import RULES
+from train.model.layers import relative_position_bucket
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
+from train.model.t5 import T5Config, abstract_model
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.input.packing import auto_lengths, fill, plan
+from train.data.packing import auto_lengths, fill, plan
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -136,6 +136,6 @@ def test_auto_lengths_of_one_example():
 
 
 def test_neither_jax_nor_tensorflow_is_needed_to_plan_and_read():
-    code = "import sys, t5x_tasks.cache, train.input.layout; print({'jax', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, t5x_tasks.cache, train.data.layout; print({'jax', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 
 from bench.pytorch import sharpen
 from t5x_tasks.vocabulary import Vocabulary
-from train import weights
 from train.export.hf import save_hf
-from train.model import Params, T5Config, abstract_model
+from train.model.t5 import Params, T5Config, abstract_model
+from train.params import load_weights
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_shared]
 
@@ -45,7 +45,7 @@ def hf_folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def params(hf_folder: Path) -> Params:
-    return weights.load(hf_folder, abstract_model(CONFIG)[1], None, CONFIG)
+    return load_weights(hf_folder, abstract_model(CONFIG)[1], None, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def examples(shared_data: Path) -> list[Example]:
 
 
 def make_batch(rows: list[list[Example]], lengths: dict[str, int] = LENGTHS) -> dict[str, np.ndarray]:
-    """Lays examples into rows, several a row: the batch of train/input, made here the plain way."""
+    """Lays examples into rows, several a row: the batch of train/data, made here the plain way."""
     fields = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions", "decoder_target_tokens",
               "decoder_input_tokens", "decoder_segment_ids", "decoder_positions")  # fmt: skip
     batch = {name: np.zeros((len(rows), lengths[name.split("_")[0]]), np.int32) for name in fields}

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.config import AdamWConfig, MeshConfig, TrainConfig
-from train.model import T5Config, init_params
-from train.optimizer import make_optimizer, make_schedule
-from train.precision import stochastic_round
-from train.sharding import global_batch, make_mesh
-from train.state import Model, first_state, state_shapes
+from train.model.t5 import T5Config, init_params
+from train.model_spec import ModelSpec
+from train.optimizer import make_optimizer, make_schedule, stochastic_round
+from train.parallel.mesh import global_batch, make_mesh
+from train.state import first_state, state_shapes
 from train.step import make_train_step
 
 TINY = T5Config(vocab_size=64, emb_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=1,
@@ -45,7 +45,7 @@ def train(config: T5Config, *, parts: int):
     schedule = make_schedule(settings, STEPS)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     with jax.set_mesh(mesh):
-        model = Model.on(mesh, config)
+        model = ModelSpec.on(mesh, config)
         optimizer = make_optimizer(settings, schedule, model.axes)
         shapes = state_shapes(model, optimizer)
         state = first_state(init_params(config, 0), optimizer, 0, shapes)

@@ -120,7 +120,7 @@ import jax
 from t5x_tasks.errors import Failure, UserError
 from train import distributed
 from train.config import MeshConfig
-from train.sharding import batch_share, make_mesh
+from train.parallel.mesh import batch_share, make_mesh
 
 distributed._SHARED_FOLDER_S = 1.0
 distributed.initialize()
@@ -176,7 +176,7 @@ def test_processes_agree_and_say_who_differs(tmp_path):
 
 def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
     from t5x_tasks.errors import UserError
-    from train import distributed
+    from train.parallel import processes as distributed
 
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
     with pytest.raises(UserError, match=r"JAX_PROCESS_ID without JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES"):
@@ -194,6 +194,6 @@ def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
     ],
 )  # fmt: skip
 def test_a_launcher_of_several_processes_is_recognised(environment, expected):
-    from train import distributed
+    from train.parallel import processes as distributed
 
     assert distributed._from_cluster(environment) == expected

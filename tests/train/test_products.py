@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.products import dense, gated, gated_dense, joined_dense
+from train.model.dense import dense, gated, gated_dense, joined_dense
 
 
 def arrays(*shapes):

@@ -15,17 +15,17 @@ from flax import nnx
 from helpers.tiny import TINY, packed, random_examples, random_params
 
 from t5x_tasks.errors import UserError
-from train.anchor import check_anchor
+from train.anchor import check_anchor, diagonal_fisher
 from train.config import Config, MeshConfig, TrainConfig
-from train.fingerprint import fingerprint
-from train.fisher import diagonal_fisher
-from train.loss import loss_sums
-from train.methods.base import flat
-from train.model import abstract_model
+from train.model.fingerprint import fingerprint
+from train.model.loss import loss_sums
+from train.model.t5 import abstract_model
+from train.model_spec import ModelSpec
+from train.parallel.mesh import check_batch_fits, global_batch, make_mesh
 from train.regularizer import EWC, L2SP, ReplayConfig
-from train.sharding import check_batch_fits, global_batch, make_mesh
-from train.state import Model, first_state, state_shapes
+from train.state import first_state, state_shapes
 from train.step import make_train_step
+from train.trees import flat
 
 REPOSITORY = Path(__file__).parent.parent.parent
 GRAPHDEF = abstract_model(TINY)[0]
@@ -36,7 +36,7 @@ def step_once(params: Any, batch: dict[str, Any], *, anchor: Any = None, parts: 
     """One step of gradient descent; returns the gradients and the metrics."""
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     with jax.set_mesh(mesh):
-        model = Model.on(mesh, TINY)
+        model = ModelSpec.on(mesh, TINY)
         shapes = state_shapes(model, SGD)
         config = TrainConfig(steps=1, clip_norm=None, z_loss=0.0, grad_accumulation=parts)
         state = first_state(jax.tree.map(jnp.copy, params), SGD, 0, shapes)
@@ -109,16 +109,16 @@ jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
 from helpers.tiny import TINY, packed, random_examples, random_params
 from train.config import MeshConfig
-from train.fisher import diagonal_fisher
+from train.anchor import diagonal_fisher
 from train.methods.base import flat
-from train.sharding import make_mesh
-from train.state import Model
+from train.parallel.mesh import make_mesh
+from train.state import ModelSpec
 
 rows = packed([[example] for example in random_examples(3)], (16, 10))
 
 def fisher(attention, mesh):
     with jax.set_mesh(mesh):
-        model = Model.on(mesh, dataclasses.replace(TINY, attention=attention))
+        model = ModelSpec.on(mesh, dataclasses.replace(TINY, attention=attention))
         params = jax.device_put(random_params(scale=2.0), model.shardings)
         return flat(jax.tree.map(np.asarray, diagonal_fisher(model.graphdef, params, {}, [rows], mesh=mesh)))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from launch.plan.memory import trace_kept
 from train.config import Config, ModelConfig
-from train.memory import trace_kept
-from train.model import T5Config, abstract_model, init_params
+from train.model.t5 import T5Config, abstract_model, init_params
 
 TINY = T5Config(vocab_size=64, emb_dim=16, mlp_dim=32, num_heads=2, head_dim=8, num_encoder_layers=2,
                 num_decoder_layers=2, dropout=0.3)  # fmt: skip

@@ -13,9 +13,11 @@ from helpers.processes import finish, finish_both, launch, rows
 
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
-from train import sharding, state
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
+from train.model_spec import ModelSpec
 from train.optimizer import make_optimizer, make_schedule
+from train.parallel.mesh import make_mesh
+from train.state import state_shapes, t5_config
 
 # What goes wrong after step 1, and goes away with the pause number `mended` (never: a large number).
 SAVING = """
@@ -27,8 +29,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from t5x_tasks.errors import Failure
 from orbax.checkpoint.experimental.v1._src.handlers.pytree_handler import PyTreeHandler
 from train import distributed, retry, runtime
-from train.checkpoints import seal
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import seal
+from train.checkpoints.checkpointer import Checkpoints
 
 folder, fault, mended = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 runtime.set_up(folder.parent)
@@ -160,7 +162,7 @@ import jax
 from t5x_tasks.errors import run_cli
 from train import retry
 from train.__main__ import main
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 
 bad_step, mended, pauses = int(sys.argv.pop(1)), int(sys.argv.pop(1)), []
 unlimited, save = resource.getrlimit(resource.RLIMIT_FSIZE), Checkpoints.save
@@ -198,13 +200,11 @@ def undisturbed(workplace: Path) -> tuple[Any, list[tuple[float, ...]]]:
 def outcome(workplace: Path, run: str) -> tuple[Any, list[tuple[float, ...]]]:
     """Parameters, optimizer and random state after the last step; step, losses and examples of each row."""
     config = configuration.load(workplace / run, ["mesh.data=1"])
-    mesh = sharding.make_mesh(config.mesh)
-    model = state.Model.on(
-        mesh, state.model_config(config, Vocabulary.load(config.model.vocabulary).size), config.method
-    )
+    mesh = make_mesh(config.mesh)
+    model = ModelSpec.on(mesh, t5_config(config, Vocabulary.load(config.model.vocabulary).size), config.method)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS), model.axes)
     with Checkpoints(workplace / run / "checkpoints", read_only=True) as checkpoints:
-        restored = checkpoints.restore(STEPS, state.state_shapes(model, optimizer)).state
+        restored = checkpoints.restore(STEPS, state_shapes(model, optimizer)).state
     found = rows(workplace, run)
     names = ("step", "loss", "grad_norm", "tokens", "examples")
     return jax.device_get(restored), [tuple(row[name] for name in names) for row in found]

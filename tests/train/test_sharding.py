@@ -15,11 +15,12 @@ from jax.sharding import AbstractMesh, AxisType
 from t5x_tasks.errors import UserError
 from train.config import AdafactorConfig, AdamWConfig, MeshConfig, TrainConfig
 from train.methods import Method
-from train.methods.base import flat
-from train.model import T5Config
+from train.model.t5 import T5Config
+from train.model_spec import ModelSpec
 from train.optimizer import make_optimizer, make_schedule
-from train.sharding import check_batch_fits, check_model_fits, make_mesh
-from train.state import Model, state_shapes
+from train.parallel.mesh import check_batch_fits, check_model_fits, make_mesh
+from train.state import state_shapes
+from train.trees import flat
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SMALL = T5Config(
@@ -33,7 +34,7 @@ MESHES = [(d, f, t) for d in (1, 2, 4, 8) for f in (1, 2, 4, 8) for t in (1, 2, 
 def test_on_every_mesh_a_device_holds_its_share_of_parameters_and_optimizer_state():
     """Kernels, embedding and head are cut by fsdp and tensor, norms by fsdp, position biases by tensor."""
     for _, fsdp, tensor in MESHES:
-        model = Model.on(abstract(8 // fsdp // tensor, fsdp, tensor), EIGHT_HEADS)
+        model = ModelSpec.on(abstract(8 // fsdp // tensor, fsdp, tensor), EIGHT_HEADS)
         share = 0.0
         for path, leaf in flat(model.shapes).items():
             share += 4 * leaf.size / (fsdp if "norm" in path else tensor if "bias" in path else fsdp * tensor)
@@ -97,12 +98,12 @@ class WithTable(Method):
     [(("virtual", "rank"), (8, 1, 1)), (("virtual", "embed"), (1, 8, 1)), (("virtual", "mlp"), (1, 4, 2))],
 )
 def test_what_is_cut_or_has_no_fsdp_to_cut_it_may_be_large(axes, mesh):
-    Model.on(abstract(*mesh), SMALL, WithTable(axes=axes))
+    ModelSpec.on(abstract(*mesh), SMALL, WithTable(axes=axes))
 
 
 def test_a_large_parameter_that_fsdp_leaves_whole_is_named():
     with pytest.raises(UserError, match=r"mesh\.fsdp=8: table \[1025, 1024\], 4\.0 MiB: whole on each device"):
-        Model.on(abstract(1, 8, 1), SMALL, WithTable())
+        ModelSpec.on(abstract(1, 8, 1), SMALL, WithTable())
 
 
 def abstract(data: int, fsdp: int, tensor: int):

@@ -11,11 +11,13 @@ from flax import nnx
 from helpers.tiny import TINY, packed, random_examples, random_params
 
 from train.config import AdafactorConfig, AdamWConfig, Config, MeshConfig, Schedule, TrainConfig
-from train.loss import loss_sums
-from train.model import T5Config, abstract_model
+from train.model.loss import loss_sums
+from train.model.t5 import T5Config, abstract_model
+from train.model_spec import ModelSpec
 from train.optimizer import make_optimizer, make_schedule
-from train.sharding import global_batch, make_mesh
-from train.state import Model, first_state, load_params, state_shapes
+from train.parallel.mesh import global_batch, make_mesh
+from train.params import load_params
+from train.state import first_state, state_shapes
 from train.step import make_train_step
 
 
@@ -65,7 +67,7 @@ def run_steps(train: TrainConfig, batches, *, optimizer=None, model_config=TINY)
     optimizer = optimizer or AdamWConfig(learning_rate=1e-2)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     with jax.set_mesh(mesh):
-        model = Model.on(mesh, model_config)
+        model = ModelSpec.on(mesh, model_config)
         schedule = make_schedule(optimizer, train.steps or 1)
         tx = make_optimizer(optimizer, schedule, model.axes)
         shapes = state_shapes(model, tx)

@@ -12,11 +12,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from t5x_tasks.errors import UserError
-from train import weights
 from train.config import MeshConfig
 from train.export.hf import save_hf
-from train.model import T5Config, abstract_model
-from train.sharding import make_mesh, param_shardings
+from train.model.t5 import T5Config, abstract_model
+from train.parallel.mesh import make_mesh, param_shardings
+from train.params import load_weights
+from train.weights.locate import resolve_weights
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = next((REPOSITORY / "t5x_tasks" / "vocabularies").glob("*.model"))
@@ -61,14 +62,14 @@ def change_config(folder: Path, **values) -> None:
 
 def refusal(folder: Path, config: T5Config = CONFIG) -> str:
     with pytest.raises(UserError) as error:
-        weights.load(folder, shapes_of(config), None, config)
+        load_weights(folder, shapes_of(config), None, config)
     assert "\n" not in str(error.value)
     assert str(folder) in str(error.value)
     return str(error.value)
 
 
 def test_export_then_import_gives_the_same_bits(folder):
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
 
 
 def test_linear_layers_are_transposed_and_layers_taken_apart(folder):
@@ -89,7 +90,7 @@ def test_shards_hold_the_same_tensors_under_an_index(tmp_path, folder):
     whole = load_file(folder / "model.safetensors")
     assert index["weight_map"].keys() == whole.keys()
     assert index["metadata"]["total_size"] == sum(t.nbytes for t in whole.values())
-    assert_same_bits(weights.load(tmp_path / "shards", shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(tmp_path / "shards", shapes_of(), None, CONFIG), random_params())
 
 
 def test_shard_that_is_not_there_is_named(tmp_path):
@@ -103,7 +104,7 @@ def test_shard_that_is_not_there_is_named(tmp_path):
 def test_half_precision_comes_in_as_float32(folder, dtype):
     change_tensors(folder, lambda tensors: tensors.update({k: v.astype(dtype) for k, v in tensors.items()}))
     rounded = jax.tree.map(lambda x: np.asarray(x).astype(dtype).astype(np.float32), random_params())
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), rounded)
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), rounded)
 
 
 def test_each_device_gets_its_part(folder):
@@ -113,13 +114,13 @@ def test_each_device_gets_its_part(folder):
         from pathlib import Path
         from train import weights
         from train.config import MeshConfig
-        from train.model import T5Config, abstract_model
-        from train.sharding import make_mesh, param_shardings
+        from train.model.t5 import T5Config, abstract_model
+        from train.parallel.mesh import make_mesh, param_shardings
         config = T5Config(32, 16, 24, 4, 6, 2, 3)
         shapes, axes = abstract_model(config)[1:]
         places = param_shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)), axes)
-        params = weights.load(Path({str(folder)!r}), shapes, places, config)
-        whole = weights.load(Path({str(folder)!r}), shapes, None, config)
+        params = weights.load_weights(Path({str(folder)!r}), shapes, places, config)
+        whole = weights.load_weights(Path({str(folder)!r}), shapes, None, config)
         assert jax.tree.map(lambda p: p.sharding, params) == places
         assert params["encoder"]["mlp"]["up"].addressable_shards[0].data.shape == (2, 8, 12)
         jax.tree.map(np.testing.assert_array_equal, params, whole)
@@ -135,7 +136,7 @@ def test_each_device_gets_its_part(folder):
 def test_parameters_lie_where_they_are_wanted(folder):
     shapes, axes = abstract_model(CONFIG)[1:]
     places = param_shardings(make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1]), axes)
-    params = weights.load(folder, shapes, places, CONFIG)
+    params = load_weights(folder, shapes, places, CONFIG)
     assert jax.tree.map(lambda p: p.sharding, params) == places
     assert_same_bits(params, random_params())
 
@@ -176,9 +177,9 @@ def test_copies_of_the_embedding_are_accepted_only_as_copies(folder):
         tensors["encoder.embed_tokens.weight"] = tensors["decoder.embed_tokens.weight"] = tensors["shared.weight"]
 
     change_tensors(folder, copies)
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
     change_tensors(folder, lambda tensors: tensors.pop("shared.weight"))
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
     change_tensors(folder, lambda t: t.update({"decoder.embed_tokens.weight": t["decoder.embed_tokens.weight"] + 1}))
     assert "not equal to shared.weight, which they copy: decoder.embed_tokens.weight" in refusal(folder)
 
@@ -211,10 +212,10 @@ def test_tied_checkpoint_is_refused_by_name(folder, value):
 def test_output_layer_that_transformers_5_tied_starts_as_the_embedding(folder, caplog):
     # What transformers 5 writes for a T5 1.1 that it made itself: a gated, unscaled model without lm_head.
     change_config(folder, tie_word_embeddings=True, scale_decoder_outputs=False)
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
     assert not caplog.messages
     change_tensors(folder, lambda tensors: tensors.pop("lm_head.weight"))
-    params = weights.load(folder, shapes_of(), None, CONFIG)
+    params = load_weights(folder, shapes_of(), None, CONFIG)
     np.testing.assert_array_equal(params["head"], params["embedding"].T)
     assert "copy of the embedding" in caplog.text
 
@@ -245,7 +246,7 @@ def test_folder_without_a_needed_file_is_refused(folder, name):
 
 def test_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere: no such folder; give hf://ID"):
-        weights.resolve(str(tmp_path / "nowhere"))
+        resolve_weights(str(tmp_path / "nowhere"))
 
 
 def test_hub_id_comes_from_the_cache_when_offline(folder, tmp_path, monkeypatch):
@@ -256,7 +257,7 @@ def test_hub_id_comes_from_the_cache_when_offline(folder, tmp_path, monkeypatch)
     with pytest.raises(
         UserError, match=r"hf://someone/t5 cannot be fetched .* run `hf download someone/t5 --local-dir DIR`"
     ):
-        weights.resolve("hf://someone/t5")
+        resolve_weights("hf://someone/t5")
 
     # As huggingface_hub lays out a download: files by content, linked from a snapshot, named by a ref.
     repository, revision = tmp_path / "hub" / "models--someone--t5", "a" * 40
@@ -267,12 +268,12 @@ def test_hub_id_comes_from_the_cache_when_offline(folder, tmp_path, monkeypatch)
     (repository / "blobs").mkdir()
     (snapshot / "spiece.model").write_bytes(VOCABULARY.read_bytes())
     with pytest.raises(UserError, match="no safetensors in"):  # only the vocabulary was fetched
-        weights.resolve("hf://someone/t5")
+        resolve_weights("hf://someone/t5")
 
     for number, file in enumerate(folder.iterdir()):
         (repository / "blobs" / str(number)).write_bytes(file.read_bytes())
         (snapshot / file.name).unlink(missing_ok=True)
         (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / str(number))
-    found = weights.resolve("hf://someone/t5")
+    found = resolve_weights("hf://someone/t5")
     assert found == snapshot
-    assert_same_bits(weights.load(found, shapes_of(), None, CONFIG), random_params())
+    assert_same_bits(load_weights(found, shapes_of(), None, CONFIG), random_params())

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from t5x_tasks.errors import UserError
 from tests.train.test_export_t5x import CONFIG, random_params, shapes_of
 from tests.train.test_weights_t5x import plain_arrays, write_plainly
-from train import weights
 from train.export.hf import save_hf
 from train.methods.prompt_tuning import File, PromptTuning
-from train.model import abstract_model
+from train.model.t5 import abstract_model
+from train.params import infer_config, load_weights
 
 INDEX = "model.safetensors.index.json"
 
@@ -36,8 +36,8 @@ def t5x(tmp_path: Path) -> Path:
 
 def refusal(folder: Path, *, infer: bool = False) -> str:
     with pytest.raises(UserError) as error:
-        config = weights.infer(folder) if infer else CONFIG
-        weights.load(folder, abstract_model(config)[1] if infer else shapes_of(CONFIG), None, config)
+        config = infer_config(folder) if infer else CONFIG
+        load_weights(folder, abstract_model(config)[1] if infer else shapes_of(CONFIG), None, config)
     assert str(folder) in str(error.value) and len(str(error.value)) < 1000
     return str(error.value)
 
@@ -84,7 +84,7 @@ def test_sizes_that_no_model_has_are_refused_before_one_is_built(shards, key, va
     config = json.loads((shards / "config.json").read_text()) | {key: value}
     (shards / "config.json").write_text(json.dumps(config))
     assert f"{key} is {value!r:.40}, which no T5 has" in refusal(shards, infer=True)
-    assert (key in refusal(shards)) if key != "dropout_rate" else weights.load(shards, shapes_of(CONFIG), None, CONFIG)
+    assert (key in refusal(shards)) if key != "dropout_rate" else load_weights(shards, shapes_of(CONFIG), None, CONFIG)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "\ufeff{}", "NaN", "1" * 5000, "null", '"t5"'])

@@ -17,8 +17,9 @@ from flax.traverse_util import unflatten_dict
 
 from t5x_tasks.errors import UserError
 from tests.train.test_export_t5x import CONFIG, REPOSITORY, Arrays, assert_same_bits, random_params, shapes_of
-from train import weights
-from train.model import T5Config
+from train.model.t5 import T5Config
+from train.params import infer_config, load_weights
+from train.weights.locate import resolve_weights
 from train.weights.t5x import TABLE
 
 
@@ -60,7 +61,7 @@ def plain_arrays(params: dict, *, block: str | None = None, axis: int = 1) -> Ar
 
 def refusal(folder: Path, config: T5Config = CONFIG) -> str:
     with pytest.raises(UserError) as error:
-        weights.load(weights.resolve(str(folder)), shapes_of(config), None, config)
+        load_weights(resolve_weights(str(folder)), shapes_of(config), None, config)
     assert str(folder) in str(error.value)
     return str(error.value)
 
@@ -69,8 +70,8 @@ def refusal(folder: Path, config: T5Config = CONFIG) -> str:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_scanned_layers_are_taken_apart(tmp_path, block, axis):
     folder = write_plainly(tmp_path / "checkpoint_9", plain_arrays(random_params(), block=block, axis=axis))
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
-    assert weights.infer(folder) == dataclasses.replace(CONFIG, dropout=0.1)
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
+    assert infer_config(folder) == dataclasses.replace(CONFIG, dropout=0.1)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -80,8 +81,8 @@ def test_bias_that_every_scanned_layer_has_is_taken_once_and_only_if_it_is_one(t
         bias = arrays.pop(f"{stack}/relpos_bias/rel_embedding")
         arrays[f"{stack}/{stack}/relpos_bias/rel_embedding"] = np.stack([bias] * layers, axis)
     folder = write_plainly(tmp_path / "one", arrays)
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), random_params())
-    assert weights.infer(folder) == dataclasses.replace(CONFIG, dropout=0.1)
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), random_params())
+    assert infer_config(folder) == dataclasses.replace(CONFIG, dropout=0.1)
 
     arrays["decoder/decoder/relpos_bias/rel_embedding"].flat[0] += 1
     folder = write_plainly(tmp_path / "apart", arrays)
@@ -93,7 +94,7 @@ def test_bfloat16_comes_in_as_float32(tmp_path, block):
     arrays = plain_arrays(random_params(dtype=ml_dtypes.bfloat16), block=block)
     folder = write_plainly(tmp_path / "half", arrays)
     expected = jax.tree.map(lambda x: x.astype(np.float32), random_params(dtype=ml_dtypes.bfloat16))
-    assert_same_bits(weights.load(folder, shapes_of(), None, CONFIG), expected)
+    assert_same_bits(load_weights(folder, shapes_of(), None, CONFIG), expected)
 
 
 def test_each_device_gets_its_part(tmp_path):
@@ -105,9 +106,9 @@ def test_each_device_gets_its_part(tmp_path):
         from pathlib import Path
         from train import weights
         from train.config import MeshConfig
-        from train.model import T5Config, abstract_model
-        from train.sharding import make_mesh, param_shardings
-        from train.weights.t5x import MemoryTensor, ZarrTensor
+        from train.model.t5 import T5Config, abstract_model
+        from train.parallel.mesh import make_mesh, param_shardings
+        from train.params.t5x import MemoryTensor, ZarrTensor
         config = T5Config(32, 16, 24, 4, 6, 2, 3)
         shapes, axes = abstract_model(config)[1:]
         places = param_shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)), axes)
@@ -117,10 +118,10 @@ def test_each_device_gets_its_part(tmp_path):
             kind.__getitem__ = lambda self, index, get=get: read.append(values := get(self, index)) or values
         for folder in sorted(Path({str(tmp_path)!r}).iterdir()):
             read.clear()
-            params = weights.load(folder, shapes, places, config)
+            params = weights.load_weights(folder, shapes, places, config)
             # Each number once, though two devices have it each.
             assert sum(values.size for values in read) == sum(p.size for p in jax.tree.leaves(params))
-            whole = weights.load(folder, shapes, None, config)
+            whole = weights.load_weights(folder, shapes, None, config)
             assert jax.tree.map(lambda p: p.sharding, params) == places
             assert params["encoder"]["mlp"]["up"].addressable_shards[0].data.shape == (2, 8, 12)
             jax.tree.map(np.testing.assert_array_equal, params, whole)
@@ -196,9 +197,9 @@ def test_one_of_several_checkpoints_must_be_named(tmp_path):
     for step in (1, 2):
         write_plainly(tmp_path / f"checkpoint_{step}", plain_arrays(random_params()))
     assert "holds 2 T5X checkpoints (checkpoint_1, checkpoint_2); name one" in refusal(tmp_path)
-    assert weights.resolve(str(tmp_path / "checkpoint_2")) == tmp_path / "checkpoint_2"
+    assert resolve_weights(str(tmp_path / "checkpoint_2")) == tmp_path / "checkpoint_2"
 
 
 def test_buckets_are_refused_with_the_way_to_fetch_them():
     with pytest.raises(UserError, match="gcloud storage cp -r gs://t5-data/flan DIR"):
-        weights.resolve("gs://t5-data/flan")
+        resolve_weights("gs://t5-data/flan")

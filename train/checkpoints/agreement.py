@@ -1,7 +1,7 @@
 """What several processes do at the same time and what only counts where all of them succeed: saving, above all.
 
 Each does its part, tells the others how it ended, and raises if one of them failed, so that all do the same next: try
-again, or stop. The telling goes through JAX's coordination service (train/distributed.py), from the main thread.
+again, or stop. The telling goes through JAX's coordination service (train/parallel/processes.py), from the main thread.
 
 A part may wait for the others' at barriers of that service, as Orbax's do. Who fails does not come there any more, so it
 breaks them (`break_barrier`): the others' waits end at once, with an error, rather than after minutes.
@@ -15,8 +15,8 @@ from typing import TypeVar
 import jax
 
 from t5x_tasks.errors import Failure, one_line
-from train import distributed
 from train.log import say
+from train.parallel import processes
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def together(what: str, function: Callable[[], T], *, at: Path) -> list[T]:
       Failure: in all processes, with the same words, when the function raised an Exception in one of them: which and why.
         A process alone raises the exception itself.
     """
-    if not distributed.several():
+    if not processes.several():
         return [function()]
     answer: dict[str, object] = {}
     try:
@@ -46,16 +46,16 @@ def together(what: str, function: Callable[[], T], *, at: Path) -> list[T]:
     except Exception as error:
         own = not isinstance(error, PeerFailed)
         answer = {"error": one_line(error), "own": own}
-        if own and not distributed.is_first():  # whose log shows what all agree on
-            say(f"{distributed.name()}: {at}: {what}: {answer['error']}", of_one=True)
-    answers = distributed.gather(what, answer)
+        if own and not processes.is_first():  # whose log shows what all agree on
+            say(f"{processes.name()}: {at}: {what}: {answer['error']}", of_one=True)
+    answers = processes.gather(what, answer)
     failed = [process for process, given in enumerate(answers) if "error" in given]
     if failed:
         # Where nobody's fault is its own, waiting took too long for all.
         first = next((process for process in failed if answers[process]["own"]), failed[0])
         others = sum(answers[process]["own"] for process in failed) - 1
         more = f" and {others} other{'s' if others > 1 else ''}" if others > 0 else ""
-        raise Failure(f"{distributed.name(first)}{more}: {answers[first]['error']}")
+        raise Failure(f"{processes.name(first)}{more}: {answers[first]['error']}")
     return [given["value"] for given in answers]
 
 
@@ -66,4 +66,4 @@ def break_barrier(name: str) -> None:
     process that comes to the barrier as to one of its own alone contradicts the others, and the service lets them all fail.
     """
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # told to the breaker, too; or it waits there itself
-        distributed.client().wait_at_barrier(name, 1000, process_ids=[jax.process_index()])
+        processes.client().wait_at_barrier(name, 1000, process_ids=[jax.process_index()])

@@ -21,8 +21,8 @@ from typing import Any
 from t5x_tasks.errors import UserError, one_line
 from train.checkpoints import holds, seal
 from train.log import say
-from train.origin import DESCRIPTION, MARKER
 from train.retry import retrying
+from train.rundir.origin import DESCRIPTION, MARKER
 
 _SMALL = ("",)  # the part of a step that lies in no subfolder
 TRY = ".try"  # <step>.try<n> is where a save that failed before is written

@@ -14,8 +14,8 @@ from typing import Any
 from orbax.checkpoint import v1 as ocp
 from orbax.checkpoint._src.futures.synchronization import OperationIdGenerator
 
-from train import distributed
 from train.checkpoints.agreement import PeerFailed, break_barrier
+from train.parallel import processes
 
 # Orbax tells at INFO, through absl's logger, of every thread it starts and every barrier it passes.
 logging.getLogger("absl").setLevel(logging.WARNING)
@@ -79,13 +79,13 @@ def _barriers(items: dict[str, Any]) -> list[str]:
 
 def _leave(barriers: list[str]) -> None:
     """This process's save failed: the others need not wait for it."""
-    if distributed.several():
+    if processes.several():
         for name in barriers:
             break_barrier(name)
 
 
 def _reason(error: Exception) -> Exception:
     """The error, or PeerFailed where it is that of a barrier: Orbax makes a TimeoutError of it, which no system call raised."""
-    if distributed.several() and isinstance(error, TimeoutError) and error.errno is None:
+    if processes.several() and isinstance(error, TimeoutError) and error.errno is None:
         return PeerFailed(str(error))
     return error

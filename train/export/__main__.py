@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from t5x_tasks.errors import run_cli
-from train.export import export
+from train.export.export import export
 
 
 def main(argv: list[str]) -> None:

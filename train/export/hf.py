@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from t5x_tasks.vocabulary import Vocabulary
 from train.config import DecodeConfig
 from train.export.folder import appearing, check_free, write_json
-from train.model import Params, T5Config
+from train.model.t5 import Params, T5Config
 from train.weights.hf import TABLE, hf_sizes
 from train.weights.stream import foreign_tensors, layout
 

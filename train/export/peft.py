@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from train.export.folder import appearing, check_free, write_json
-from train.peft import CONFIG, WEIGHTS, PeftAdapter
+from train.weights.peft import CONFIG, WEIGHTS, PeftAdapter
 
 
 def save_peft(

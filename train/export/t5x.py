@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from train.export.folder import appearing, check_free
-from train.model import Params
+from train.model.t5 import Params
 from train.weights.stream import foreign_tensors, layout
 from train.weights.t5x import CHECKPOINT, TABLE, VERSION
 

@@ -3,7 +3,7 @@
     class Scaled(Method):                       # method: {type: "my_module:Scaled", targets: [".*/key"]}
         targets: tuple[str, ...] = (".*/value",)        # its keys
 
-        def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.adapters
+        def extend(self, model, rngs):                  # what it adds: adapters at kernels, see train.model.adapters
             hang(model, self.targets, lambda path, kernel: Scale(kernel), key="method.targets")
 
         def trains(self, path):                         # what is trained: unless said otherwise, what was added
@@ -16,9 +16,9 @@ is trained, checkpoints of it alone, and merging, as far as the adapters can be 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from t5x_tasks.configuration import Section
+from t5x_tasks.configuration import DataConfig, Section
 from t5x_tasks.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from t5x_tasks.vocabulary import Vocabulary
-    from train.adapters import Adapter, Projections
-    from train.config import Config
-    from train.model import T5, Params
-    from train.peft import PeftAdapter
+    from train.model.adapters import Adapter, Projections
+    from train.model.t5 import T5, Params
+    from train.weights.peft import PeftAdapter
 
 
 class Method(Section):
@@ -43,7 +42,7 @@ class Method(Section):
     starts_as_base: ClassVar[bool] = False
     type: str
 
-    def resolve(self, config: "Config", vocabulary: "Vocabulary") -> "Method":
+    def resolve(self, data: DataConfig, vocabulary: "Vocabulary") -> "Method":
         """The method with everything said that its keys leave to the data, as `data.lengths: auto`; the run's config has that."""
         return self
 
@@ -70,7 +69,7 @@ class Method(Section):
         return params
 
     def prompt(self, dataset: str) -> tuple[int, ...]:
-        """Tokens in front of the inputs of a data set's examples; ids below 0 are virtual, see `train.soft_prompts.Prompt`.
+        """Tokens in front of the inputs of a data set's examples; ids below 0 are virtual, see `train.model.soft_prompts.Prompt`.
 
         Raises:
           UserError: the method has none for this data set.
@@ -105,7 +104,7 @@ class Method(Section):
                 del module.adapters[name]
 
     def to_peft(self, added: "Params") -> "PeftAdapter":
-        """What the `peft` library opens (train/peft.py), from the parameters that were trained.
+        """What the `peft` library opens (train/weights/peft.py), from the parameters that were trained.
 
         Raises:
           UserError: peft has no such method.
@@ -117,7 +116,7 @@ def projections(model: "T5") -> "Iterator[tuple[str, Projections]]":
     """The modules that have kernels, with their paths: `encoder/attention`, `decoder/mlp`, ..."""
     from flax import nnx
 
-    from train.adapters import Projections
+    from train.model.adapters import Projections
 
     for path, module in nnx.iter_modules(model):
         if isinstance(module, Projections):
@@ -156,35 +155,3 @@ def matches(pattern: str, paths: Iterable[str], *, key: str) -> list[str]:
         hint = suggest(pattern, paths) or f"; there are {', '.join(paths)}"
         raise UserError(f"{key}: {pattern!r} matches no parameter of the model{hint}")
     return found
-
-
-def split(tree: dict[str, Any], keep: Callable[[str], bool], path: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
-    """A tree of parameters -> the leaves whose paths are to be kept, and the others. Empty branches are left out."""
-    kept: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, node in tree.items():
-        here = f"{path}/{name}" if path else str(name)
-        if isinstance(node, dict):
-            for side, part in zip((kept, rest), split(node, keep, here), strict=True):
-                if part:
-                    side[name] = part
-        else:
-            (kept if keep(here) else rest)[name] = node
-    return kept, rest
-
-
-def join(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The tree of which `split` made two."""
-    joined = dict(one)
-    for name, node in other.items():
-        joined[name] = join(joined[name], node) if name in joined else node
-    return joined
-
-
-def flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """The leaves of a tree of parameters under their paths, as `encoder/attention/query`."""
-    leaves: dict[str, Any] = {}
-    for name, node in tree.items():
-        here = f"{path}/{name}" if path else str(name)
-        leaves |= flat(node, here) if isinstance(node, dict) else {here: node}
-    return leaves

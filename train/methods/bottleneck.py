@@ -8,9 +8,10 @@ from flax import nnx
 from pydantic import Field, PositiveInt
 
 from t5x_tasks.errors import UserError
-from train.adapters import Adapter, Dropout
 from train.methods.base import Method, hang
-from train.model import T5
+from train.model.adapters import Adapter
+from train.model.dense import Dropout
+from train.model.t5 import T5
 
 
 class Bottleneck(Method):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from t5x_tasks.errors import UserError
-from train.methods.base import Method, flat, matches
+from train.methods.base import Method, matches
+from train.trees import flat
 
 if TYPE_CHECKING:
     from flax import nnx
 
-    from train.model import T5
+    from train.model.t5 import T5
 
 _BELOW = ("embedding", "encoder_bias/embedding", "decoder_bias/embedding")  # what feeds the first layers
 
@@ -66,7 +67,7 @@ class Full(Method):
         import jax.numpy as jnp
         from flax import nnx
 
-        from train.model import CutStack
+        from train.model.t5 import CutStack
 
         for name in ("encoder", "decoder"):
             if isinstance(stack := getattr(model, name), CutStack):
@@ -80,7 +81,7 @@ def _cut(block: "nnx.Module", depth: int) -> "nnx.Module":
     import jax
     from flax import nnx
 
-    from train.model import CutStack
+    from train.model.t5 import CutStack
 
     graphdef, layers = nnx.split(block)
     lower = nnx.merge(graphdef, jax.tree.map(lambda x: x[:depth], layers))

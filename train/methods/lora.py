@@ -11,10 +11,11 @@ from flax import nnx
 from pydantic import Field, PositiveInt, ValidationError
 
 from t5x_tasks.errors import UserError
-from train import peft
-from train.adapters import Adapter, Dropout
 from train.methods.base import Method, hang
-from train.model import T5, Params
+from train.model.adapters import Adapter
+from train.model.dense import Dropout
+from train.model.t5 import T5, Params
+from train.weights import peft
 
 
 class Lora(Method):

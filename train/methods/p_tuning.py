@@ -15,14 +15,14 @@ from pydantic import Field, PositiveInt
 
 from t5x_tasks import pseudo_tokens
 from t5x_tasks.catalog import load_catalog
+from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
-from train import peft
-from train.config import Config
 from train.methods.base import Method
 from train.methods.prompt_tuning import prompt_adapter
-from train.model import T5, Params
-from train.soft_prompts import Prompt
+from train.model.soft_prompts import Prompt
+from train.model.t5 import T5, Params
+from train.weights import peft
 
 _LSTM_LAYERS = 2  # of the paper's code
 
@@ -48,11 +48,11 @@ class PTuning(Method):
         default=None, description="id of the first pseudo token's piece; said by us when the templates have them"
     )
 
-    def resolve(self, config: Config, vocabulary: Vocabulary) -> "PTuning":
-        catalog = load_catalog(config.data.cards)
-        if self.in_templates is not None or not catalog.knows(config.data.mixture):
+    def resolve(self, data: DataConfig, vocabulary: Vocabulary) -> "PTuning":
+        catalog = load_catalog(data.cards)
+        if self.in_templates is not None or not catalog.knows(data.mixture):
             return self
-        pairs = catalog.resolve(config.data.mixture)
+        pairs = catalog.resolve(data.mixture)
         found = max(pseudo_tokens.count(phrasing.inputs) for _, phrasing in pairs)
         return self.model_copy(update={"length": found, "in_templates": vocabulary.size - 1}) if found else self
 

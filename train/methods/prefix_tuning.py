@@ -1,7 +1,7 @@
 """Prefix tuning (Li & Liang 2021, arXiv 2101.00190), and with it P-tuning v2 (Liu et al. 2022, arXiv 2110.07602).
 
 Trained keys and values in front of the examples' own, in every layer. They are no tokens and take no room in a row:
-train/soft_prompts.py says where they stand for each example of a packed row.
+train/model/soft_prompts.py says where they stand for each example of a packed row.
 """
 
 from typing import Literal
@@ -13,11 +13,11 @@ from flax import nnx
 from pydantic import Field, PositiveInt
 
 from t5x_tasks.errors import UserError
-from train import peft
 from train.methods.base import Method
 from train.methods.prompt_tuning import task_index
-from train.model import T5, Params, T5Config
-from train.soft_prompts import Prefix
+from train.model.soft_prompts import Prefix
+from train.model.t5 import T5, Params, T5Config
+from train.weights import peft
 
 Place = Literal["encoder", "decoder", "cross"]
 
@@ -58,7 +58,7 @@ class PrefixTuning(Method):
 
     def prompt(self, dataset: str) -> tuple[int, ...]:
         index = task_index(self.tasks, dataset)
-        return (-1 - index,) if len(self.tasks) > 1 else ()  # the mark of train/soft_prompts.py
+        return (-1 - index,) if len(self.tasks) > 1 else ()  # the mark of train/model/soft_prompts.py
 
     def merge(self, model: T5) -> None:
         raise UserError(

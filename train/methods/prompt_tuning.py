@@ -18,10 +18,10 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from t5x_tasks.configuration import Section
 from t5x_tasks.errors import UserError, one_line, suggest
 from t5x_tasks.vocabulary import Vocabulary
-from train import peft
 from train.methods.base import Method
-from train.model import T5, Params
-from train.soft_prompts import Prompt
+from train.model.soft_prompts import Prompt
+from train.model.t5 import T5, Params
+from train.weights import peft
 
 if TYPE_CHECKING:
     from jax.sharding import Sharding

@@ -9,15 +9,15 @@ from flax import nnx
 from pydantic import Field
 
 from t5x_tasks.catalog import load_catalog
+from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
 from t5x_tasks.rendering import parse
-from train.adapters import EmbeddingAdapter
 from train.methods.base import Method
-from train.model import T5
+from train.model.adapters import EmbeddingAdapter
+from train.model.t5 import T5
 
 if TYPE_CHECKING:
     from t5x_tasks.vocabulary import Vocabulary
-    from train.config import Config
 
 
 class WordEmbeddings(Method):
@@ -34,10 +34,10 @@ class WordEmbeddings(Method):
         description="ids; templates: those of the words that the mixture's templates put around their fields",
     )
 
-    def resolve(self, config: "Config", vocabulary: "Vocabulary") -> "WordEmbeddings":
+    def resolve(self, data: DataConfig, vocabulary: "Vocabulary") -> "WordEmbeddings":
         if self.tokens != "templates":
             return self
-        pairs = load_catalog(config.data.cards).resolve(config.data.mixture)
+        pairs = load_catalog(data.cards).resolve(data.mixture)
         words = {text for _, phrasing in pairs for text, is_field in parse(phrasing.inputs) if not is_field}
         tokens = {int(token) for ids in vocabulary.encode_batch(sorted(words)) for token in ids}
         return self.model_copy(update={"tokens": tuple(sorted(tokens - {vocabulary.unk_id}))})

@@ -1,122 +1,140 @@
-"""Weights in from a LoRA directory of the `peft` library: its base, with the adapter merged in."""
+"""Adapters in the layout of the `peft` library: adapter_config.json and adapter_model.safetensors.
 
+A method says in `to_peft` what it is there; the names are those of transformers' modules (train/weights/hf.py), layer by layer.
+Checked against peft 0.21; the library itself is not needed here.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from t5x_tasks.errors import UserError
-from train import peft
-from train.fingerprint import Prints, digest, note
-from train.methods.lora import Lora
-from train.model import Params, T5Config
-from train.runs import as_configured, merged_params
-from train.state import Model, extended_params
-from train.weights.stream import FLOAT_TYPES
+from train.model.t5 import Params
+from train.trees import flat
+from train.weights.hf import TABLE, SafeTensor, open_safetensors, read_json
 
-NAMES = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_magnitude_vector": "magnitude"}
-# Keys of adapter_config.json that are read.
-_READ = {"peft_type", "base_model_name_or_path", "revision", "r", "lora_alpha", "use_rslora", "use_dora"}
-# Keys that do not change what a trained adapter computes. What it changes, its tensors' names say. The settings of a start
-# (eva_config, ...) and of a kind (megatron_core, ...) do nothing without the key that chooses it, which _check_plain refuses.
-_WITHOUT_EFFECT = {
-    "auto_mapping", "inference_mode", "peft_version", "task_type", "runtime_config",
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "lora_dropout",
-    "eva_config", "corda_config", "lora_ga_config", "loftq_config", "megatron_core", "qalora_group_size",
-}  # fmt: skip
-# Values, other than nothing, that leave LoRA plain: PiSSA, OLoRA and others start by changing the base.
-_PLAIN: dict[str, tuple[Any, ...]] = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva")}
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def load_peft(folder: Path, base: Params, mesh: Mesh, config: T5Config, *, read: Prints | None = None) -> Params:
-    """Merges the adapter in a folder into its base.
+PREFIX = "base_model.model."  # of every tensor: the model inside peft's wrapper
+
+
+_MODULES = {path: name.removesuffix(".weight") for name, path, _ in TABLE}
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """An adapter as peft saves it.
+
+    Attributes:
+      config: of adapter_config.json, without what says where the base is.
+      tensors: of adapter_model.safetensors.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+def is_peft(folder: Path) -> bool:
+    """Whether a folder holds an adapter of peft's."""
+    return (folder / CONFIG).is_file()
+
+
+def base_of(folder: Path) -> str:
+    """The weights that an adapter belongs to, as `model.weights`. UserError: it does not say, or is no LoRA."""
+    config = read_config(folder)
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"{folder}: an adapter of the type {config.get('peft_type')!r:.60}; only LORA can be read")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder / CONFIG}: lacks base_model_name_or_path; write the base's hub id or folder there")
+    if os.path.isdir(os.path.expanduser(base)):  # noqa: PTH111, PTH112 (no error for a user or a name that cannot be)
+        return base  # a folder has no revisions; peft ignores it there, too
+    if revision is not None and not isinstance(revision, str):
+        raise UserError(f"{folder / CONFIG}: revision is {revision!r:.60}, must be a branch, tag or commit of the base")
+    return f"hf://{base}@{revision}" if revision else f"hf://{base}"
+
+
+def adapters(added: Params) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a method hung in at kernels: path of the kernel, as `encoder/attention/query`, and its parameters by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in flat(added).items():
+        module, name, leaf = re.fullmatch(r"(.*)/adapters/([^/]*)/([^/]*)", path).groups()  # pyright: ignore
+        found.setdefault(f"{module}/{name}", {})[leaf] = value
+    yield from found.items()
+
+
+def by_layer(
+    added: Params, tensors: Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Tensors under their names in peft.
 
     Args:
-      base: parameters of the plain model; their memory is given up.
-      read: gets the adapter's fingerprint.
+      tensors: from the path of a kernel and the parameters of one layer of its adapter, by their names here, to those of a
+        module in peft by theirs.
+    """
+    named = {}
+    for path, stacked in adapters(added):
+        values = {name: np.asarray(value) for name, value in stacked.items()}
+        for layer in range(len(next(iter(values.values())))):
+            module = PREFIX + _MODULES[path].format(i=layer)
+            for name, tensor in tensors(path, {name: value[layer] for name, value in values.items()}).items():
+                named[f"{module}.{name}"] = np.ascontiguousarray(tensor)
+    return named
+
+
+def module_pattern(paths: list[str]) -> str:
+    """The regular expression for `target_modules` that matches the modules of these kernels, and no others."""
+    return "|".join(re.escape(_MODULES[path]).replace(re.escape("{i}"), r"\d+") for path in sorted(paths))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads an adapter's adapter_config.json. UserError: it is not there, or no JSON."""
+    return read_json(folder / CONFIG)
+
+
+def open_adapter(folder: Path) -> dict[str, SafeTensor]:
+    """Reads the header of an adapter's tensors. UserError: the file is not there or not whole; a pickle is not read."""
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: has no {WEIGHTS} (a pickle is not read); save it again with a peft of today")
+    return open_safetensors(folder / WEIGHTS)
+
+
+# Kernel's path -> layer -> a tensor's name here -> the tensor, as peft lays it out.
+Layers = dict[str, dict[int, dict[str, SafeTensor]]]
+
+
+def by_kernel(folder: Path, tensors: Mapping[str, SafeTensor], names: Mapping[str, str]) -> Layers:
+    """The inverse of `by_layer`: the tensors of each kernel, of those layers that the adapter changes.
+
+    Args:
+      names: of a module's tensors in peft -> here.
 
     Raises:
-      UserError: the adapter is of a kind, or has tensors, that LoRA as it is here has not.
+      UserError: tensors that belong to no kernel of T5, all in one line.
     """
-    theirs = peft.read_config(folder)
-    _check_plain(folder, theirs)
-    found = peft.by_kernel(folder, peft.open_adapter(folder), NAMES)
-    method = Lora.from_peft(theirs, targets=sorted(found), where=str(folder / peft.CONFIG))
-    _check_tensors(folder, found, method, base)
-    note(read, {peft.WEIGHTS: _fingerprint(found, method)})
-    model = Model.on(mesh, config, method)
-    params = extended_params(model, base, seed=0)
-    for path, layers in found.items():
-        added = _at(params, path, "adapters")
-        for name in layers[min(layers)]:
-            values = [np.asarray(tensors[name].read(), np.float32) for _, tensors in sorted(layers.items())]
-            values = np.stack(values if name == "magnitude" else [value.T for value in values])
-            # The layers that the adapter leaves alone keep what a start adds: nothing, and the length of the base's weights.
-            added[name] = _with_rows(added[name], np.array(sorted(layers)), values)
-    return as_configured(model, merged_params(model, params), where=str(folder))
-
-
-def _check_plain(folder: Path, theirs: dict[str, Any]) -> None:
-    """Raises UserError for keys that are set and are not known to leave the adapter plain LoRA, one that is new among them."""
-    known = _READ | _WITHOUT_EFFECT
-    other = {key: value for key, value in theirs.items() if key not in known and value}  # null, false, {}: not set
-    other = {
-        key: value for key, value in other.items() if not any(value is v or value == v for v in _PLAIN.get(key, ()))
+    patterns = {
+        path: re.compile(re.escape(PREFIX + module).replace(re.escape("{i}"), r"(\d+)") + r"\.(.+)")
+        for path, module in _MODULES.items()
+        if "{i}" in module
     }
-    if other:
-        named = ", ".join(f"{key} is {value!r:.60}" for key, value in sorted(other.items()))
-        raise UserError(
-            f"{folder / peft.CONFIG}: {named:.400}, which cannot be read; merge it with peft, and give what "
-            "`merge_and_unload().save_pretrained(DIR)` writes"
-        )
-
-
-def _check_tensors(folder: Path, found: peft.Layers, method: Lora, base: Params) -> None:
-    """Raises UserError for the first tensor that is missing, of another shape than the model and the rank want, or no float."""
-    for path, layers in found.items():
-        count, fan_in, fan_out = _at(base, path).shape
-        wanted = {"a": (method.rank, fan_in), "b": (fan_out, method.rank)}
-        wanted |= {"magnitude": (fan_out,)} if method.dora else {}
-        for layer, tensors in layers.items():
-            where = f"{folder / peft.WEIGHTS}: {path}, layer {layer}"
-            if layer >= count:
-                raise UserError(f"{where}: the model has {count} layers; give the adapter's own base")
-            if tensors.keys() != wanted.keys():
-                raise UserError(f"{where}: has {', '.join(sorted(tensors))}, must have {', '.join(wanted)}")
-            for name, shape in wanted.items():
-                if tensors[name].shape != shape or tensors[name].dtype not in FLOAT_TYPES:
-                    raise UserError(
-                        f"{where}: {name} is {tensors[name].dtype} {list(tensors[name].shape)}, which does not have the rank "
-                        f"and sizes of {peft.CONFIG} and the model: {list(shape)}"
-                    )
-
-
-def _at(params: Params, path: str, above: str = "") -> Any:
-    """The parameter at a path, as `encoder/attention/query`; with `above`, what lies under that name beside it."""
-    *parents, name = path.split("/")
-    node: Any = params
-    for key in (*parents, *([above] if above else []), name):
-        node = node[key]
-    return node
-
-
-def _with_rows(stack: jax.Array, rows: np.ndarray, values: np.ndarray) -> jax.Array:
-    put = jax.jit(
-        lambda stack, rows, values: stack.at[rows].set(values), out_shardings=stack.sharding, donate_argnums=0
-    )
-    return put(stack, rows, values)
-
-
-def _fingerprint(found: peft.Layers, method: Lora) -> str:
-    """Eight hexadecimal digits of what is read from an adapter: its kernels' tensors, and what the method says of them."""
-    parts = [
-        part
-        for path, layers in sorted(found.items())
-        for layer, tensors in sorted(layers.items())
-        for name, tensor in sorted(tensors.items())
-        for value in [tensor.read()]
-        for part in (f"{path} {layer} {name} {value.dtype.str}".encode(), np.ascontiguousarray(value).tobytes())
-    ]
-    return digest(method.described().encode(), *parts)
+    found: Layers = {}
+    unknown = []
+    for tensor_name, tensor in tensors.items():
+        matched = [(path, m) for path, pattern in patterns.items() if (m := pattern.fullmatch(tensor_name))]
+        if not matched or matched[0][1][2] not in names:
+            unknown.append(tensor_name)
+            continue
+        path, match = matched[0]
+        found.setdefault(path, {}).setdefault(int(match[1]), {})[names[match[2]]] = tensor
+    if unknown:
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        raise UserError(f"{folder / WEIGHTS}: {', '.join(sorted(unknown)[:3])}{more}: not of a kernel of this model")
+    if not found:
+        raise UserError(f"{folder / WEIGHTS}: holds no tensor; save the adapter again")
+    return found

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5x_tasks.errors import UserError
-from train.model import Params
+from train.model.t5 import Params
 
 FLOAT_TYPES = ("float32", "bfloat16", "float16")
 LARGEST = 2**20  # of any size of a model that is told from its files; the largest vocabulary of a T5 is 2^18

@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from train import runs, runtime
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, MeshConfig
-from train.data import open_training
-from train.fingerprint import Prints
+from train.data.open import open_training
 from train.loop import train
-from train.model import Params
+from train.model.fingerprint import Prints
+from train.model.t5 import Params
+from train.model_spec import ModelSpec, resolve_method
 from train.optimizer import make_optimizer, make_schedule
-from train.provenance import metadata
-from train.sharding import global_batch, make_mesh
-from train.state import Model, first_state, load_params, model_config, resolve_method, state_shapes
+from train.parallel import runtime
+from train.parallel.mesh import global_batch, make_mesh
+from train.params import join, load_frozen, load_params
+from train.rundir.provenance import metadata
+from train.state import first_state, state_shapes, t5_config
 from train.step import make_train_step
 
 SIZES = {"emb_dim": 32, "mlp_dim": 48, "num_heads": 2, "head_dim": 8, "num_encoder_layers": 2, "num_decoder_layers": 2}
@@ -71,12 +73,12 @@ def run_dir(make_config: Callable[..., Config], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def make_model(vocabulary: Any) -> Callable[[Config], Model]:
+def make_model(vocabulary: Any) -> Callable[[Config], ModelSpec]:
     """The model of a configuration, on one device."""
 
-    def make(config: Config) -> Model:
+    def make(config: Config) -> ModelSpec:
         mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-        return Model.on(mesh, model_config(config, vocabulary.size), config.method)
+        return ModelSpec.on(mesh, t5_config(config, vocabulary.size), config.method)
 
     return make
 
@@ -85,7 +87,7 @@ def make_model(vocabulary: Any) -> Callable[[Config], Model]:
 class Trained:
     """What twenty steps made of a model, and ten more of the checkpoint at the tenth."""
 
-    model: Model
+    model: ModelSpec
     batches: list[dict[str, np.ndarray]]
     before: Params  # all parameters
     after: Params
@@ -112,7 +114,7 @@ def make_batches(vocabulary: Any) -> Callable[[Config], list[dict[str, np.ndarra
 @pytest.fixture(scope="session")
 def trained(
     make_config: Callable[..., Config],
-    make_model: Callable[[Config], Model],
+    make_model: Callable[[Config], ModelSpec],
     make_batches: Callable[[Config], list[dict[str, np.ndarray]]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[dict[str, Any]], Trained]:
@@ -129,7 +131,7 @@ def trained(
 
 
 def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]], folder: Path) -> Trained:
-    model: Model = make_model(config)
+    model: ModelSpec = make_model(config)
     with jax.set_mesh(model.mesh):
         schedule = make_schedule(config.optimizer, STEPS)
         optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
@@ -151,8 +153,8 @@ def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]]
                     checkpoints.save(step, state, position={}, metadata=info)
             checkpoints.wait()
             again = checkpoints.restore(10, shapes).state
-            frozen = runs.load_frozen(config, model, info, where="step 10")
+            frozen = load_frozen(config, model, info, where="step 10")
             for batch in batches[10:]:
                 again, _ = update(again, frozen, global_batch(model.mesh, batch, parts=1))
-    whole, resumed = (runs.join(s["params"], frozen) for s in (state, again))
+    whole, resumed = (join(s["params"], frozen) for s in (state, again))
     return Trained(model, batches, before, whole, resumed, losses, folder / "checkpoints", info)

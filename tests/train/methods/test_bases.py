@@ -12,13 +12,11 @@ from helpers.bare_run import save_base, save_run, shifted
 from safetensors.numpy import load_file, save_file
 
 from t5x_tasks.errors import UserError
-from train import weights
 from train.anchor import check_anchor, start_files
-from train.checkpoints import Checkpoints
-from train.export import export
-from train.model import abstract_model
-from train.runs import checkpoint_params, load_frozen
-from train.state import load_params
+from train.checkpoints.checkpointer import Checkpoints
+from train.export.export import export
+from train.model.t5 import abstract_model
+from train.params import checkpoint_params, load_frozen, load_params, load_weights
 
 LORA = {"type": "lora", "rank": 4}
 DORA = LORA | {"dora": True, "targets": [".*"]}
@@ -40,10 +38,10 @@ def test_a_run_is_cast_to_the_types_that_are_asked_for(method, held, wanted, mod
     _, built = save_run(tmp_path / "run", model | {"param_dtype": held}, method, shifted)
     asked = dataclasses.replace(built.config, param_dtype=jnp.dtype(wanted))
     shapes = abstract_model(asked)[1]
-    read = weights.load(tmp_path / "run", shapes, None, asked)
+    read = load_weights(tmp_path / "run", shapes, None, asked)
     assert jax.tree.map(lambda x: x.dtype, read) == jax.tree.map(lambda x: x.dtype, shapes)
     export(str(tmp_path / "run"), tmp_path / "out", to="hf")  # in float32
-    exact = weights.load(tmp_path / "out", shapes, None, asked)
+    exact = load_weights(tmp_path / "out", shapes, None, asked)
     jax.tree.map(np.testing.assert_array_equal, read, exact)
     rounded = "is rounded to model.param_dtype=bfloat16" in capsys.readouterr().err
     assert rounded == (method == LORA and wanted == "bfloat16"), "a merged adapter is not rounded without a word"
@@ -53,7 +51,7 @@ def test_an_adapter_as_weights_in_bfloat16_says_that_it_is_rounded(model, tmp_pa
     _, built = save_run(tmp_path / "run", model, LORA, shifted)
     export(str(tmp_path / "run"), tmp_path / "adapter", to="peft")
     asked = dataclasses.replace(built.config, param_dtype=jnp.dtype("bfloat16"))
-    weights.load(tmp_path / "adapter", abstract_model(asked)[1], None, asked)
+    load_weights(tmp_path / "adapter", abstract_model(asked)[1], None, asked)
     assert "adapter: what lora trained is rounded to model.param_dtype=bfloat16" in capsys.readouterr().err
 
 

@@ -13,14 +13,13 @@ from helpers.bare_run import save_base, save_run, some_tokens
 from helpers.logits import logits_of
 from safetensors.numpy import load_file
 
-from train import weights
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
-from train.export import __main__ as export
-from train.methods.base import flat
-from train.model import Params, abstract_model
-from train.runs import checkpoint_params
-from train.state import Model
+from train.export import __main__ as export_cli
+from train.model.t5 import Params, abstract_model
+from train.model_spec import ModelSpec
+from train.params import checkpoint_params, infer_config, load_weights
+from train.trees import flat
 
 LORA = {"type": "lora", "rank": 4, "alpha": 8, "targets": [".*"]}
 MERGED: dict[str, dict[str, Any]] = {
@@ -69,7 +68,7 @@ def _kernel(path: str) -> str:
     return path.replace("adapters/", "").rpartition("/")[0]
 
 
-def params_of(run_dir: Path, config: Config, model: Model) -> Params:
+def params_of(run_dir: Path, config: Config, model: ModelSpec) -> Params:
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
         return checkpoint_params(config, model, checkpoints, 5)
 
@@ -78,9 +77,9 @@ def params_of(run_dir: Path, config: Config, model: Model) -> Params:
 @pytest.mark.parametrize("to", ["hf", "t5x"])
 def test_an_exported_lora_on_a_bfloat16_base_keeps_its_effect(to, share, base, model, tmp_path, record_property):
     made = save_run(tmp_path / "run", model, LORA, functools.partial(small_product, share=share))
-    export.main([str(tmp_path / "run"), "--to", to, str(tmp_path / "out")])
-    config = weights.infer(base)
-    out = flat(weights.load(tmp_path / "out", abstract_model(config)[1], None, config))
+    export_cli.main([str(tmp_path / "run"), "--to", to, str(tmp_path / "out")])
+    config = infer_config(base)
+    out = flat(load_weights(tmp_path / "out", abstract_model(config)[1], None, config))
     run = flat(params_of(tmp_path / "run", *made))
     lost = {}
     for path in (path for path in run if path.endswith("/a")):
@@ -104,7 +103,7 @@ def test_transformers_computes_what_a_run_on_a_bfloat16_base_does(name, base, mo
     config, built = save_run(tmp_path / "run", model, MERGED[name], moved)
     tokens = some_tokens(900)
     tokens["encoder_input_tokens"][:, :8] = [900, 899, 898, 897, 20, 21, 22, 23]
-    export.main([str(tmp_path / "run"), "--to", "hf", str(tmp_path / "out")])
+    export_cli.main([str(tmp_path / "run"), "--to", "hf", str(tmp_path / "out")])
     said = json.loads((tmp_path / "out" / "config.json").read_text())["torch_dtype"]
     held = {tensor.dtype.name for tensor in load_file(tmp_path / "out" / "model.safetensors").values()}
     assert said == "float32" and held <= {"float32", "bfloat16"}

@@ -9,9 +9,9 @@ from helpers.bare_run import save_base, save_run, shifted, some_tokens
 from helpers.logits import logits_of
 
 from t5x_tasks.errors import UserError
-from train.checkpoints import Checkpoints
-from train.export import export
-from train.runs import checkpoint_params
+from train.checkpoints.checkpointer import Checkpoints
+from train.export.export import export
+from train.params import checkpoint_params
 
 LORA = {"type": "lora", "rank": 4}
 

@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 
-from train.checkpoints import Checkpoints, seal
-from train.data import open_training
+from train.checkpoints.checkpointer import Checkpoints, seal
+from train.data.open import open_training
 from train.loop import train
 
 

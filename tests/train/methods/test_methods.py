@@ -9,17 +9,18 @@ import pytest
 from helpers.logits import logits_of
 
 from t5x_tasks.errors import UserError
-from train.checkpoints import Checkpoints
-from train.config import FLAN_VOCAB_SIZE, PRESETS
+from train.checkpoints.checkpointer import Checkpoints
 from train.loop import train
 from train.methods import parse_method
-from train.methods.base import flat, split
-from train.model import T5Config, abstract_model, init_params
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
+from train.model.t5 import T5Config, abstract_model, init_params
+from train.model_spec import merged_params
 from train.optimizer import make_optimizer, make_schedule
-from train.provenance import metadata
-from train.runs import checkpoint_params, load_frozen, merged_params
+from train.params import checkpoint_params, load_frozen
+from train.rundir.provenance import metadata
 from train.state import first_state, state_shapes
 from train.step import make_validation_step
+from train.trees import flat, split
 
 # Each method, and what it trains in a T5 with `d` = emb_dim, `h` = num_heads x head_dim, `m` = mlp_dim, `e` and `n` layers of
 # encoder and decoder, `v` pieces and `b` numbers of the two position biases: the formulas of the docstrings.

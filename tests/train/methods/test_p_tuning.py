@@ -6,15 +6,15 @@ import pytest
 from helpers.logits import logits_of
 
 from t5x_tasks.errors import UserError
-from train.data import open_training
+from train.data.open import open_training
 from train.methods import parse_method
-from train.methods.base import flat
 from train.methods.p_tuning import PTuning, _embeddings
-from train.runs import merged_params
-from train.state import Model, load_params
+from train.model_spec import ModelSpec, merged_params
+from train.params import load_params
+from train.trees import flat
 
 
-def params_of(model: Model, config) -> dict:
+def params_of(model: ModelSpec, config) -> dict:
     """Of a run before its first step, its pseudo tokens made so large that they matter."""
     params = load_params(config, model)
     mlp = params["prompt"]["mlp"]
@@ -76,7 +76,7 @@ def test_pseudo_tokens_stand_anywhere_in_the_template_and_without_the_network_th
     model = make_model(config)
     params = params_of(model, config)
     logits = logits_of(model.graphdef, params, batch)
-    plain = Model.on(model.mesh, model.config)
+    plain = ModelSpec.on(model.mesh, model.config)
     base = load_params(config.model_copy(update={"method": plain.method}), plain)
     merged = merged_params(model, params)
     inside = batch["decoder_segment_ids"] > 0

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from t5x_tasks.errors import UserError
-from train import weights
-from train.checkpoints import Checkpoints
+from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, GreedyConfig, dump
-from train.export import __main__ as export
+from train.export import __main__ as export_cli
 from train.export.hf import save_hf
-from train.fingerprint import fingerprint
-from train.model import Params, T5Config, abstract_model, init_params
-from train.runs import checkpoint_params, merged_params
-from train.state import Model, load_params
+from train.model.fingerprint import fingerprint
+from train.model.t5 import Params, T5Config, abstract_model, init_params
+from train.model_spec import ModelSpec, merged_params
+from train.params import checkpoint_params, infer_config, load_params, load_weights
+from train.weights.locate import resolve_weights
 
 # As many layers on both sides: transformers sizes the cache of `generate` by the encoder's.
 SIZES: dict[str, Any] = {
@@ -53,7 +53,7 @@ def base(vocabulary: Any, vocabulary_path: Path, tmp_path_factory: pytest.TempPa
 def make_run(base: Path, vocabulary_path: Path, tmp_path_factory: pytest.TempPathFactory, make_model: Any) -> Any:
     """Returns a function that makes a run of a method whose checkpoint holds random numbers, and returns it with its model."""
 
-    def make(method: dict[str, Any]) -> tuple[Path, Config, Model]:
+    def make(method: dict[str, Any]) -> tuple[Path, Config, ModelSpec]:
         run_dir = tmp_path_factory.mktemp("run")
         model = {"preset": "t5-tiny", "weights": str(base), "vocabulary": str(vocabulary_path), **SIZES}
         config = Config.model_validate({"run_dir": str(run_dir), "model": model, "method": method})
@@ -69,7 +69,7 @@ def make_run(base: Path, vocabulary_path: Path, tmp_path_factory: pytest.TempPat
     return make
 
 
-def all_params(run: tuple[Path, Config, Model]) -> Params:
+def all_params(run: tuple[Path, Config, ModelSpec]) -> Params:
     run_dir, config, model = run
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
         return checkpoint_params(config, model, checkpoints, 5)
@@ -105,7 +105,7 @@ def test_peft_opens_an_exported_adapter_and_computes_the_same(name, make_run, ba
 
     run = make_run(METHODS[name])
     run_dir, _, model = run
-    export.main([str(run_dir), "--to", "peft", str(tmp_path / "out")])
+    export_cli.main([str(run_dir), "--to", "peft", str(tmp_path / "out")])
     opened = AutoPeftModelForSeq2SeqLM.from_pretrained(tmp_path / "out").eval()
     tokens, params = batch(model.config.vocab_size), all_params(run)
     logits = ours(model.graphdef, params, tokens)
@@ -142,28 +142,28 @@ def test_a_lora_directory_that_peft_saved_is_read_as_weights(dora, base, tmp_pat
             if "lora_" in name:
                 parameter.add_(0.3 * torch.randn(parameter.shape))
     model.save_pretrained(tmp_path / "lora")
-    config = weights.infer(tmp_path / "lora")
+    config = infer_config(tmp_path / "lora")
     graphdef, shapes, _ = abstract_model(config)
     tokens = batch(config.vocab_size)
-    logits = ours(graphdef, weights.load(weights.resolve(str(tmp_path / "lora")), shapes, None, config), tokens)
+    logits = ours(graphdef, load_weights(resolve_weights(str(tmp_path / "lora")), shapes, None, config), tokens)
     np.testing.assert_allclose(logits, theirs(model.eval(), tokens), atol=1e-4 * np.abs(logits).max())
-    assert np.abs(ours(graphdef, weights.load(base, shapes, None, config), tokens) - logits).max() > 0.01
+    assert np.abs(ours(graphdef, load_weights(base, shapes, None, config), tokens) - logits).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["lora", "dora"])
 def test_an_exported_lora_is_read_back_as_the_merged_weights(name, make_run, tmp_path):
     run = make_run(METHODS[name])
-    export.main([str(run[0]), "--to", "peft", str(tmp_path / "out")])
+    export_cli.main([str(run[0]), "--to", "peft", str(tmp_path / "out")])
     shapes = abstract_model(run[2].config)[1]
     merged = merged_params(run[2], all_params(run))
-    read = weights.load(tmp_path / "out", shapes, None, run[2].config)
+    read = load_weights(tmp_path / "out", shapes, None, run[2].config)
     jax.tree.map(np.testing.assert_array_equal, read, merged)
 
 
 def test_a_merged_run_goes_out_as_a_hugging_face_directory(make_run, tmp_path):
     run = make_run(METHODS["ia3"])
-    export.main([str(run[0]), "--to", "hf", str(tmp_path / "out")])
-    read = weights.load(tmp_path / "out", abstract_model(run[2].config)[1], None, run[2].config)
+    export_cli.main([str(run[0]), "--to", "hf", str(tmp_path / "out")])
+    read = load_weights(tmp_path / "out", abstract_model(run[2].config)[1], None, run[2].config)
     jax.tree.map(np.testing.assert_array_equal, read, merged_params(run[2], all_params(run)))
 
 
@@ -173,9 +173,9 @@ def test_what_peft_has_not_is_refused_and_nothing_is_written(make_run, tmp_path)
         ({"type": "full"}, "peft has no such"),
     ):
         with pytest.raises(UserError, match=message):
-            export.main([str(make_run(method)[0]), "--to", "peft", str(tmp_path / "out")])
+            export_cli.main([str(make_run(method)[0]), "--to", "peft", str(tmp_path / "out")])
     with pytest.raises(UserError, match="cannot be merged"):
-        export.main([str(make_run({"type": "bottleneck"})[0]), "--to", "hf", str(tmp_path / "out")])
+        export_cli.main([str(make_run({"type": "bottleneck"})[0]), "--to", "hf", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
@@ -190,8 +190,8 @@ def test_what_peft_has_not_is_refused_and_nothing_is_written(make_run, tmp_path)
 )
 def test_an_adapter_that_is_something_else_is_refused(change, message, make_run, tmp_path):
     run = make_run(METHODS["lora"])
-    export.main([str(run[0]), "--to", "peft", str(tmp_path / "out")])
+    export_cli.main([str(run[0]), "--to", "peft", str(tmp_path / "out")])
     file = tmp_path / "out" / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match=message):
-        weights.load(tmp_path / "out", abstract_model(run[2].config)[1], None, run[2].config)
+        load_weights(tmp_path / "out", abstract_model(run[2].config)[1], None, run[2].config)

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from t5x_tasks.errors import UserError
 from tests.train.methods.test_peft import SIZES, base, batch, ours, theirs
-from train import weights
-from train.model import Params, T5Config, abstract_model
+from train.model.t5 import Params, T5Config, abstract_model
+from train.params import infer_config, load_weights
 
 __all__ = ["base"]  # a fixture
 
@@ -54,9 +54,9 @@ def save_adapter(base: Path, tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
 
 
 def load(folder: Path) -> tuple[Any, Params, T5Config]:
-    config = weights.infer(folder)
+    config = infer_config(folder)
     graphdef, shapes, _ = abstract_model(config)
-    return graphdef, weights.load(folder, shapes, None, config), config
+    return graphdef, load_weights(folder, shapes, None, config), config
 
 
 def assert_same_logits(folder: Path, model: Any, base: Path) -> None:
@@ -213,7 +213,7 @@ def test_tensors_that_are_missing_or_misshapen_are_refused(adapter, spoil, messa
 
 
 def test_a_base_of_the_hub_is_the_revision_that_the_adapter_was_trained_on(adapter, base):
-    from train.peft import base_of
+    from train.weights.peft import base_of
 
     change(adapter, base_model_name_or_path="someone/t5", revision="refs/pr/1")
     assert base_of(adapter) == "hf://someone/t5@refs/pr/1"
@@ -236,4 +236,4 @@ def test_an_adapter_that_is_its_own_base_is_refused(adapter, tmp_path):
     change(adapter, base_model_name_or_path=str(tmp_path / "second"))
     config = T5Config(128, **SIZES)
     with pytest.raises(UserError, match="is its own base"):
-        weights.load(adapter, abstract_model(config)[1], None, config)
+        load_weights(adapter, abstract_model(config)[1], None, config)

@@ -8,15 +8,15 @@ import pytest
 from flax import nnx
 from helpers.logits import logits_of
 
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from t5x_tasks.errors import UserError
 from train.config import GreedyConfig, MeshConfig
 from train.export.hf import save_hf
 from train.export.peft import save_peft
 from train.methods import Full, Method, parse_method
 from train.methods.prefix_tuning import PrefixTuning
-from train.model import T5, Params, T5Config, abstract_model
-from train.sharding import make_mesh
+from train.model.t5 import T5, Params, T5Config, abstract_model
+from train.parallel.mesh import make_mesh
 
 # Layers of both stacks as many: transformers sizes the cache of `generate` by the encoder's.
 CONFIG = T5Config(

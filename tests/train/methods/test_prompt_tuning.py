@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from t5x_tasks.errors import UserError
 from train import config as configuration
-from train.checkpoints import Checkpoints
-from train.config import FLAN_VOCAB_SIZE, PRESETS, GreedyConfig, MeshConfig
-from train.data import open_training, validation_batches
+from train.checkpoints.checkpointer import Checkpoints
+from train.config import GreedyConfig, MeshConfig
+from train.data.open import open_training, validation_batches
 from train.export.hf import save_hf
 from train.export.peft import save_peft
 from train.loop import train
 from train.methods import parse_method
-from train.methods.base import flat, split
 from train.methods.prompt_tuning import PromptTuning
-from train.model import T5, T5Config, abstract_model
-from train.runs import checkpoint_params
-from train.sharding import make_mesh
-from train.state import load_params
+from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
+from train.model.t5 import T5, T5Config, abstract_model
+from train.parallel.mesh import make_mesh
+from train.params import checkpoint_params, load_params
 from train.step import make_validation_step
+from train.trees import flat, split
 
 METHOD = {"type": "prompt_tuning", "length": 12}
 OPTIMIZER = {"optimizer": {"type": "adamw", "learning_rate": 0.3}}

@@ -1,0 +1,190 @@
+"""A model that paraphrases instructions, and ranks wordings by what it makes of a data set under them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eval.decoding.decoder import Decoder
+from eval.decoding.likelihood import LogLikelihood
+from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.commands.paraphrase import Proposal, instruction_of, training_templates, with_instruction
+from t5x_tasks.errors import UserError
+from t5x_tasks.metrics import compute
+from t5x_tasks.metrics.pooled import value
+from t5x_tasks.rendering import OPTIONS, as_answer, placeholders, render
+from t5x_tasks.sources import Row
+from t5x_tasks.vocabulary import Vocabulary
+from train import config as configuration
+from train.checkpoints.checkpointer import Checkpoints
+from train.config import BeamConfig, Config, GreedyConfig, ModelConfig
+from train.model.t5 import Params
+from train.model_spec import ModelSpec, resolve_method
+from train.parallel import runtime
+from train.parallel.mesh import check_model_fits, make_mesh
+from train.params import checkpoint_params, infer_config, load_params
+from train.state import t5_config
+from train.weights.locate import resolve_weights
+
+_PROMPTS = (
+    "Paraphrase this instruction: {}",
+    "Say this in other words: {}",
+    "Rewrite the following sentence and keep its meaning: {}",
+)
+
+
+_BATCH_SIZE = 16
+
+
+_MAIN_SCORES = ("rougeL", "accuracy", "bleu", "f1", "exact_match")  # of a metric that gives several
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A wording with what the model makes of it.
+
+    Attributes:
+      likelihood: mean log-probability of a token of the first reference, in nats, averaged over rows.
+      metric, score: of the model's answers; "" and 0 where they were not asked for.
+    """
+
+    proposal: Proposal
+    likelihood: float
+    metric: str
+    score: float
+
+
+class Judge:
+    """Weights in their place, and what they are asked."""
+
+    def __init__(self, source: str, *, vocabulary: str | None, lengths: tuple[int, int]):
+        """Loads a run's last checkpoint, or bare weights.
+
+        Args:
+          source: run directory, Hugging Face directory or hf://owner/name.
+          vocabulary: of the weights, where they do not tell.
+          lengths: tokens that inputs and targets are cut to.
+
+        Raises:
+          UserError: no such weights, or no vocabulary is known for them.
+        """
+        config, run_dir = config_of(source, vocabulary)
+        runtime.set_up(config.data.cache_folder())
+        self.vocabulary = Vocabulary.load(config.model.vocabulary)
+        self.lengths = lengths
+        mesh = make_mesh(config.mesh)
+        config = resolve_method(config, self.vocabulary)
+        self._method = config.method
+        model_config = t5_config(config, self.vocabulary.size)
+        check_model_fits(mesh, model_config)
+        self.model = ModelSpec.on(mesh, model_config, config.method)
+        self.params = _load(config, run_dir, self.model)
+
+    def rank(self, card: Card, proposals: Sequence[Proposal], rows: Sequence[Row], *, score: bool) -> list[Ranked]:
+        """Ranks wordings, zero-shot: by the score if it is asked for, then by likelihood; the best first."""
+        log_likelihood = LogLikelihood(self.model.graphdef, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
+        decoder = self._decoder(GreedyConfig(max_tokens=self.lengths[1])) if score else None
+        prompt = self._method.prompt(card.name)
+        ranked = []
+        for proposal in proposals:
+            phrasing = _phrasing(card, proposal)
+            renderings = [render(card, phrasing, row) for row in rows]
+            inputs = self._tokens([r.inputs for r in renderings], self.lengths[0], prompt)
+            targets = self._tokens([r.targets for r in renderings], self.lengths[1])
+            sums, num_tokens = log_likelihood(self.params, inputs, targets)
+            likely = float(np.mean(sums / num_tokens))
+            metric, result = "", 0.0
+            if decoder is not None:
+                said = [as_answer(card, phrasing, self.vocabulary.decode(ids)) for ids in decoder(self.params, inputs)]
+                metric, result = _main_score(card.metrics[0], said, [r.references for r in renderings])
+            ranked.append(Ranked(proposal, likely, metric, result))
+        return sorted(ranked, key=lambda entry: (-entry.score, -entry.likelihood))
+
+    def paraphrase(self, card: Card) -> list[Proposal]:
+        """Lets the model say the instructions of a card in other words; what is no sentence is left out."""
+        asked = [
+            (template, prompt.format(instruction))
+            for template in training_templates(card)
+            if (instruction := instruction_of(template.inputs))
+            for prompt in _PROMPTS
+        ]
+        if not asked:
+            return []
+        inputs = self._tokens([prompt for _, prompt in asked], self.lengths[0])
+        decoder = self._decoder(BeamConfig(beams=4, max_tokens=max(map(len, inputs)) + 8))
+        said = [" ".join(self.vocabulary.decode(ids).split()) for ids in decoder(self.params, inputs)]
+        return [
+            Proposal(with_instruction(template.inputs, text), template.targets, template.id, "by the model")
+            for (template, _), text in zip(asked, said, strict=True)
+            if _is_sentence(text)
+        ]
+
+    def _decoder(self, settings: GreedyConfig | BeamConfig) -> Decoder:
+        return Decoder(self.model.graphdef, settings, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
+
+    def _tokens(self, texts: Sequence[str], length: int, prompt: Sequence[int] = ()) -> list[np.ndarray]:
+        """Token ids behind those of a soft prompt, with end of sequence, cut to `length`."""
+        first = np.asarray(prompt, np.int32)
+        ids = [np.concatenate([first, one]) for one in self.vocabulary.encode_batch(texts)]
+        return [np.append(one[: length - 1], self.vocabulary.eos_id).astype(np.int32) for one in ids]
+
+
+def config_of(source: str, vocabulary: str | None) -> tuple[Config, Path | None]:
+    """Returns the configuration of a model, and its run directory if it is that of a run.
+
+    Raises:
+      UserError: neither a run directory nor a Hugging Face directory, or no vocabulary is known for it.
+    """
+    folder = Path(source)
+    if (folder / "config.yaml").is_file():
+        return configuration.load_of_weights(folder, vocabulary=vocabulary), folder
+    if not source.startswith("hf://") and not (folder / "config.json").is_file():
+        raise UserError(
+            f"--weights: {source}: neither a run directory (config.yaml) nor a Hugging Face one (config.json)"
+        )
+    folder = resolve_weights(source)
+    if vocabulary is None:
+        if not (folder / "spiece.model").is_file():
+            raise UserError(f"--weights: {folder} has no spiece.model; name the model's vocabulary with --vocabulary")
+        vocabulary = str(folder)
+    theirs = infer_config(folder)
+    sizes = {name: getattr(theirs, name) for name in (*ModelConfig().sizes(), "vocab_size")}
+    return Config(run_dir="", model=ModelConfig(weights=str(folder), vocabulary=vocabulary, **sizes)), None
+
+
+def _is_sentence(text: str) -> bool:
+    """Tells whether what a model wrote may be an instruction: two words or more, most of them different, none unknown."""
+    found = re.findall(r"[^\W\d_]{2,}", text.lower())
+    return len(found) >= 2 and 2 * len(set(found)) > len(found) and "extra_id" not in text and "⁇" not in text
+
+
+def _load(config: Config, run_dir: Path | None, model: ModelSpec) -> Params:
+    if run_dir is None:
+        return load_params(config, model)
+    with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest_step()
+        return checkpoint_params(config, model, checkpoints, step) if step else load_params(config, model)
+
+
+def _phrasing(card: Card, proposal: Proposal) -> Phrasing:
+    """A wording as the model meets it: zero-shot, with the card's first rendering of options."""
+    style = card.options.styles[0] if card.options and OPTIONS in placeholders(proposal.inputs) else ""
+    return Phrasing(
+        id="new",
+        template="new",
+        inputs=proposal.inputs,
+        targets=proposal.targets,
+        split="train",
+        inverted=False,
+        style=style,
+        shots=0,
+    )
+
+
+def _main_score(metric: str, said: list[str], references: list[list[str]]) -> tuple[str, float]:
+    """Returns name and value of the score that speaks for a metric."""
+    scores = compute([metric], said, references)[metric]
+    name = next((name for name in _MAIN_SCORES if name in scores), next(iter(scores)))
+    return name, float(value(scores[name]))

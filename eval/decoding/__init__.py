@@ -1,0 +1,1 @@
+"""Decoding with a key-value cache: greedy, beam search, sampling, logits processors, and the likelihood of given texts."""

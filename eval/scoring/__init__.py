@@ -1,0 +1,1 @@
+"""From predictions to scores with intervals, and the files that hold them."""
