@@ -61,7 +61,7 @@ def start(preset: str, layers: int, cache: str | None = None) -> float:
 def compile_once(preset: str, layers: int) -> float:
     import jax
 
-    from launch.plan.memory import StepProgram
+    from launch.plan.memory import step_program
     from train.parallel.mesh import make_mesh
 
     depth = {"num_encoder_layers": layers, "num_decoder_layers": layers}
@@ -75,8 +75,8 @@ def compile_once(preset: str, layers: int) -> float:
     )
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     with jax.set_mesh(mesh):
-        program = StepProgram.of(config, mesh, vocabulary_size=0)
-        lowered = program.update.lower(program.state, program.frozen, program.batch)
+        program, arguments = step_program(config, mesh, vocabulary_size=0)
+        lowered = program.update.lower(*arguments)
         begin = time.process_time()
         lowered.compile()
         return time.process_time() - begin

@@ -42,10 +42,10 @@ from train import config as configuration
 from train import loop
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
-from train.model_spec import ModelSpec
+from train.model_spec import open_model
 from train.optimizer import make_optimizer, make_schedule
 from train.parallel.mesh import make_mesh
-from train.state import state_shapes, t5_config
+from train.state import state_shapes
 
 VOCABULARY = Path(__file__).parents[1] / "t5x_tasks" / "vocabularies" / "support_chats.model"
 ENDS = {0: "done", 128 + signal.SIGTERM: "saved on SIGTERM", -signal.SIGTERM: "SIGTERM", -signal.SIGKILL: "SIGKILL"}
@@ -155,7 +155,7 @@ def _digest(run_dir: Path, steps: int) -> str:
     config = configuration.load(run_dir, [])
     mesh = make_mesh(config.mesh)
     size = Vocabulary.load(config.model.vocabulary).size
-    model = ModelSpec.on(mesh, t5_config(config, size), config.method)
+    model = open_model(config, size, mesh)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, steps), model.axes)
     digest = hashlib.sha256()
     with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:

@@ -83,13 +83,13 @@ def run(axes: tuple[int, int, int], *, remat: Remat, parts: int) -> tuple[list[f
             state, metrics = update(state, {}, global_batch(mesh, batch, parts=parts))
             losses.append(float(metrics["loss"]))
     held = dict.fromkeys(jax.devices(), 0)
-    for leaf in jax.tree.leaves((state["params"], state["opt_state"])):
+    for leaf in jax.tree.leaves((state.params, state.opt_state)):
         for shard in leaf.addressable_shards:
             held[shard.device] += shard.data.nbytes
     # What the rules promise: a parameter, and each of Adam's two moments, is cut by the axes of the mesh that its own name.
     promised = 0.0
     flat_axes = jax.tree.leaves(model.axes, is_leaf=lambda a: isinstance(a, tuple))
-    for leaf, names in zip(jax.tree.leaves(state["params"]), flat_axes, strict=True):
+    for leaf, names in zip(jax.tree.leaves(state.params), flat_axes, strict=True):
         cuts = math.prod(mesh.shape[axis] for name in names for axis in RULES[name])
         promised += 3 * leaf.nbytes / cuts
     return losses, max(held.values()) / promised

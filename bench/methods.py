@@ -72,11 +72,11 @@ class Runner:
 
         from bench.meshes import random_batch
         from train.config import Config
-        from train.model_spec import ModelSpec
+        from train.model_spec import open_model
         from train.optimizer import make_optimizer, make_schedule
         from train.parallel.mesh import global_batch, make_mesh
         from train.params import load_params
-        from train.state import first_state, state_shapes, t5_config
+        from train.state import first_state, state_shapes
         from train.step import make_train_step
         from train.trees import flat
 
@@ -91,7 +91,7 @@ class Runner:
         config = Config.model_validate(sections)
         mesh = make_mesh(config.mesh, jax.devices()[:1])
         self._mesh = mesh
-        model = ModelSpec.on(mesh, t5_config(config, 2048), config.method)
+        model = open_model(config, 2048, mesh)
         schedule = make_schedule(config.optimizer, 1000)
         optimizer = make_optimizer(config.optimizer, schedule, model.split(model.axes)[0])
         shapes = state_shapes(model, optimizer)
@@ -107,7 +107,7 @@ class Runner:
             self._state = first_state(params, optimizer, 0, shapes)
             self._batch = global_batch(mesh, batch, parts=1)
         self.trained = sum(x.size for x in flat(params).values())
-        self.optimizer_bytes = sum(x.nbytes for x in jax.tree.leaves(self._state["opt_state"]))
+        self.optimizer_bytes = sum(x.nbytes for x in jax.tree.leaves(self._state.opt_state))
 
     def step(self) -> tuple[float, float]:
         """Takes a step; returns its seconds, by the clock and of the processor."""

@@ -75,14 +75,14 @@ def measure(
     import jax
     import numpy as np
 
-    from launch.plan.memory import StepProgram
     from train.config import Config
     from train.model.flops import peak_flops
     from train.model.presets import FLAN_VOCAB_SIZE
-    from train.optimizer import make_optimizer, make_schedule
+    from train.model_spec import open_model, t5_config
     from train.parallel.mesh import global_batch, make_mesh
     from train.params import load_params
-    from train.state import first_state, t5_config
+    from train.program import Program
+    from train.state import first_state
 
     device = jax.devices()[0]
     if device.platform == "cpu":
@@ -102,10 +102,9 @@ def measure(
     t5_config(config, FLAN_VOCAB_SIZE)  # where `attention` is auto, the fused path proves itself
     proof_s = time.perf_counter() - start
     with jax.set_mesh(mesh):
-        program = StepProgram.of(config, mesh, vocabulary_size=FLAN_VOCAB_SIZE)
-        model = program.model
-        optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 1000), model.axes)
-        state = first_state(load_params(config, model), optimizer, 0, program.state)
+        model = open_model(config, FLAN_VOCAB_SIZE, mesh)
+        program = Program.of(config, model, total_steps=1000)
+        state = first_state(load_params(config, model), program.optimizer, 0, program.state)
         arrays, stats = packed(np.random.default_rng(0), rows, inputs, targets)
         batch = global_batch(mesh, arrays, parts=1)
         start = time.perf_counter()

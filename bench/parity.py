@@ -157,14 +157,14 @@ def our_steps(folder: Path, batches: list[dict[str, np.ndarray]]) -> Iterator[St
         train = TrainConfig(steps=STEPS, dropout=0.0, z_loss=0.0, clip_norm=None)
         update = make_train_step(model.graphdef, optimizer, schedule, train, placed)
         predict = jax.jit(lambda params, batch: nnx.merge(model.graphdef, params)(batch))
-        before = as_theirs(state["opt_state"][0].mu)
+        before = as_theirs(state.opt_state[0].mu)
         for batch in batches:
-            logits = np.asarray(predict(state["params"], batch))[batch["decoder_segment_ids"] > 0]
+            logits = np.asarray(predict(state.params, batch))[batch["decoder_segment_ids"] > 0]
             state, metrics = update(state, {}, global_batch(mesh, batch, parts=1))
-            moment = as_theirs(state["opt_state"][0].mu)
+            moment = as_theirs(state.opt_state[0].mu)
             gradients = {name: (moment[name] - B1 * before[name]) / (1 - B1) for name in moment}
             before = moment
-            yield Step(float(metrics["loss"]), logits, gradients, as_theirs(state["params"]))
+            yield Step(float(metrics["loss"]), logits, gradients, as_theirs(state.params))
 
 
 if __name__ == "__main__":

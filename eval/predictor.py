@@ -21,12 +21,10 @@ from train.checkpoints.checkpointer import Checkpoints
 from train.log import duration, say
 from train.model.fingerprint import Prints, digest, fingerprint
 from train.model.t5 import Params
-from train.model_spec import ModelSpec, resolve_method
+from train.model_spec import open_model, resolve_method
 from train.parallel import processes
-from train.parallel.mesh import check_model_fits, make_mesh
 from train.params import checkpoint_params, find_base, load_params
 from train.rundir.origin import run_and_step, save_fingerprint, short_digest
-from train.state import t5_config
 
 _REPORT_EVERY_S = 10
 
@@ -52,13 +50,11 @@ class Answerer:
     """
 
     def __init__(self, plan: Plan):
-        self.mesh = make_mesh(plan.config.mesh)
         self.vocabulary = Vocabulary.load(plan.config.model.vocabulary)
         self.config = config = resolve_method(plan.config, self.vocabulary)
         self.plan = plan
-        model_config = t5_config(config, self.vocabulary.size)
-        check_model_fits(self.mesh, model_config)
-        self.model = ModelSpec.on(self.mesh, model_config, config.method)
+        self.model = open_model(config, self.vocabulary.size)
+        self.mesh = self.model.mesh
         self.decoder = Decoder(
             self.model.graphdef, config.eval.decode, mesh=self.mesh, batch_size=config.eval.batch_size,
             forbidden=self.vocabulary.spell(config.eval.decode.forbidden, "eval.decode.forbidden"),

@@ -1,5 +1,7 @@
 """A model on a mesh without its weights: shape, fine-tuning method, logical axes, shardings.
 
+    model = open_model(config, vocabulary.size)     # for training, the plan, evaluation and export alike
+
 And its parameters from base to method and back.
 """
 
@@ -14,14 +16,63 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
+from t5x_tasks.errors import UserError
 from t5x_tasks.vocabulary import Vocabulary
 from train.config import Config
 from train.log import say
 from train.methods import Full, Method
+from train.model.attention.choose import choose_path
 from train.model.flops import Passes, count_flops
+from train.model.presets import FLAN_VOCAB_SIZE
 from train.model.t5 import Params, T5Config, abstract_model, extend_params, merge_params
-from train.parallel.mesh import check_cut, param_shardings
+from train.parallel.mesh import check_cut, check_model_fits, make_mesh, param_shardings
 from train.trees import flat, split
+
+
+def t5_config(config: Config, vocabulary_size: int) -> T5Config:
+    """Resolves the model's shape and numerics; `vocabulary_size` is that of the vocabulary, extra ids included.
+
+    Raises:
+      UserError: the embedding has fewer rows than the vocabulary has pieces.
+    """
+    model = config.model
+    flan = model.preset.startswith("flan-")
+    vocab_size = model.vocab_size or (FLAN_VOCAB_SIZE if flan else -(-vocabulary_size // 128) * 128)
+    if vocab_size < vocabulary_size:
+        raise UserError(
+            f"model.vocab_size: {vocab_size} rows are too few for the {vocabulary_size} pieces of {model.vocabulary}; "
+            "choose the vocabulary that the weights were trained with"
+        )
+    dtype = model.compute_dtype
+    if dtype == "auto":
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    sizes = model.sizes()
+    return T5Config(
+        vocab_size=vocab_size,
+        dropout=config.train.dropout,
+        compute_dtype=jnp.dtype(dtype),
+        param_dtype=jnp.dtype(model.param_dtype),
+        remat=model.remat,
+        scan_layers=model.scan_layers,
+        attention=choose_path(model.attention, dtype=dtype, num_heads=sizes["num_heads"], head_dim=sizes["head_dim"]),
+        **sizes,
+    )
+
+
+def open_model(config: Config, vocabulary_size: int, mesh: Mesh | None = None) -> "ModelSpec":
+    """The model that a configuration names, with its method, on the mesh that it names.
+
+    Args:
+      vocabulary_size: of the vocabulary, extra ids included.
+      mesh: another one than the configuration's.
+
+    Raises:
+      UserError: vocabulary, mesh, model and method do not fit together.
+    """
+    mesh = make_mesh(config.mesh) if mesh is None else mesh
+    model_config = t5_config(config, vocabulary_size)
+    check_model_fits(mesh, model_config)
+    return ModelSpec.on(mesh, model_config, config.method)
 
 
 def resolve_method(config: Config, vocabulary: Vocabulary) -> Config:

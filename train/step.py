@@ -14,10 +14,8 @@ from train.objective import Batch, make_objective, means, target_tokens
 from train.optimizer import narrowed, widened
 from train.regularizer import Anchor, NoRegularizer, Regularizer, ReplayConfig
 from train.skip_rule import judge
+from train.state import TrainState
 from train.trees import join
-
-# step: int32 []; params, those that are trained; opt_state; rng: uint32 [2]; guard, see train/skip_rule.py
-State = dict[str, Any]
 
 
 def make_train_step(
@@ -25,11 +23,11 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     config: TrainConfig,
-    state_shardings: State,
+    state_shardings: TrainState,
     *,
     regularizer: Regularizer | None = None,
     replay: ReplayConfig | None = None,
-) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles `state, metrics = step(state, frozen, batch, anchor)`; the old state's memory is given to the new one.
 
     `frozen` are the parameters that the method does not train: no gradient, no optimizer state, not in the state. `anchor`
@@ -44,10 +42,10 @@ def make_train_step(
     value_and_grad = jax.value_and_grad(make_objective(graphdef, config, replay), has_aux=True)
 
     def step(
-        state: State, frozen: Any, batch: Batch, anchor: Anchor | None = None
-    ) -> tuple[State, dict[str, jax.Array]]:
-        params = state["params"]
-        key = jax.random.fold_in(jax.random.wrap_key_data(state["rng"], impl="threefry2x32"), state["step"])
+        state: TrainState, frozen: Any, batch: Batch, anchor: Anchor | None = None
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        params = state.params
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng, impl="threefry2x32"), state.step)
         tokens = jnp.maximum(target_tokens(batch), 1).astype(jnp.float32)
 
         def part(index: Any, rows: Batch) -> tuple[Any, Any]:
@@ -74,24 +72,19 @@ def make_train_step(
             scale = jnp.minimum(1.0, config.clip_norm / jnp.maximum(grad_norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale, grads)
         wide = widened(params)
-        updates, opt_state = optimizer.update(grads, state["opt_state"], wide)
-        good, guard = judge(state["guard"], metrics["loss"], grad_norm, config.skip)
+        updates, opt_state = optimizer.update(grads, state.opt_state, wide)
+        good, guard = judge(state.guard, metrics["loss"], grad_norm, config.skip)
         # The parts' keys are the first ones.
         updated = narrowed(optax.apply_updates(wide, updates), params, jax.random.fold_in(key, parts))
-        new = {"params": updated, "opt_state": opt_state}
-        old = {name: state[name] for name in new}
-        new_state = {
-            "step": state["step"] + 1,
-            **jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old),
-            "rng": state["rng"],
-            "guard": guard,
-        }
+        new, old = (updated, opt_state), (params, state.opt_state)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old)
+        new_state = TrainState(state.step + 1, *kept, rng=state.rng, guard=guard)
         metrics |= {
             # The optimizer counts the updates that it made.
-            "learning_rate": jnp.asarray(schedule(state["step"] - state["guard"]["skipped"]), jnp.float32),
+            "learning_rate": jnp.asarray(schedule(state.step - state.guard.skipped), jnp.float32),
             "grad_norm": grad_norm,
-            "skipped_steps": guard["skipped"],
-            "skipped_in_a_row": guard["in_a_row"],
+            "skipped_steps": guard.skipped,
+            "skipped_in_a_row": guard.in_a_row,
         }
         return new_state, metrics
 

@@ -21,11 +21,9 @@ from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, ModelConfig
 from train.model.t5 import Params
-from train.model_spec import ModelSpec, resolve_method
+from train.model_spec import ModelSpec, open_model, resolve_method
 from train.parallel import runtime
-from train.parallel.mesh import check_model_fits, make_mesh
 from train.params import checkpoint_params, infer_config, load_params
-from train.state import t5_config
 from train.weights.locate import resolve_weights
 
 _PROMPTS = (
@@ -74,12 +72,9 @@ class Judge:
         runtime.set_up(config.data.cache_folder())
         self.vocabulary = Vocabulary.load(config.model.vocabulary)
         self.lengths = lengths
-        mesh = make_mesh(config.mesh)
         config = resolve_method(config, self.vocabulary)
         self._method = config.method
-        model_config = t5_config(config, self.vocabulary.size)
-        check_model_fits(mesh, model_config)
-        self.model = ModelSpec.on(mesh, model_config, config.method)
+        self.model = open_model(config, self.vocabulary.size)
         self.params = _load(config, run_dir, self.model)
 
     def rank(self, card: Card, proposals: Sequence[Proposal], rows: Sequence[Row], *, score: bool) -> list[Ranked]:

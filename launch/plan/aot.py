@@ -13,16 +13,19 @@ from t5x_tasks.errors import run_cli
 from t5x_tasks.streams import require_output
 from train import config as configuration
 from train.config import Config
+from train.methods import Method
 
 
-def _vocabulary_size(config: Config) -> int:
-    """Of the vocabulary when the model's size depends on it; otherwise it need not be here."""
+def _resolved(config: Config) -> tuple[Config, int]:
+    """The method resolved, and the vocabulary's size; where neither needs the vocabulary, it need not be here."""
     known = config.model.vocab_size or config.model.preset.startswith("flan-")
-    if known:
-        return 0
+    if known and type(config.method).resolve is Method.resolve:
+        return config, 0
     from t5x_tasks.vocabulary import Vocabulary
+    from train.model_spec import resolve_method
 
-    return Vocabulary.load(config.model.vocabulary).size
+    vocabulary = Vocabulary.load(config.model.vocabulary)
+    return resolve_method(config, vocabulary), vocabulary.size
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +61,7 @@ def main(arguments: list[str]) -> int:
     from train.parallel.mesh import make_mesh
 
     jax.config.update("jax_platforms", "cpu")
-    size = _vocabulary_size(config)
+    config, size = _resolved(config)
     if options.what == "compile" and options.topology:
         answer: dict[str, Any] = memory.compile_for(config, options.topology, vocabulary_size=size)
     elif options.what == "compile":

@@ -22,14 +22,15 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from launch.plan import topologies
 from t5x_tasks.configuration import Lengths
 from t5x_tasks.errors import UserError
-from train import state
 from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
 from train.model.axes import spec
 from train.model.flops import PEAK_FLOPS
+from train.model_spec import open_model, t5_config
 from train.optimizer import make_optimizer, make_schedule, widened
-from train.parallel.mesh import check_batch_fits, check_cut, check_model_fits, make_mesh
-from train.step import make_train_step
+from train.parallel.mesh import check_cut, check_model_fits, make_mesh
+from train.program import Program
+from train.state import state_shapes
 
 _ENCODER = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
 
@@ -41,43 +42,14 @@ _DECODER = ("decoder_input_tokens", "decoder_target_tokens", "decoder_segment_id
 _ROWS = 1009
 
 
-@dataclasses.dataclass(frozen=True)
-class StepProgram:
-    """A train step of a configuration on a mesh, and the shapes that it is called with (jax.ShapeDtypeStruct)."""
+def step_program(config: Config, mesh: Mesh, *, vocabulary_size: int) -> tuple[Program, tuple[Any, ...]]:
+    """The program that a run compiles, and the shapes that its update is called with. Use it under `jax.set_mesh(mesh)`.
 
-    update: Any
-    model: state.ModelSpec
-    state: Any
-    frozen: Any
-    batch: Any
-    anchor: Any = None
-
-    @property
-    def arguments(self) -> tuple[Any, Any, Any, Any]:
-        return self.state, self.frozen, self.batch, self.anchor
-
-    @classmethod
-    def of(cls, config: Config, mesh: Mesh, *, vocabulary_size: int) -> "StepProgram":
-        """Call it, and use `update`, under `jax.set_mesh(mesh)`.
-
-        Raises:
-          UserError: the mesh cannot divide the model or the batch, or the lengths are not known without the data.
-        """
-        model_config = state.t5_config(config, vocabulary_size)
-        check_model_fits(mesh, model_config)
-        check_batch_fits(mesh, config.train, replayed=config.replay.rows(config.train.batch_size))
-        model = state.ModelSpec.on(mesh, model_config, config.method)
-        schedule = make_schedule(config.optimizer, config.train.steps or 1)
-        trained_axes, (_, frozen) = model.split(model.axes)[0], model.split(model.shapes)
-        optimizer = make_optimizer(config.optimizer, schedule, trained_axes)
-        shapes = state.state_shapes(model, optimizer)
-        placed = jax.tree.map(lambda shape: shape.sharding, shapes)
-        update = make_train_step(
-            model.graphdef, optimizer, schedule, config.train, placed,
-            regularizer=config.regularizer, replay=config.replay,
-        )  # fmt: skip
-        anchor = anchor_shapes(config, shapes["params"])
-        return cls(update, model, shapes, frozen, _batch_shapes(config, mesh), anchor)
+    Raises:
+      UserError: the mesh cannot divide the model or the batch, or the lengths are not known without the data.
+    """
+    program = Program.of(config, open_model(config, vocabulary_size, mesh), total_steps=config.train.steps or 1)
+    return program, (program.state, program.frozen, _batch_shapes(config, mesh), program.anchor)
 
 
 def _batch_shapes(config: Config, mesh: Mesh) -> dict[str, Any]:
@@ -107,17 +79,18 @@ def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[st
     runs, `peak` all together.
     """
     with jax.set_mesh(mesh):
-        program = StepProgram.of(config, mesh, vocabulary_size=vocabulary_size)
+        program, arguments = step_program(config, mesh, vocabulary_size=vocabulary_size)
         platform = mesh.devices.flat[0].platform
         platforms = ("cuda" if platform == "gpu" else platform,)
-        compiled = program.update.trace(*program.arguments).lower(lowering_platforms=platforms).compile()
+        compiled = program.update.trace(*arguments).lower(lowering_platforms=platforms).compile()
     memory = compiled.memory_analysis()
     places, frozen, batch, anchor = compiled.input_shardings[0]
+    _, _, rows, _ = arguments
     sizes = {
-        "params": _bytes(program.state["params"], places["params"]),
-        "opt_state": _bytes(program.state["opt_state"], places["opt_state"]),
+        "params": _bytes(program.state.params, places.params),
+        "opt_state": _bytes(program.state.opt_state, places.opt_state),
         "frozen": _bytes(program.frozen, frozen) + _bytes(program.anchor, anchor),
-        "batch": _bytes(program.batch, batch),
+        "batch": _bytes(rows, batch),
     }
     taken = memory.argument_size_in_bytes
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes  # the state's memory is given to the new state
@@ -199,7 +172,7 @@ def trace_kept(config: Config, *, vocabulary_size: int) -> Kept:
 
 def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) -> tuple[int, int]:
     sizes = config.model.sizes()
-    vocab = state.t5_config(config, vocabulary_size).vocab_size
+    vocab = t5_config(config, vocabulary_size).vocab_size
     cut = {name: sizes[name] // tensor for name in ("num_heads", "mlp_dim")} | {"vocab_size": vocab // tensor}
     # The other paths have loops of their own, which are none over layers.
     local = config.model_copy(
@@ -210,8 +183,8 @@ def _stacked(config: Config, *, rows: int, tensor: int, vocabulary_size: int) ->
     )
     mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
     with jax.set_mesh(mesh):
-        program = StepProgram.of(local, mesh, vocabulary_size=0)
-        jaxpr = jax.make_jaxpr(program.update)(*program.arguments)
+        program, arguments = step_program(local, mesh, vocabulary_size=0)
+        jaxpr = jax.make_jaxpr(program.update)(*arguments)
     stacked = widest = 0
     for equation in _equations(jaxpr.jaxpr):
         if equation.primitive.name == "scan" and not equation.params["reverse"]:
@@ -242,12 +215,12 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
     """Everything about a configuration that follows from shapes: sizes, FLOPs, and the bytes a device on each mesh."""
     whole = make_mesh(MeshConfig(data=1), jax.devices()[:1])
     with jax.set_mesh(whole):
-        model_config = state.t5_config(config, vocabulary_size)
-        model = state.ModelSpec.on(whole, model_config, config.method)
+        model = open_model(config, vocabulary_size, whole)
+        model_config = model.config
         optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 1), model.split(model.axes)[0])
-        shapes = state.state_shapes(model, optimizer)
-    frozen, anchor = model.split(model.shapes)[1], anchor_shapes(config, shapes["params"])
-    embedding = shapes["params"].get("embedding")
+        shapes = state_shapes(model, optimizer)
+    frozen, anchor = model.split(model.shapes)[1], anchor_shapes(config, shapes.params)
+    embedding = shapes.params.get("embedding")
     lengths = _lengths(config)
     rows = config.train.batch_size
     # Every row full, of one example: no more can be in a batch.
@@ -262,8 +235,8 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
         return _bytes(tree, jax.tree.map(lambda leaf: leaf.sharding, place(mesh, tree)))
 
     flops = model.flops()
-    held = {"params": shapes["params"], "frozen": (frozen, anchor or {}), "opt_state": shapes["opt_state"]}
-    held["summed"] = widened(shapes["params"])  # the sum of several parts' gradients
+    held = {"params": shapes.params, "frozen": (frozen, anchor or {}), "opt_state": shapes.opt_state}
+    held["summed"] = widened(shapes.params)  # the sum of several parts' gradients
     meshes = []
     for axes in _meshes(devices):
         mesh: Any = _abstract(*axes)
@@ -283,7 +256,7 @@ def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str,
         kept[remat] = dataclasses.asdict(traced)
     return {
         "parameters": sum(x.size for x in jax.tree.leaves(model.shapes)),
-        "trained": sum(x.size for x in jax.tree.leaves(shapes["params"])),
+        "trained": sum(x.size for x in jax.tree.leaves(shapes.params)),
         "embedding": 0 if embedding is None else embedding.size,  # of what is trained
         "compute_dtype": model_config.compute_dtype.name,
         "sizes": {**config.model.sizes(), "vocab_size": model_config.vocab_size},

@@ -188,7 +188,7 @@ def test_an_output_without_end_is_as_long_as_max_tokens(decode, inputs):
 _EIGHT_DEVICES = """
 import json, sys
 import jax, numpy as np
-from eval.decode import Decoder
+from eval.decoding.decoder import Decoder
 from train.config import BeamConfig, GreedyConfig, MeshConfig, SampleConfig
 from train.model.t5 import T5Config, abstract_model, init_params
 from train.parallel.mesh import make_mesh, param_shardings

@@ -13,10 +13,9 @@ from train.config import Config, MeshConfig, dump
 from train.export.hf import save_hf
 from train.model.fingerprint import fingerprint
 from train.model.t5 import Params, T5Config, init_params
-from train.model_spec import ModelSpec
+from train.model_spec import ModelSpec, t5_config
 from train.parallel.mesh import make_mesh
 from train.params import load_params
-from train.state import t5_config
 
 # As many layers on both sides: peft and transformers size some of what they make by the encoder's.
 SIZES: dict[str, Any] = {

@@ -10,9 +10,8 @@ from t5x_tasks.vocabulary import Vocabulary
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import MeshConfig
 from train.model.t5 import init_params
-from train.model_spec import ModelSpec
+from train.model_spec import ModelSpec, t5_config
 from train.parallel.mesh import make_mesh
-from train.state import t5_config
 
 
 def save_checkpoint(run_dir: Path, step: int, seed: int, total_steps: int | None = None) -> None:

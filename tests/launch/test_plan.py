@@ -123,29 +123,31 @@ MEASURE = """
 import ctypes, sys
 import jax, numpy as np
 from pathlib import Path
-from train import config as configuration, memory, sharding, state
-from train.optimizer import make_optimizer, make_schedule
+from launch.plan import memory
+from train import config as configuration
+from train.parallel.mesh import make_mesh
+from train.params import load_params
+from train.state import first_state
 
 def status(key):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(key)) * 1024
 
 config = configuration.load(sys.argv[1], sys.argv[2:])
-mesh = sharding.make_mesh(config.mesh)
+mesh = make_mesh(config.mesh)
 with jax.set_mesh(mesh):
-    p = memory.StepProgram.of(config, mesh, vocabulary_size=0)
-    update = p.update.lower(p.state, p.frozen, p.batch).compile()
-    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, 3), p.model.split(p.model.axes)[0])
+    p, arguments = memory.step_program(config, mesh, vocabulary_size=0)
+    update = p.update.lower(*arguments).compile()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = status("VmRSS")
-    params, frozen = p.model.split(state.load_params(config, p.model))
-    current = state.first_state(params, optimizer, 0, p.state)
+    params, frozen = p.model.split(load_params(config, p.model))
+    current = first_state(params, p.optimizer, 0, p.state)
     del params
     rng = np.random.default_rng(0)
-    batch = {k: jax.device_put(rng.integers(1, 9, v.shape, np.int32), v.sharding) for k, v in p.batch.items()}
+    batch = {k: jax.device_put(rng.integers(1, 9, v.shape, np.int32), v.sharding) for k, v in arguments[2].items()}
     jax.block_until_ready(current)
     Path("/proc/self/clear_refs").write_text("5")  # the peak from here on: not that of making random numbers
     for _ in range(2):
-        current, metrics = update(current, frozen, batch)
+        current, metrics = update(current, frozen, batch, None)
         float(metrics["loss"])
 print(status("VmHWM") - before)
 """

@@ -145,15 +145,17 @@ def test_a_number_of_slices_that_is_not_that_of_the_devices_is_refused(path):
 SENDS = """
 import math, re, sys
 import jax
-from train import config as configuration, memory, sharding, topologies
+from launch.plan import memory, topologies
+from train import config as configuration
+from train.parallel.mesh import make_mesh
 
 jax.config.update("jax_platforms", "cpu")
 config = configuration.load(sys.argv[1], ["model.compute_dtype=bfloat16", "mesh.data=4", "mesh.fsdp=2"])
 devices = topologies.devices("2xv5e:2x2")
-mesh = sharding.make_mesh(config.mesh, devices)
+mesh = make_mesh(config.mesh, devices)
 with jax.default_device(devices[0]), jax.set_mesh(mesh):
-    program = memory.StepProgram.of(config, mesh, vocabulary_size=0)
-    text = program.update.trace(*program.arguments).lower(lowering_platforms=("tpu",)).compile().as_text()
+    program, arguments = memory.step_program(config, mesh, vocabulary_size=0)
+    text = program.update.trace(*arguments).lower(lowering_platforms=("tpu",)).compile().as_text()
 sends = re.findall(r"= \\((?:f32|s32)\\[([\\d,]+)\\][^=]* send\\(.*megascale", text)
 print(sum(4 * math.prod(map(int, shape.split(","))) for shape in sends))
 """

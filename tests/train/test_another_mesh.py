@@ -17,10 +17,10 @@ def train(workplace: Path, run: str, *overrides: str) -> str:
 def test_dora_that_is_pulled_to_its_start_and_what_is_trained_on_it_resume_on_another_mesh(workplace):
     dora = (DORA, "regularizer={type: l2_sp, weight: 0.1}", "checkpoint.every_steps=2", "train.validation_examples=0")
     train(workplace, "dora", *dora, *ONE, "train.steps=2")
-    assert "goes on after step 2" in train(workplace, "dora", *dora, *MESH, "train.steps=4")
+    assert "resumes after step 2" in train(workplace, "dora", *dora, *MESH, "train.steps=4")
     on_it = ("method={type: lora, rank: 2}", f"model.weights={workplace / 'dora' / 'checkpoints' / '4'}", *dora[2:])
     train(workplace, "on_it", *on_it, *ONE, "train.steps=2")
-    assert "goes on after step 2" in train(workplace, "on_it", *on_it, *MESH, "train.steps=4")
+    assert "resumes after step 2" in train(workplace, "on_it", *on_it, *MESH, "train.steps=4")
     assert [row["step"] for row in rows(workplace, "on_it")] == [1, 2, 3, 4]
     config = yaml.safe_load((workplace / "on_it" / "config.yaml").read_text())
     assert config["mesh"]["tensor"] == 2

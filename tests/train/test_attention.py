@@ -126,8 +126,9 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from tests.train.test_attention import gradients, random_inputs, segments
-from train import sharding
-from train.model.attention import attention, segment_mask
+from train.model.attention import attention
+from train.model.attention.mask import segment_mask
+from train.parallel.mesh import make_mesh
 from train.config import MeshConfig
 
 inputs, ids = random_inputs(8, 16, 16, 4, 8), segments(8, 16, seed=3)
@@ -137,7 +138,7 @@ def f(*x):
     return attention(q, k, v, mask=segment_mask(ids, ids), bias=bias, path="interpreted")
 
 expected = gradients(f, *inputs)
-with jax.set_mesh(sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
+with jax.set_mesh(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
     got = jax.jit(lambda *x: gradients(f, *x))(*inputs)
 for one, other in zip(got, expected, strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -193,9 +194,10 @@ jax.config.update("jax_platforms", "cpu")
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_policies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from train import topologies
+from launch.plan import topologies
 from train.model.adapters import PRODUCT
-from train.model.attention import attention, segment_mask
+from train.model.attention import attention
+from train.model.attention.mask import segment_mask
 
 (device,) = topologies.devices("h100:1")
 place = NamedSharding(Mesh([device], "x"), PartitionSpec())

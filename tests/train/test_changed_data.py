@@ -107,7 +107,7 @@ def resumed(project: Project, capsys: pytest.CaptureFixture[str], *overrides: st
     capsys.readouterr()
     assert train(project.config(*overrides, run=run, steps=4)) == 0
     said = capsys.readouterr().err
-    assert "goes on after step 2" in said
+    assert "resumes after step 2" in said
     return said
 
 

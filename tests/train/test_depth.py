@@ -2,7 +2,7 @@
 
 import jax
 
-from launch.plan.memory import StepProgram
+from launch.plan.memory import step_program
 from train.config import Config
 from train.parallel.mesh import make_mesh
 
@@ -22,8 +22,8 @@ def instructions(layers: int, scan_layers: bool = True) -> int:
     )
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     with jax.set_mesh(mesh):
-        program = StepProgram.of(config, mesh, vocabulary_size=0)
-        lowered = program.update.lower(program.state, program.frozen, program.batch)
+        program, arguments = step_program(config, mesh, vocabulary_size=0)
+        lowered = program.update.lower(*arguments)
     return sum(" = " in line for line in lowered.as_text().splitlines())
 
 

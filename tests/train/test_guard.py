@@ -20,7 +20,7 @@ from train.config import Config, SkipConfig
 from train.data import batches as input_batches
 from train.data.layout import Batch
 from train.data.open import open_training
-from train.skip_rule import first_guard, judge
+from train.skip_rule import first_statistics, judge
 
 STEPS = 12
 Rows = list[dict[str, Any]]
@@ -113,17 +113,17 @@ def test_five_poisoned_batches_in_a_row_end_the_run_and_are_not_saved(workplace,
 def test_a_loss_far_above_the_others_is_a_spike_once_there_are_enough_of_them():
     decide = jax.jit(lambda guard, loss: judge(guard, loss, jnp.float32(1.0), SkipConfig()))
     draw = np.random.default_rng(0)
-    guard = first_guard()
+    guard = first_statistics()
     for number, loss in enumerate(draw.normal(2.0, 0.1, 60)):
         good, guard = decide(guard, 50.0 if number == 20 else loss)
         assert good, "a loss among the first fifty is no spike"
     for _ in range(300):
         good, guard = decide(guard, draw.normal(2.0, 0.1))
         assert good
-    assert float(guard["mean"]) == pytest.approx(2.0, abs=0.1)
+    assert float(guard.mean) == pytest.approx(2.0, abs=0.1)
     before = guard
     good, guard = decide(guard, 3.0)
     assert good
     good, guard = decide(before, 9.0)
     assert not good
-    assert (guard["mean"], guard["skipped"], guard["in_a_row"]) == (before["mean"], 1, 1)
+    assert (guard.mean, guard.skipped, guard.in_a_row) == (before.mean, 1, 1)

@@ -86,7 +86,7 @@ def test_killed_on_eight_devices_and_started_again_it_computes_the_same_to_the_b
     process.send_signal(signal.SIGKILL)
     process.communicate()
     errors = finish(start(workplace, "killed", *EIGHT, devices=8))
-    assert "goes on after step" in errors
+    assert "resumes after step" in errors
     assert learned(read(workplace, "killed")) == learned(undisturbed)
 
 
@@ -103,7 +103,7 @@ def test_a_run_goes_on_with_another_number_of_devices(workplace, whole):
     for path in (workplace / "moved" / "checkpoints").iterdir():
         if int(path.name) > 10:
             shutil.rmtree(path)
-    assert "goes on after step 10" in finish(start(workplace, "moved", *EIGHT, devices=8))
+    assert "resumes after step 10" in finish(start(workplace, "moved", *EIGHT, devices=8))
     for a, b in zip(undisturbed, read(workplace, "moved"), strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
 
@@ -115,7 +115,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(workplace, whole):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert "start again to go on" in finish(process, code=143)
+    assert "start again to resume" in finish(process, code=143)
     saved = read(workplace, "stopped")[-1]["step"]
     assert (workplace / "stopped" / "checkpoints" / str(int(saved))).is_dir()
     finish(start(workplace, "stopped"))

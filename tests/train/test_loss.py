@@ -77,7 +77,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from train import sharding
+from train.model.axes import spec
+from train.parallel.mesh import make_mesh
 from train.config import MeshConfig
 from train.model.loss import head_loss_sums, loss_sums
 
@@ -90,10 +91,10 @@ def of(loss):
 
 rest = {"z_loss": 0.01, "label_smoothing": 0.1}
 expected = of(lambda hidden, head: loss_sums(hidden @ head, targets, weights, **rest))(hidden, head)
-mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
 with jax.set_mesh(mesh):
     places = ("batch", "length", None), ("embed", "vocab"), ("batch", "length"), ("batch", "length")
-    given = [jax.device_put(x, NamedSharding(mesh, sharding.spec(axes)))
+    given = [jax.device_put(x, NamedSharding(mesh, spec(axes)))
              for x, axes in zip((hidden, head, targets, weights), places, strict=True)]
     program = jax.jit(of(lambda *x: head_loss_sums(*x, **rest))).lower(*given).compile()
     got = program(*given)

@@ -64,9 +64,9 @@ def test_bfloat16_parameters_learn_as_float32_ones_do_and_the_optimizers_state_i
     wide, _ = train(dataclasses.replace(TINY, param_dtype=jnp.float32), parts=2)
     assert losses[-1] < 0.7 * losses[0]
     np.testing.assert_allclose(losses, wide, rtol=0.05)
-    kinds = {leaf.dtype.name for leaf in jax.tree.leaves(state["opt_state"]) if leaf.ndim}
+    kinds = {leaf.dtype.name for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim}
     assert kinds == {"float32"}
-    by_ndim = {leaf.ndim: leaf.dtype.name for leaf in jax.tree.leaves(state["params"]["encoder"])}
+    by_ndim = {leaf.ndim: leaf.dtype.name for leaf in jax.tree.leaves(state.params["encoder"])}
     assert by_ndim == {2: "float32", 3: "bfloat16"}
 
 

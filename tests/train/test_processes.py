@@ -56,7 +56,7 @@ def test_one_of_two_is_killed_and_the_other_names_it_and_one_process_goes_on(wor
     assert f"process 1 on {socket.gethostname()} has not been heard of" in errors or "unhealthy" in errors, errors
     saved = max(int(path.name) for path in (workplace / "killed" / "checkpoints").iterdir() if path.name.isdecimal())
     steps = saved + 5
-    assert "goes on after step" in finish(train(workplace, "killed", f"train.steps={steps}", processes=1))[0]
+    assert "resumes after step" in finish(train(workplace, "killed", f"train.steps={steps}", processes=1))[0]
     assert_same_course(rows(workplace, "killed"), reference, beyond=saved)
 
 
@@ -80,11 +80,11 @@ def test_two_processes_go_on_where_one_was_and_sigterm_for_one_stops_both_even_w
 
 
 OUT_OF_STEP = """
-from train import distributed
-distributed.initialize()
+from train.parallel import processes
+processes.initialize()
 try:
-    distributed.gather("breakfast" if distributed.is_first() else "dinner", None)
-except distributed.OutOfStep as error:
+    processes.gather("breakfast" if processes.is_first() else "dinner", None)
+except processes.OutOfStep as error:
     print(error)
 """
 
@@ -118,12 +118,12 @@ import sys
 from pathlib import Path
 import jax
 from t5x_tasks.errors import Failure, UserError
-from train import distributed
+from train.parallel import processes
 from train.config import MeshConfig
 from train.parallel.mesh import batch_share, make_mesh
 
-distributed._SHARED_FOLDER_S = 1.0
-distributed.initialize()
+processes._SHARED_FOLDER_S = 1.0
+processes.initialize()
 me, folder = jax.process_index(), Path(sys.argv[1])
 
 def message(function):
@@ -135,8 +135,8 @@ def message(function):
 def fails():
     raise UserError("first says no")
 
-assert distributed.from_first("step", lambda: 7 + me) == 7
-assert message(lambda: distributed.from_first("lock", fails)) == "first says no"
+assert processes.from_first("step", lambda: 7 + me) == 7
+assert message(lambda: processes.from_first("lock", fails)) == "first says no"
 
 def disk_is_full():
     try:
@@ -144,21 +144,21 @@ def disk_is_full():
     except OSError as error:
         raise UserError("cannot be written") from error
 
-for fault in (disk_is_full, lambda: distributed._raise(Failure("cannot be written"))):
+for fault in (disk_is_full, lambda: processes._raise(Failure("cannot be written"))):
     try:
-        distributed.from_first("prepare", fault)
+        processes.from_first("prepare", fault)
     except Failure as error:
         assert str(error) == "cannot be written"
     except UserError:
         assert me == 0, "who is not first ends with 1, too"
 
-assert "data: not the same in process 1 on" in message(lambda: distributed.check_equal("data", {"a": me}))
-with distributed.first_alone("prepare"):
+assert "data: not the same in process 1 on" in message(lambda: processes.check_equal("data", {"a": me}))
+with processes.first_alone("prepare"):
     assert (folder / "prepared").exists() == (me == 1)
     (folder / "prepared").touch()
-distributed.check_shared(folder / "new" / "run", "run_dir")
+processes.check_shared(folder / "new" / "run", "run_dir")
 assert not (folder / "new").exists()
-apart = message(lambda: distributed.check_shared(folder / f"own{me}", "run_dir"))
+apart = message(lambda: processes.check_shared(folder / f"own{me}", "run_dir"))
 assert "does not see what process 0 on" in apart and "process 1 on" in apart, apart
 shares = {axes: batch_share(make_mesh(MeshConfig(data=axes[0], fsdp=axes[1], tensor=axes[2]))) for axes in
           ((8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4), (1, 1, 8))}
@@ -176,11 +176,11 @@ def test_processes_agree_and_say_who_differs(tmp_path):
 
 def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
     from t5x_tasks.errors import UserError
-    from train.parallel import processes as distributed
+    from train.parallel import processes
 
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
     with pytest.raises(UserError, match=r"JAX_PROCESS_ID without JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES"):
-        distributed.initialize()
+        processes.initialize()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
     ],
 )  # fmt: skip
 def test_a_launcher_of_several_processes_is_recognised(environment, expected):
-    from train.parallel import processes as distributed
+    from train.parallel import processes
 
-    assert distributed._from_cluster(environment) == expected
+    assert processes._from_cluster(environment) == expected

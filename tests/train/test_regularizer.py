@@ -43,7 +43,7 @@ def step_once(params: Any, batch: dict[str, Any], *, anchor: Any = None, parts: 
         shardings = jax.tree.map(lambda s: s.sharding, shapes)
         update = make_train_step(model.graphdef, SGD, lambda _: 1.0, config, shardings, **kept)
         after, metrics = update(state, {}, global_batch(mesh, batch, parts=parts), anchor)
-    return flat(jax.tree.map(lambda p, q: np.asarray(p - q), params, after["params"])), metrics
+    return flat(jax.tree.map(lambda p, q: np.asarray(p - q), params, after.params)), metrics
 
 
 def batch_of(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -110,7 +110,7 @@ import numpy as np
 from helpers.tiny import TINY, packed, random_examples, random_params
 from train.config import MeshConfig
 from train.anchor import diagonal_fisher
-from train.methods.base import flat
+from train.trees import flat
 from train.parallel.mesh import make_mesh
 from train.state import ModelSpec
 

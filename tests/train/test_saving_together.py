@@ -14,10 +14,10 @@ from helpers.processes import finish, finish_both, launch, rows
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
-from train.model_spec import ModelSpec
+from train.model_spec import open_model
 from train.optimizer import make_optimizer, make_schedule
 from train.parallel.mesh import make_mesh
-from train.state import state_shapes, t5_config
+from train.state import state_shapes
 
 # What goes wrong after step 1, and goes away with the pause number `mended` (never: a large number).
 SAVING = """
@@ -28,7 +28,8 @@ import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from t5x_tasks.errors import Failure
 from orbax.checkpoint.experimental.v1._src.handlers.pytree_handler import PyTreeHandler
-from train import distributed, retry, runtime
+from train import retry
+from train.parallel import processes, runtime
 from train.checkpoints.checkpointer import seal
 from train.checkpoints.checkpointer import Checkpoints
 
@@ -88,17 +89,17 @@ with Checkpoints(folder, keep_latest=2) as checkpoints:
         checkpoints.save(step, state(step), position={"row": step}, metadata={}, wait=wait)
 
     save(1, True)
-    distributed.gather("saved", None)
+    processes.gather("saved", None)
     harm()
-    distributed.gather("harmed", None)
+    processes.gather("harmed", None)
     try:
         save(2, wait=fault != "a write of both")
         save(3, True)
     except Failure as error:
         ends = str(error)
-    distributed.gather("ended", None)
+    processes.gather("ended", None)
     mend()
-    distributed.gather("mended", None)
+    processes.gather("mended", None)
     steps = checkpoints.steps()
     wanted = state(steps[-1])
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
@@ -201,7 +202,7 @@ def outcome(workplace: Path, run: str) -> tuple[Any, list[tuple[float, ...]]]:
     """Parameters, optimizer and random state after the last step; step, losses and examples of each row."""
     config = configuration.load(workplace / run, ["mesh.data=1"])
     mesh = make_mesh(config.mesh)
-    model = ModelSpec.on(mesh, t5_config(config, Vocabulary.load(config.model.vocabulary).size), config.method)
+    model = open_model(config, Vocabulary.load(config.model.vocabulary).size, mesh)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS), model.axes)
     with Checkpoints(workplace / run / "checkpoints", read_only=True) as checkpoints:
         restored = checkpoints.restore(STEPS, state_shapes(model, optimizer)).state
@@ -229,5 +230,5 @@ def test_a_run_whose_second_process_can_never_write_again_stops_and_goes_on_to_t
     assert len(ends[0]) == 1 and ends[0] == ends[1], errors
     assert "15: saving: process 1 on " in ends[0][0] and "tried 6 times" in ends[0][0]
     errors = train_with_a_fault(workplace, "stopped", bad_step=0, mended=NEVER)
-    assert "goes on after step 5" in errors[0]
+    assert "resumes after step 5" in errors[0]
     assert_same(outcome(workplace, "stopped"), undisturbed)

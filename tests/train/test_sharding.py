@@ -40,7 +40,7 @@ def test_on_every_mesh_a_device_holds_its_share_of_parameters_and_optimizer_stat
             share += 4 * leaf.size / (fsdp if "norm" in path else tensor if "bias" in path else fsdp * tensor)
         for optimizer, copies in ((AdamWConfig(), 3), (AdafactorConfig(), 2)):
             state = state_shapes(model, make_optimizer(optimizer, make_schedule(optimizer, 10), model.axes))
-            leaves = jax.tree.leaves((state["params"], state["opt_state"]))
+            leaves = jax.tree.leaves((state.params, state.opt_state))
             held = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
             assert held == pytest.approx(copies * share, rel=0.02)
 

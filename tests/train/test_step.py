@@ -105,9 +105,9 @@ def test_a_step_whose_loss_is_no_number_leaves_parameters_and_optimizer_as_they_
     _, before = run_steps(TrainConfig(steps=2), [batch])
     rows, after = run_steps(TrainConfig(steps=2), [batch, bad])
     assert np.isnan(rows[1]["loss"])
-    assert (after["step"], after["guard"]["skipped"]) == (2, 1)
+    assert (after.step, after.guard.skipped) == (2, 1)
     for name in ("params", "opt_state"):
-        jax.tree.map(np.testing.assert_array_equal, after[name], before[name])
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
 
 
 @pytest.mark.parametrize("optimizer", [AdamWConfig(learning_rate=1e-2), AdafactorConfig(learning_rate=5e-2)])
@@ -135,7 +135,7 @@ def test_gradients_are_clipped_to_the_norm():
     _, free = run_steps(TrainConfig(steps=1, clip_norm=None), [batch], optimizer=sgd_like)
     rows, clipped = run_steps(TrainConfig(steps=1, clip_norm=0.01), [batch], optimizer=sgd_like)
     first, _ = run_steps(TrainConfig(steps=1), [batch], optimizer=sgd_like)
-    norm = {name: float(optax.global_norm(s["opt_state"][0].mu)) for name, s in (("free", free), ("clipped", clipped))}
+    norm = {name: float(optax.global_norm(s.opt_state[0].mu)) for name, s in (("free", free), ("clipped", clipped))}
     assert norm["free"] == pytest.approx(rows[0]["grad_norm"], rel=1e-4)
     assert norm["clipped"] == pytest.approx(0.01, rel=1e-4)
     assert first[0]["grad_norm"] == rows[0]["grad_norm"]

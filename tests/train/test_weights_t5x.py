@@ -108,7 +108,7 @@ def test_each_device_gets_its_part(tmp_path):
         from train.config import MeshConfig
         from train.model.t5 import T5Config, abstract_model
         from train.parallel.mesh import make_mesh, param_shardings
-        from train.params.t5x import MemoryTensor, ZarrTensor
+        from train.weights.t5x import MemoryTensor, ZarrTensor
         config = T5Config(32, 16, 24, 4, 6, 2, 3)
         shapes, axes = abstract_model(config)[1:]
         places = param_shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)), axes)

@@ -16,8 +16,8 @@ def by_name(tree: PyTree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def divide(state: dict[str, PyTree]) -> dict[str, dict[str, Any]]:
-    """The two parts of a checkpoint, so that one can be read without the other."""
+def divide(state: PyTree) -> dict[str, dict[str, Any]]:
+    """The two parts of a checkpoint, the parameters and the rest, so that one can be read without the other."""
     items: dict[str, dict[str, Any]] = {"params": {}, "train_state": {}}
     for name, leaf in by_name(state).items():
         items["params" if name.startswith("params/") else "train_state"][name] = leaf

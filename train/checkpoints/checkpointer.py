@@ -99,7 +99,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
     def save(
         self,
         step: int,
-        state: dict[str, PyTree],
+        state: PyTree,
         *,
         position: dict[str, Any],
         metadata: dict[str, Any],
@@ -114,7 +114,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
 
         Args:
           step: the step just finished. ValueError if it is saved already.
-          state: a tree of jax.Array with "params" among its keys.
+          state: a tree of jax.Array with `params` among its keys or fields.
           position: where the input stream stands; JSON.
           metadata: what a reader must know (configuration, fingerprint of the base weights); JSON.
           metrics: metrics of this step; `best_metric` among them lets it be one of the best.
@@ -154,7 +154,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
         look = functools.partial(committed, path) if processes.is_first() else bool
         return retrying(f"{path}: looking", lambda: together("looking", look, at=path)[0], on=Exception)
 
-    def _save_patiently(self, step: int, state: dict[str, PyTree], info: Info, *, again: bool) -> None:
+    def _save_patiently(self, step: int, state: PyTree, info: Info, *, again: bool) -> None:
         """Tries until the step is saved in all processes. Each comes through the same lines as often as the others.
 
         Args:
@@ -189,7 +189,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
 
         return together("clearing away", clear if processes.is_first() else bool, at=path)[0]
 
-    def _start(self, step: int, state: dict[str, PyTree], info: Info, path: Path) -> None:
+    def _start(self, step: int, state: PyTree, info: Info, path: Path) -> None:
         """Starts the saving of a step, in all processes or in none, in a folder that later gets its name."""
 
         def start() -> None:
@@ -205,7 +205,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
                 started.exception()  # waits: it ends soon, as the others left it
             raise
 
-    def restore(self, step: int, like: dict[str, PyTree]) -> Restored:
+    def restore(self, step: int, like: PyTree) -> Restored:
         """Reads a whole checkpoint, onto whatever mesh `like` describes.
 
         `like` is the tree that was given to `save`, with a jax.ShapeDtypeStruct that has a sharding for each array.
@@ -241,7 +241,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
         else:
             self.close()
 
-    def _load(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
+    def _load(self, step: int, like: PyTree) -> PyTree:
         path = self._existing(step)
         items = divide(like)
         processes.from_first("checkpoint is whole", lambda: self._check(step, tuple(items)))

@@ -102,10 +102,9 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
 
     from t5x_tasks.vocabulary import Vocabulary
     from train import config as configuration
-    from train.model_spec import ModelSpec
+    from train.model_spec import open_model
     from train.parallel.mesh import make_mesh
     from train.selection import read_checkpoints
-    from train.state import t5_config
 
     if run_dir.name.isdecimal() and not (run_dir / "config.yaml").is_file():  # RUN_DIR/checkpoints/<step>
         run_dir, which = run_dir.absolute().parents[1], run_dir.name
@@ -114,7 +113,7 @@ def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     config = configuration.load(run_dir, [])
     pieces = Vocabulary.load(config.model.vocabulary)
     mesh = make_mesh(configuration.MeshConfig(), jax.devices()[:1])
-    model = ModelSpec.on(mesh, t5_config(config, pieces.size), config.method)
+    model = open_model(config, pieces.size, mesh)
     folder = run_dir / "checkpoints"
     with read_checkpoints(run_dir) as checkpoints:
         found = checkpoints.latest_step() if which == "latest" else checkpoints.best_step()

@@ -16,13 +16,13 @@ from train.data.open import open_training
 from train.loop import train
 from train.model.fingerprint import Prints
 from train.model.t5 import Params
-from train.model_spec import ModelSpec, resolve_method
+from train.model_spec import ModelSpec, open_model, resolve_method
 from train.optimizer import make_optimizer, make_schedule
 from train.parallel import runtime
 from train.parallel.mesh import global_batch, make_mesh
 from train.params import join, load_frozen, load_params
 from train.rundir.provenance import metadata
-from train.state import first_state, state_shapes, t5_config
+from train.state import first_state, state_shapes
 from train.step import make_train_step
 
 SIZES = {"emb_dim": 32, "mlp_dim": 48, "num_heads": 2, "head_dim": 8, "num_encoder_layers": 2, "num_decoder_layers": 2}
@@ -78,7 +78,7 @@ def make_model(vocabulary: Any) -> Callable[[Config], ModelSpec]:
 
     def make(config: Config) -> ModelSpec:
         mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-        return ModelSpec.on(mesh, t5_config(config, vocabulary.size), config.method)
+        return open_model(config, vocabulary.size, mesh)
 
     return make
 
@@ -156,5 +156,5 @@ def _train(config: Config, make_model: Any, batches: list[dict[str, np.ndarray]]
             frozen = load_frozen(config, model, info, where="step 10")
             for batch in batches[10:]:
                 again, _ = update(again, frozen, global_batch(model.mesh, batch, parts=1))
-    whole, resumed = (join(s["params"], frozen) for s in (state, again))
+    whole, resumed = (join(s.params, frozen) for s in (state, again))
     return Trained(model, batches, before, whole, resumed, losses, folder / "checkpoints", info)
