@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eval.report.comparison import Comparison
+    from eval.comparison.systems import Answers
+    from eval.comparison.task import Comparison
     from eval.report.ratings import RatedPair
-    from eval.report.systems import Answers
 
 
 _MOST_SYSTEMS = 6  # of which all are shown; of more, the first and the last checkpoint of each run
@@ -44,10 +44,10 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
+    from eval.comparison.systems import name_and_folder
     from eval.report.matrix import figure
     from eval.report.page import render
     from eval.report.plain import csv_text, forgetting_table, markdown_text
-    from eval.report.systems import name_and_folder
     from eval.scoring.files import write_text
     from t5x_tasks.output import check_writable
 
@@ -92,12 +92,12 @@ def gather(
     Raises:
       UserError: a folder holds no evaluation, a file is broken, or systems cannot be compared.
     """
-    from eval.report.comparison import FEWEST_ROWS, compare_task
-    from eval.report.forgetting import forgetting
+    from eval.comparison.forgetting import forgetting
+    from eval.comparison.seeds import caution, grouped
+    from eval.comparison.sensitivity import choices, families, sensitivities
+    from eval.comparison.systems import read_systems
+    from eval.comparison.task import FEWEST_ROWS, compare_task
     from eval.report.page import Contents
-    from eval.report.phrasings import choices, families, sensitivities
-    from eval.report.seeds import caution, grouped
-    from eval.report.systems import read_systems
     from eval.scoring.bootstrap import SAMPLES
     from eval.scoring.score_task import remarks
 
@@ -175,7 +175,7 @@ def _chosen(systems: list) -> list:
 
 def _over_steps(systems: list) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """task, split -> run -> (step, main score); of runs with three checkpoints or more that were evaluated as the last was."""
-    from eval.scoring.names import main_score
+    from eval.score_names import main_score
 
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     last: dict[tuple[str, str, str], tuple[int, list[Any]]] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from t5x_tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from eval.report.systems import System
+    from eval.comparison.systems import System
 
 
 def main(arguments: list[str]) -> int:
@@ -29,10 +29,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides rows, order and sides (default: %(default)s)")
     options = parser.parse_args(arguments)
 
+    from eval.comparison.systems import read_systems
+    from eval.comparison.task import compare_task
     from eval.rating.page import render
     from eval.rating.sheet import draw
-    from eval.report.comparison import compare_task
-    from eval.report.systems import read_systems
     from eval.scoring.files import write_text
     from t5x_tasks.output import check_writable
 

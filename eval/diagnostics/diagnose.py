@@ -10,7 +10,7 @@ from eval.diagnostics.copying import Copying, Said, copying, copying_scores, len
 from eval.diagnostics.particulars import Particular, particulars
 from eval.diagnostics.source import Source
 from eval.diagnostics.speakers import best_reference, named, speaker_scores, speakers
-from eval.scoring.names import better_side
+from eval.score_names import better_side
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 Interval = Callable[[Scores], Mapping[str, dict[str, float]]]  # value, ci_low and ci_high of each score

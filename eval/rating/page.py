@@ -5,10 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from eval.comparison.task import Comparison
+from eval.html import content_policy, environment, script_json
 from eval.rating.files import FORMAT, MARKS
 from eval.rating.sheet import Sheet, by_id, source
-from eval.report.comparison import Comparison
-from eval.report.html import content_policy, environment, script_json
 
 _ASSETS = Path(__file__).parent / "assets"
 

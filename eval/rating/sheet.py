@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from eval.report.comparison import Comparison, Row
+from eval.comparison.task import Comparison, Row
 
 Letter = Literal["A", "B"]  # the first and the second system of `python -m eval rate A B`
 

@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
+from eval.comparison.pairs import Outcome
 from eval.report.charts import shape
-from eval.report.pairs import Outcome
 
 _WIDTH, _HEIGHT = 240, 22
 _EDGE = 8  # room for a mark at the end of the scale

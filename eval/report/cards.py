@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from eval.comparison.columns import spread
+from eval.comparison.pairs import Outcome, Standing, outcome
+from eval.comparison.task import FEWEST_ROWS, Comparison, verdict_of
 from eval.report import bars, view
-from eval.report.columns import spread
-from eval.report.comparison import Comparison
 from eval.report.links import rows_link
-from eval.report.pairs import Outcome, Standing, outcome
-from eval.scoring.names import decimals, plain_name
+from eval.score_names import decimals, plain_name
 
 _WORDS = {"better": "better", "worse": "worse", "even": "no difference shown", "": "no verdict"}
 RATE = "made_up_per_100"
@@ -139,7 +139,7 @@ def _contrast(
     score, name = comparison.main or "", comparison.systems[column].name
     difference, digits = found.differences.get((0, column)), decimals(comparison.main or "")
     value = f"{comparison.intervals[column][score]['value']:.{digits}f}"
-    verdict = view.verdict(difference, comparison.better(score), comparison.n) if difference else ""
+    verdict = verdict_of(difference, comparison.better(score), comparison.n) if difference else ""
     change = interval = ""
     bar = Markup("")
     if difference is not None:
@@ -173,7 +173,7 @@ def _made_up(comparison: Comparison, column: int) -> MadeUp | None:
         return None
     theirs = comparison.stated_of_rows(0).get(RATE, {}).get("references")
     difference = comparison.differences[column].get(RATE)
-    verdict = view.verdict(difference, comparison.better(RATE), comparison.n) if difference else ""
+    verdict = verdict_of(difference, comparison.better(RATE), comparison.n) if difference else ""
     texts = [view.number(found, 1) for found in (before, after, theirs)]
     return MadeUp(texts[0], texts[1], texts[2] if theirs else "", verdict, caution)
 
@@ -243,8 +243,8 @@ def _others(comparison: Comparison) -> str:
 
 
 def _no_verdict(comparison: Comparison) -> str:
-    if comparison.n < view.FEWEST_ROWS:
-        return f"{comparison.n} rows are too few for a verdict: evaluate at least {view.FEWEST_ROWS}."
+    if comparison.n < FEWEST_ROWS:
+        return f"{comparison.n} rows are too few for a verdict: evaluate at least {FEWEST_ROWS}."
     return f"Of {comparison.main} neither more nor less is better."
 
 

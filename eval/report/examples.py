@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eval.comparison.columns import Row
+from eval.comparison.slices import Slicing, length_of
+from eval.comparison.task import Comparison
 from eval.diagnostics.particulars import particulars
 from eval.diagnostics.source import Source
-from eval.report.columns import Row
-from eval.report.comparison import Comparison
-from eval.report.slices import Slicing, length_of
 
 _MOST_SCORES = 6  # of each row
 

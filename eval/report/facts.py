@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from eval.comparison.seeds import seed_of
+from eval.comparison.systems import System
+from eval.comparison.task import Comparison
 from eval.report import view
-from eval.report.comparison import Comparison
-from eval.report.seeds import seed_of
-from eval.report.systems import System
 from eval.scoring.made import read_made
 
 _UNKNOWN = "–"

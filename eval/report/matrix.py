@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.report.forgetting import Matrix, TaskRow
-from eval.scoring.names import plain_name
+from eval.comparison.forgetting import Matrix, TaskRow
+from eval.score_names import plain_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

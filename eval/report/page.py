@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from eval.comparison.forgetting import Matrix
+from eval.comparison.pairs import Standing, standing
+from eval.comparison.sensitivity import Choice, Sensitivity
+from eval.comparison.slices import Slicing, slicings
+from eval.comparison.systems import Run, System
+from eval.comparison.task import FEWEST_ROWS, SIGNIFICANT, Comparison, verdict_of
+from eval.html import content_policy, environment, script_json
 from eval.report import charts, view
 from eval.report.cards import Card, card, overall
-from eval.report.comparison import Comparison
 from eval.report.examples import embed
 from eval.report.facts import Facts, facts
-from eval.report.forgetting import Matrix
-from eval.report.html import content_policy, environment, script_json
 from eval.report.links import rows_link
-from eval.report.pairs import Standing, standing
-from eval.report.phrasings import Choice, Sensitivity
 from eval.report.ranking import Ranking, ranking
-from eval.report.slices import Slicing, slicings
-from eval.report.systems import Run, System
-from eval.scoring.names import decimals
+from eval.score_names import decimals
 
 if TYPE_CHECKING:
     from eval.report.ratings import RatedPair  # imports scipy.stats, which takes a second
@@ -110,6 +110,9 @@ def render(contents: Contents) -> str:
         .render(
             contents=contents,
             view=view,
+            verdict_of=verdict_of,
+            SIGNIFICANT=SIGNIFICANT,
+            FEWEST_ROWS=FEWEST_ROWS,
             decimals=decimals,
             legend_mark=charts.legend_mark,
             marks=contents.marks,

@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Sequence
 
+from eval.comparison.forgetting import Cell, Matrix, Mean, TaskRow
+from eval.comparison.task import FEWEST_ROWS, SIGNIFICANT, Comparison, Interval, verdict_of
 from eval.report import view
-from eval.report.comparison import Comparison, Interval
-from eval.report.forgetting import Cell, Matrix, Mean, TaskRow
 from eval.report.page import Contents
-from eval.scoring.names import decimals, plain_name
+from eval.score_names import decimals, plain_name
 from eval.scoring.spreadsheets import as_cell
 
 CSV_COLUMNS = (
@@ -57,7 +57,7 @@ def markdown_text(contents: Contents, report: str) -> str:
                 if score in differences:
                     change = differences[score]
                     mark = {"better": " ▲", "worse": " ▼", "even": " ○"}.get(
-                        view.verdict(change, comparison.better(score), comparison.n), ""
+                        verdict_of(change, comparison.better(score), comparison.n), ""
                     )
                     text += f" ({view.change_text(change, digits, contents.samples)}{mark})"
                 elif score in found:
@@ -77,8 +77,8 @@ def markdown_text(contents: Contents, report: str) -> str:
         )
     lines += [
         f"95% bootstrap intervals over rows, {contents.samples} resamples; differences by the paired bootstrap and by "
-        f"swapping answers, p two-sided; ▲ better, ▼ worse at p < {view.SIGNIFICANT} with Holm's correction for all scores and "
-        f"systems of a task, ○ no significant difference; no mark below {view.FEWEST_ROWS} rows. With several references: the "
+        f"swapping answers, p two-sided; ▲ better, ▼ worse at p < {SIGNIFICANT} with Holm's correction for all scores and "
+        f"systems of a task, ○ no significant difference; no mark below {FEWEST_ROWS} rows. With several references: the "
         "best for each row.",
         "",
         f"Examples, charts and what they rest on: `{report}`",

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from itertools import combinations
 
+from eval.comparison.columns import spread
+from eval.comparison.pairs import Standing, outcome
+from eval.comparison.task import Comparison, verdict_of
 from eval.report import view
-from eval.report.columns import spread
-from eval.report.comparison import Comparison
 from eval.report.links import rows_link
-from eval.report.pairs import Standing, outcome
-from eval.scoring.names import decimals
+from eval.score_names import decimals
 
 FEWEST_SYSTEMS = 3
 
@@ -80,7 +80,7 @@ def ranking(comparison: Comparison, found: Standing) -> Ranking | None:
     ranks = found.ranks or [0] * len(names)
     order = sorted(range(len(names)), key=lambda i: (ranks[i], sign * values[i]))
     verdicts = {
-        pair: view.verdict(difference, comparison.better(score), comparison.n)
+        pair: verdict_of(difference, comparison.better(score), comparison.n)
         for pair, difference in found.differences.items()
     }
     ranked = [

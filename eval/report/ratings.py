@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.comparison.columns import Column
+from eval.comparison.task import FEWEST_ROWS, SIGNIFICANT, Comparison
 from eval.rating.files import MARKS, Ratings
 from eval.rating.opinion import Agreement, Opinion, Rater, Share, agreement_with, opinion_of
 from eval.rating.sheet import Letter, by_id, fingerprint
-from eval.report.columns import Column
-from eval.report.comparison import FEWEST_ROWS, Comparison
-from eval.report.view import SIGNIFICANT, Cell, Table, TableRow
+from eval.report.view import Cell, Table, TableRow
 from t5x_tasks.errors import UserError
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.comparison.systems import read_metrics, read_predictions
 from eval.diagnostics.show import diagnostics_table, worst_made_up
-from eval.report.systems import read_metrics, read_predictions
-from eval.scoring.names import decimals
+from eval.score_names import decimals
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.terminal import escaped, raw_output
 from train.rundir.metrics import METRICS, read_rows

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.comparison.task import FEWEST_ROWS, Comparison, verdict_of
 from eval.diagnostics.show import SHOWN
-from eval.report.comparison import FEWEST_ROWS, Comparison
+from eval.score_names import decimals
 from eval.scoring.bootstrap import Difference
-from eval.scoring.names import Side, decimals
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,20 +114,6 @@ def _p(p: float) -> str:
     return f"{min(1.0, math.ceil(p * 10**digits - 1e-9) / 10**digits):.{digits}f}"
 
 
-def verdict(difference: Difference, better: Side | None, n: int) -> str:
-    """better, worse or even (no significant difference after Holm's correction); empty where nothing can be said.
-
-    Args:
-      better: values of the score that are better; None where neither are, and then there is no verdict.
-      n: rows; of fewer than 30 there is no verdict.
-    """
-    if better is None or n < FEWEST_ROWS:
-        return ""
-    if difference.p_holm >= SIGNIFICANT or difference.value == 0:
-        return "even"
-    return "better" if (difference.value > 0) == (better == "higher") else "worse"
-
-
 def headline(comparison: Comparison, column: int) -> str:
     """One sentence on a system against the first."""
     score = comparison.main or ""
@@ -145,7 +129,7 @@ def headline(comparison: Comparison, column: int) -> str:
         "worse": "worse",
         "even": "no significant difference",
         "": f"no verdict on {comparison.n} rows (at least {FEWEST_ROWS})",
-    }[verdict(difference, comparison.better(score), comparison.n)]
+    }[verdict_of(difference, comparison.better(score), comparison.n)]
     return f"{values}, {change_text(difference, digits, comparison.samples)}: {words}"
 
 
@@ -172,7 +156,7 @@ def _compared(comparison: Comparison, column: int, name: str, digits: int | None
     difference = comparison.differences[column].get(name)
     if difference is None:
         return alone
-    mark = verdict(difference, comparison.better(name), comparison.n)
+    mark = verdict_of(difference, comparison.better(name), comparison.n)
     return Cell(alone.text, alone.interval, change_text(difference, digits, comparison.samples), mark)
 
 

@@ -8,8 +8,8 @@ import pytest
 from helpers import evaluated
 
 from eval.commands import compare
+from eval.comparison.sensitivity import agreement
 from eval.report.matrix import figure
-from eval.report.phrasings import agreement
 from eval.report.plain import forgetting_table
 from eval.scoring.bootstrap import Difference, bootstrap, holm, interval, paired_differences, resample
 from t5x_tasks.errors import UserError

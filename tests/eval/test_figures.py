@@ -5,10 +5,10 @@ import json
 import matplotlib
 import pytest
 
-from eval.report.forgetting import Matrix, TaskRow, Totals
+from eval.comparison.forgetting import Matrix, TaskRow, Totals
+from eval.comparison.systems import System
 from eval.report.matrix import figure
 from eval.report.summary import draw_loss
-from eval.report.systems import System
 
 NAMES = ("$a$", r"costs $5 and $6", r"$\frac$", r"\alpha_1 ^ {")
 

@@ -10,7 +10,7 @@ from eval.diagnostics.diagnose import few_found
 from eval.report import view
 from eval.report.plain import csv_text, markdown_text
 from eval.report.summary import print_scores
-from eval.scoring.names import better_side
+from eval.score_names import better_side
 
 ROWS = [
     {

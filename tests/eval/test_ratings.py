@@ -9,11 +9,11 @@ import pytest
 from helpers import evaluated
 
 from eval.commands import compare, rate
+from eval.comparison.systems import read_systems
+from eval.comparison.task import compare_task
 from eval.rating.opinion import Share, agreement, agreement_with, sign_test
 from eval.rating.sheet import draw
-from eval.report.comparison import compare_task
 from eval.report.ratings import p_text
-from eval.report.systems import read_systems
 from t5x_tasks.errors import UserError
 
 ROWS = [

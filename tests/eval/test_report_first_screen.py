@@ -4,7 +4,7 @@ import pytest
 from helpers import chromium, evaluated
 
 from eval.commands import compare
-from eval.report.pairs import Outcome, outcome
+from eval.comparison.pairs import Outcome, outcome
 
 ROWS = [
     {

@@ -6,9 +6,9 @@ import yaml
 from helpers import evaluated
 
 from eval.commands import compare
+from eval.comparison.systems import read_systems
 from eval.report.page import render
 from eval.report.plain import csv_text
-from eval.report.systems import read_systems
 from eval.scoring.seeds import mean_scores, seeds_bootstrap, seeds_differences
 from t5x_tasks.metrics.pooled import Pooled, divide, value
 

@@ -5,6 +5,7 @@ import pytest
 from helpers import evaluated
 
 from eval.commands import compare
+from eval.comparison.task import verdict_of
 from eval.report import view
 from eval.report.examples import embed
 from eval.report.plain import csv_text, markdown_text
@@ -138,7 +139,7 @@ def test_marks_are_corrected_for_all_scores_and_systems_of_a_task(answers_card, 
     assert len(found) == 10  # two scores of five systems
     smallest = min(found, key=lambda d: d.p)
     assert smallest.p_holm == pytest.approx(min(1, 10 * smallest.p)) and all(d.p_holm >= d.p for d in found)
-    assert all(view.verdict(d, "higher", 60) == "even" for d in found)
+    assert all(verdict_of(d, "higher", 60) == "even" for d in found)
 
 
 def test_p_is_rounded_up_and_never_below_what_the_resamples_can_tell():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.report import forgetting
+from eval.comparison import forgetting
 from t5x_tasks import card_file, catalog, located_yaml
 from t5x_tasks.configuration import parse_override
 from t5x_tasks.errors import UserError

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.report.comparison import Comparison, Interval
-from eval.report.systems import System, resolve
+from eval.comparison.systems import System, resolve
+from eval.comparison.task import Comparison, Interval
+from eval.score_names import Side
 from eval.scoring.bootstrap import Difference, interval, resample
-from eval.scoring.names import Side
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
 from t5x_tasks.hub import SCHEME

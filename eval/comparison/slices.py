@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from eval.report.columns import Row
-from eval.report.comparison import Comparison, Interval
+from eval.comparison.columns import Row
+from eval.comparison.task import Comparison, Interval
 
 _BINS = 4
 _FEWEST = 5  # rows that a topic needs to stand by itself; its interval is shown of 30 or more

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from eval.comparison.systems import System
 from eval.diagnostics.diagnose import few_found
-from eval.report.systems import System
 from eval.scoring.bootstrap import bootstrap, take
 from eval.scoring.seeds import mean_scores, seeds_bootstrap
 from t5x_tasks.metrics.pooled import Pooled, Scores, value

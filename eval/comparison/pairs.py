@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from eval.report import view
-from eval.report.comparison import Comparison
+from eval.comparison.task import FEWEST_ROWS, Comparison, verdict_of
 from eval.scoring.bootstrap import Difference, holm
 
 _EQUAL = 1e-9  # scores of a row this close are a tie
@@ -85,7 +84,7 @@ def outcome(comparison: Comparison, first: int, second: int) -> Outcome | None:
 def _ranks(comparison: Comparison, differences: Mapping[tuple[int, int], Difference]) -> list[int] | None:
     columns = range(len(comparison.columns))
     side = comparison.better(comparison.main or "")
-    if side is None or comparison.n < view.FEWEST_ROWS or len(differences) < len(columns) * (len(columns) - 1):
+    if side is None or comparison.n < FEWEST_ROWS or len(differences) < len(columns) * (len(columns) - 1):
         return None
-    verdicts = {pair: view.verdict(difference, side, comparison.n) for pair, difference in differences.items()}
+    verdicts = {pair: verdict_of(difference, side, comparison.n) for pair, difference in differences.items()}
     return [1 + sum(verdicts[column, other] == "better" for other in columns if other != column) for column in columns]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eval.report.systems import System, name_and_folder
+from eval.comparison.systems import System, name_and_folder
 
 
 def grouped(systems: Sequence[System], folders: Sequence[str]) -> list[System]:

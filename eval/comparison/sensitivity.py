@@ -11,8 +11,8 @@ from itertools import combinations
 
 import numpy as np
 
+from eval.comparison.task import Comparison, Interval
 from eval.diagnostics.copying import words
-from eval.report.comparison import Comparison, Interval
 
 FEWEST = 2  # phrasings that make a family
 

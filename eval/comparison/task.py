@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from eval.comparison.columns import Column, Row, joined
+from eval.comparison.systems import System
 from eval.diagnostics.copying import words
 from eval.diagnostics.corruptions import preferred
-from eval.report.columns import Column, Row, joined
-from eval.report.systems import System
+from eval.score_names import Side, better_side, main_score
 from eval.scoring.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
-from eval.scoring.names import Side, better_side, main_score
 from eval.scoring.seeds import seeds_differences
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
@@ -21,6 +21,7 @@ from t5x_tasks.metrics.final_answer import same_answers
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide
 
 FEWEST_ROWS = 30  # of which a verdict, or the interval of a slice, is given: those of fewer are not to be relied on
+SIGNIFICANT = 0.05  # of p after Holm's correction
 PROBE = "probe."  # before the names of its corruptions
 Interval = Mapping[str, float]  # value, ci_low, ci_high
 
@@ -259,3 +260,17 @@ def _probes(lined_up: Sequence[list[Row]]) -> list[dict[str, np.ndarray]]:
         for i in having if common else ():
             found[i][PROBE + name] = np.array([preferred(asked[i][n][name]["margin"]) for n in common])
     return found
+
+
+def verdict_of(difference: Difference, better: Side | None, n: int) -> str:
+    """better, worse or even (no significant difference after Holm's correction); empty where nothing can be said.
+
+    Args:
+      better: values of the score that are better; None where neither are, and then there is no verdict.
+      n: rows; of fewer than 30 there is no verdict.
+    """
+    if better is None or n < FEWEST_ROWS:
+        return ""
+    if difference.p_holm >= SIGNIFICANT or difference.value == 0:
+        return "even"
+    return "better" if (difference.value > 0) == (better == "higher") else "worse"
