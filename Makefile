@@ -14,7 +14,7 @@ help:
 	@echo "make install      set up $(VENV) from the lock file (EXTRA=cuda or EXTRA=tpu for accelerators)"
 	@echo "make quickstart   train, evaluate before and after, show what came out"
 	@echo "make test         run the tests"
-	@echo "make lint         ruff and pyright"
+	@echo "make lint         ruff, pyright, and who may import whom"
 	@echo "make forgetting   what each way to fine-tune forgets, and what keeps it: one table, one figure"
 	@echo "make bench        speed beside what a user would pick instead, as ratios inside one run (DATA=folder: on DialogSum, too)"
 
@@ -50,6 +50,7 @@ lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
+	$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
 
 # Each says by its exit status whether it missed its aim; all are asked, then make fails if one did. PyTorch, which most of it compares
 # with, is in no lock file; it comes as in .ci/run.
