@@ -14,6 +14,11 @@ from t5x_tasks.turns import turns
 _WNUT17_TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
 WNUT17_TAGS = ("O", *(f"{position}-{kind}" for kind in _WNUT17_TYPES for position in "BI"))
 
+_CHAT_ENTITIES = {
+    "person": re.compile(r"^([^:\n]{1,40}):", re.MULTILINE),  # who speaks; each message is a line
+    "amount": re.compile(r"(\$\d+(?:\.\d\d)?)"),
+    "code": re.compile(r"\b([A-Z]{1,3}\d{3,})\b"),
+}
 _NOTE = re.compile(r"<<[^<>]*>>")
 _CLOSED = re.compile(r"[.!?:;,…][\"'”’)\]]*$")
 _CAN_END_A_SENTENCE = re.compile(r"[\w%$€£)\]\"'”’]$")
@@ -60,6 +65,18 @@ def wnut17_entities(tokens: Any, tags: Any) -> str:
             raise ValueError(f"tags must be 0 to {len(WNUT17_TAGS) - 1}, not {min(tags)} to {max(tags)}")
         tags = [WNUT17_TAGS[tag] for tag in tags]
     return entity_spans(tokens, tags)
+
+
+def chat_entities(dialogue: Any) -> str:
+    """Returns who speaks in a chat of `support_chats`, and the amounts and codes that it names, each once, kind by kind.
+
+    As text: `person: Ada; person: Lin; amount: $74; code: YW32612`, or `none`.
+    """
+    from t5x_tasks.metrics.entities import format_entities
+
+    text = _text(dialogue, "dialogue")
+    found = ((kind, mention) for kind, pattern in _CHAT_ENTITIES.items() for mention in pattern.findall(text))
+    return format_entities(dict.fromkeys(found))
 
 
 def titled(title: Any, text: Any) -> str:
@@ -120,6 +137,7 @@ def squad_answer(answers: Any) -> str:
 
 
 TRANSFORMS: dict[str, Callable[..., Any]] = {
+    "chat_entities": chat_entities,
     "entity_spans": entity_spans,
     "gsm8k_answer": gsm8k_answer,
     "gsm8k_rationale": gsm8k_rationale,

@@ -13,6 +13,7 @@ from t5x_tasks.metrics.entities import parse_entities
 from t5x_tasks.transforms import (
     TRANSFORMS,
     WNUT17_TAGS,
+    chat_entities,
     entity_spans,
     gsm8k_answer,
     gsm8k_rationale,
@@ -84,6 +85,12 @@ def test_wnut17_tags_may_be_the_numbers_of_the_hub() -> None:
     )
     with pytest.raises(ValueError, match="0 to 12, not 0 to 13"):
         wnut17_entities(tokens, [0, 0, 0, 13])
+
+
+def test_entities_of_a_chat_are_its_speakers_amounts_and_codes_each_once() -> None:
+    chat = "Ada: Hi, it's about YW32612.\nMr. Lin: YW32612 costs $74.\nAda: Not $74.50?"
+    assert chat_entities(chat) == "person: Ada; person: Mr. Lin; amount: $74; amount: $74.50; code: YW32612"
+    assert chat_entities("Where is it?") == "none"
 
 
 def test_a_title_stands_before_its_text_and_is_no_part_of_its_first_sentence() -> None:
