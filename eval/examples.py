@@ -15,10 +15,11 @@ from t5x_tasks.catalog import Catalog, load_catalog
 from t5x_tasks.errors import UserError
 from t5x_tasks.fields import has_column
 from t5x_tasks.prepare import Data, Prepared, ensure_prepared
-from t5x_tasks.rendering import as_answer, as_target, is_blank, placeholders, render
+from t5x_tasks.rendering import as_answer, as_target, is_blank, render
 from t5x_tasks.sources import Row, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.named import source_of
+from t5x_tasks.template import placeholders
 from t5x_tasks.vocabulary import Vocabulary
 
 PHRASING_SEED = (

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t5x_tasks.card import Card
+from t5x_tasks.card_source import PythonSource
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import read_yaml_mapping
 from t5x_tasks.errors import UserError
 from t5x_tasks.functions import file_of_module
 from t5x_tasks.sources import locate
-from t5x_tasks.sources.models import PythonSource
 from train.config import Config
 
 CODE = Path(__file__).resolve().parent.parent

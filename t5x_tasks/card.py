@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from t5x_tasks import pseudo_tokens
+from t5x_tasks.card_source import SPLITS, Source
 from t5x_tasks.codec import check_codec_name
 from t5x_tasks.configuration import Section
 from t5x_tasks.fields import FieldSpec
 from t5x_tasks.metrics import check_metric_name
-from t5x_tasks.rendering import OPTIONS, placeholders
-from t5x_tasks.sources.models import SPLITS, Source
+from t5x_tasks.template import OPTIONS, expand_pseudo_tokens, placeholders
 
 RESERVED = ("heldout", "inverted")  # dialogsum.heldout is a mixture
 
@@ -40,12 +39,12 @@ class Template(Section):
     """One wording of the task. Held-out wordings are evaluated and never trained on.
 
     Attributes:
-      inputs: plain text with placeholders (rendering.py), perhaps with pseudo tokens `[p0..p9]` (pseudo_tokens.py).
+      inputs: plain text with placeholders, perhaps with pseudo tokens `[p0..p9]`; see template.py.
       inverted: it asks for the input from the answer; a task of its own, in NAME.inverted only.
     """
 
     id: Name
-    inputs: Annotated[Text, AfterValidator(pseudo_tokens.expand)]
+    inputs: Annotated[Text, AfterValidator(expand_pseudo_tokens)]
     targets: Text
     split: Literal["train", "heldout"] = "train"
     inverted: bool = False

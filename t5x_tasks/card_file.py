@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from t5x_tasks.card import RESERVED, Card, Name, Options, Template
+from t5x_tasks.card_source import known_source_keys
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fields import FieldSpec
 from t5x_tasks.heuristics import heuristic_templates
 from t5x_tasks.located_yaml import Lines, located_error, read_yaml, validate
-from t5x_tasks.rendering import OPTIONS, placeholders
-from t5x_tasks.sources.models import known_source_keys
+from t5x_tasks.template import OPTIONS, placeholders
 
 _HERE = Path(__file__).parent
 

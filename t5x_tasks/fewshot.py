@@ -12,8 +12,8 @@ import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.hashing import example_key, mix
-from t5x_tasks.rendering import question, render, shot
-from t5x_tasks.sources import Row
+from t5x_tasks.rendering import render, shot
+from t5x_tasks.sources import Row, question
 from t5x_tasks.training_rows import Question, kept_rows
 from t5x_tasks.vocabulary import Vocabulary
 

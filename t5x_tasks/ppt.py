@@ -24,10 +24,10 @@ from typing import Any
 
 import yaml
 
+from t5x_tasks.card_source import JsonlSource
 from t5x_tasks.errors import UserError, run_cli
 from t5x_tasks.sentences import split_sentences
 from t5x_tasks.sources.files import read_file
-from t5x_tasks.sources.models import JsonlSource
 
 PAIR_LABELS = ("no", "maybe", "yes")
 CHOICES = "ABCDEF"

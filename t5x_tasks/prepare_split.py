@@ -25,8 +25,9 @@ from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.errors import Failure, UserError, run_cli
 from t5x_tasks.fewshot import Exemplars, exemplar_pool
 from t5x_tasks.recipe import is_at_hand, made_of, source_identity
-from t5x_tasks.rendering import Rendering, is_blank, placeholders, question, render
-from t5x_tasks.sources import Row, iter_rows, locate
+from t5x_tasks.rendering import Rendering, is_blank, render
+from t5x_tasks.sources import Row, iter_rows, locate, question
+from t5x_tasks.template import placeholders
 from t5x_tasks.training_rows import Question, questions_elsewhere
 from t5x_tasks.vocabulary import Vocabulary
 

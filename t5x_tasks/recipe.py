@@ -93,6 +93,7 @@ def code_files() -> list[Path]:
     """Returns the files of that code: all that rows and texts pass through. A test holds them complete."""
     here = Path(__file__).parent
     names = (
+        "template.py",
         "rendering.py",
         "codec.py",
         "fields.py",

@@ -1,8 +1,6 @@
 """Rendering: from a row of a data set and a phrasing to the texts that the model reads and writes.
 
 One pure function with two callers, the SeqIO task and the native `prepare`, so that both see the same text.
-A template is plain text with placeholders: `{dialogue}` stands for a field, `{options}` for the card's options, `{{` and
-`}}` for braces.
 """
 
 import re
@@ -10,17 +8,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.codec import load_codec
+from t5x_tasks.sources import Row
+from t5x_tasks.template import OPTIONS, fill, placeholders
 
-if TYPE_CHECKING:
-    from t5x_tasks.card import Card, Phrasing
-    from t5x_tasks.sources import Row
-
-OPTIONS = "options"
 _SHORT = 4000  # characters of texts whose encoding is remembered
-_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 _OPTIONS_AND_SPACE = re.compile(r"(\s*)\{options\}(\s*)")
 
 
@@ -39,41 +33,7 @@ class Rendering:
     references: list[str]
 
 
-@lru_cache(maxsize=4096)
-def parse(template: str) -> tuple[tuple[str, bool], ...]:
-    """Splits a template into (text, is_field) parts.
-
-    Raises:
-      ValueError: a brace that is neither part of a placeholder nor doubled.
-    """
-    parts: list[tuple[str, bool]] = []
-    literal = ""
-    end = 0
-    for match in _TOKEN.finditer(template):
-        literal += template[end : match.start()]
-        end = match.end()
-        if match[1]:
-            parts += [(literal, False)] * bool(literal) + [(match[1], True)]
-            literal = ""
-        elif len(match[0]) == 2:
-            literal += match[0][0]
-        else:
-            raise ValueError(f"lone {match[0]!r} near {template[max(0, match.start() - 12) : end + 12]!r}; double it")
-    literal += template[end:]
-    return (*parts, *([(literal, False)] if literal else []))
-
-
-def placeholders(template: str) -> list[str]:
-    """Returns the names of the fields that a template uses, in order, each once."""
-    return list(dict.fromkeys(text for text, is_field in parse(template) if is_field))
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Puts values into a template in one pass: braces inside a value stay what they are."""
-    return "".join([values[text] if is_field else text for text, is_field in parse(template)])
-
-
-def render(card: "Card", phrasing: "Phrasing", row: "Row", exemplars: Sequence["Row"] = ()) -> Rendering:
+def render(card: Card, phrasing: Phrasing, row: Row, exemplars: Sequence[Row] = ()) -> Rendering:
     """Renders one row.
 
     Args:
@@ -95,7 +55,7 @@ def shot(inputs: str, targets: str) -> str:
     return f"{inputs}{' ' if inputs.endswith(':') else chr(10)}{targets}\n\n"
 
 
-def as_answer(card: "Card", phrasing: "Phrasing", text: str) -> str:
+def as_answer(card: Card, phrasing: Phrasing, text: str) -> str:
     """Returns what the model wrote as plain text, to be compared with the references: code is decoded."""
     for field in placeholders(phrasing.targets):
         if name := card.fields[field].codec:
@@ -103,17 +63,12 @@ def as_answer(card: "Card", phrasing: "Phrasing", text: str) -> str:
     return text
 
 
-def as_target(card: "Card", phrasing: "Phrasing", reference: str) -> str:
+def as_target(card: Card, phrasing: Phrasing, reference: str) -> str:
     """Returns a reference in the form that is tokenised, as far as its length goes: code is encoded."""
     for field in placeholders(phrasing.targets):
         if name := card.fields[field].codec:
             return load_codec(name).encode(reference)
     return reference
-
-
-def question(card: "Card", row: "Row") -> tuple[str, ...]:
-    """Returns what makes two rows the same question: the fields that are asked about, without white space around them."""
-    return tuple(row.fields[field].strip() for field in card.input_fields)
 
 
 def render_options(choices: Sequence[str], style: str) -> str:
@@ -132,7 +87,7 @@ def is_blank(text: str) -> bool:
     return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
 
 
-def _sides(card: "Card", phrasing: "Phrasing", row: "Row") -> tuple[str, str]:
+def _sides(card: Card, phrasing: Phrasing, row: Row) -> tuple[str, str]:
     values: Mapping[str, str] = row.fields
     if card.codecs:
         values = {**row.fields, **{field: _encode(name, row.fields[field]) for field, name in card.codecs.items()}}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from t5x_tasks.card_source import ParquetSource
 from t5x_tasks.errors import Failure, UserError, is_disk_fault, one_line, run_cli
 from t5x_tasks.output import check_writable, naming
 from t5x_tasks.sources.files import (
@@ -28,7 +29,6 @@ from t5x_tasks.sources.files import (
     read_file,
     too_long,
 )
-from t5x_tasks.sources.models import ParquetSource
 from t5x_tasks.sources.named import COMPRESSED, find_delimiter, known_kind
 
 _Records = Callable[[], Iterator[bytes]]

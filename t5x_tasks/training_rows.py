@@ -3,9 +3,9 @@
 from collections.abc import Callable, Container, Iterable
 
 from t5x_tasks.card import Card
-from t5x_tasks.rendering import is_blank, question
-from t5x_tasks.sources import Row
-from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.card_source import SPLITS
+from t5x_tasks.rendering import is_blank
+from t5x_tasks.sources import Row, question
 
 Question = tuple[str, ...]
 

@@ -14,8 +14,9 @@ from t5x_tasks.commands.paraphrase import Proposal, instruction_of, training_tem
 from t5x_tasks.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
-from t5x_tasks.rendering import OPTIONS, as_answer, placeholders, render
+from t5x_tasks.rendering import as_answer, render
 from t5x_tasks.sources import Row
+from t5x_tasks.template import OPTIONS, placeholders
 from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints

@@ -5,12 +5,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from t5x_tasks.card_source import CsvSource, FileSource
 from t5x_tasks.commands.column import Column
 from t5x_tasks.commands.columns import Roles
 from t5x_tasks.heuristics import heuristic_templates
 from t5x_tasks.located_yaml import NotYaml, parse, quoted
 from t5x_tasks.metrics import METRICS
-from t5x_tasks.sources.models import CsvSource, FileSource
 
 GIVEN = "as you say"
 _SHIPPED_TEMPLATES = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
 from t5x_tasks.card_file import load_card
+from t5x_tasks.card_source import SPLITS
 from t5x_tasks.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.codec import load_codec
 from t5x_tasks.errors import UserError, suggest
@@ -17,10 +18,9 @@ from t5x_tasks.fields import column_value
 from t5x_tasks.heuristics import category_hint
 from t5x_tasks.located_yaml import located_error, read_yaml
 from t5x_tasks.metrics import load_metric
-from t5x_tasks.rendering import is_blank, question, render
-from t5x_tasks.sources import Row, count_rows, locate, read_rows
+from t5x_tasks.rendering import is_blank, render
+from t5x_tasks.sources import Row, count_rows, locate, question, read_rows
 from t5x_tasks.sources.locate import Location, raw_rows
-from t5x_tasks.sources.models import SPLITS
 from t5x_tasks.terminal import escaped, raw_output
 from t5x_tasks.training_rows import questions_elsewhere
 from t5x_tasks.values import known_columns

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.card_source import SPLITS
 from t5x_tasks.catalog import Catalog, dataset_name
 from t5x_tasks.commands.describe import Fits, print_rows, repeated
 from t5x_tasks.errors import UserError
 from t5x_tasks.fewshot import Exemplars, exemplar_pool
-from t5x_tasks.rendering import question, render
-from t5x_tasks.sources import Row, read_rows
-from t5x_tasks.sources.models import SPLITS
+from t5x_tasks.rendering import render
+from t5x_tasks.sources import Row, question, read_rows
 from t5x_tasks.training_rows import kept_rows, questions_elsewhere
 from t5x_tasks.vocabulary import Vocabulary
 

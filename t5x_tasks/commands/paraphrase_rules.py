@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from t5x_tasks.card import Card, Template
 from t5x_tasks.heuristics import is_plural, joined, title, with_article, words
-from t5x_tasks.rendering import OPTIONS, parse
+from t5x_tasks.template import OPTIONS, parse
 
 FIELD = re.compile(r"(\{\{|\}\}|\{\w+\})")
 

@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.functions import file_of_function
-from t5x_tasks.sources.files import DAMAGED, Placed, count_file, read_file
-from t5x_tasks.sources.libraries import read_hub, read_python, read_tfds, tfds_folder
-from t5x_tasks.sources.models import (
+from t5x_tasks.card import Card
+from t5x_tasks.card_source import (
     FileSource,
     HubSource,
     JsonlSource,
@@ -23,10 +19,11 @@ from t5x_tasks.sources.models import (
     TemplatedSource,
     TfdsSource,
 )
+from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.functions import file_of_function
+from t5x_tasks.sources.files import DAMAGED, Placed, count_file, read_file
+from t5x_tasks.sources.libraries import read_hub, read_python, read_tfds, tfds_folder
 from t5x_tasks.sources.templated import untemplate
-
-if TYPE_CHECKING:
-    from t5x_tasks.card import Card
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Location:
         return isinstance(self.source, HubSource) and self.folder is None and not self.source.is_pinned
 
 
-def locate(card: "Card", split: str, root: str | PathLike[str] | None = None) -> Location:
+def locate(card: Card, split: str, root: str | PathLike[str] | None = None) -> Location:
     """Finds a split: ROOT/<mirror's name>/<split>.jsonl[.gz], else the card's own source.
 
     Raises:
@@ -67,7 +64,7 @@ def locate(card: "Card", split: str, root: str | PathLike[str] | None = None) ->
         if not mirror.is_dir():
             raise UserError(f"{mirror}: no such folder; data.root must hold folders of data sets, or be null")
         for suffix in (".jsonl", ".jsonl.gz"):
-            file = mirror / _mirror_name(card) / f"{split}{suffix}"
+            file = mirror / card.folder / f"{split}{suffix}"
             if file.is_file():
                 return Location(JsonlSource(type="jsonl", train=(str(file),)), split, (file,), None, str(file))
     if split not in card.splits:
@@ -93,7 +90,7 @@ def locate(card: "Card", split: str, root: str | PathLike[str] | None = None) ->
     return Location(source, split, (), folder, text)
 
 
-def raw_rows(card: "Card", location: Location) -> Placed:
+def raw_rows(card: Card, location: Location) -> Placed:
     """Yields (place, row) as the source has them; of templated collections with `inputs` and `targets`.
 
     Raises:
@@ -126,7 +123,7 @@ def count_rows(location: Location) -> int | None:
         return None
 
 
-def source_digest(card: "Card", split: str, root: str | PathLike[str] | None = None) -> str | None:
+def source_digest(card: Card, split: str, root: str | PathLike[str] | None = None) -> str | None:
     """Returns what tells one version of a split's data from another, or None if the data is not at hand.
 
     It is made of the files and of what the card says of reading them. Data of the hub count as not at hand: pin
@@ -165,19 +162,15 @@ def source_digest(card: "Card", split: str, root: str | PathLike[str] | None = N
     return "sha256:" + hashlib.sha256(json.dumps([options, digests], sort_keys=True).encode()).hexdigest()
 
 
-def _mirror_name(card: "Card") -> str:
-    return getattr(card, "mirror", "") or card.name
-
-
-def _remedy(card: "Card", split: str) -> str:
+def _remedy(card: Card, split: str) -> str:
     where = f"; the data are at {card.source.obtain}" if card.source.obtain else ""
     return (
-        f"put {_mirror_name(card)}/{split}.jsonl.gz into a folder and set data.root to it, "
+        f"put {card.folder}/{split}.jsonl.gz into a folder and set data.root to it, "
         f"or get online and log in if the data set asks for it{where}"
     )
 
 
-def _find_files(card: "Card", source: FileSource, split: str, mirror: Path | None) -> tuple[Path, ...]:
+def _find_files(card: Card, source: FileSource, split: str, mirror: Path | None) -> tuple[Path, ...]:
     files: dict[Path, None] = {}
     for name in source.files_of_splits[split]:
         path = Path(os.path.normpath(card.path.parent / Path(name).expanduser()))
@@ -188,7 +181,7 @@ def _find_files(card: "Card", source: FileSource, split: str, mirror: Path | Non
         found = glob.glob(name, root_dir=card.path.parent, recursive=True)  # noqa: PTH207
         matches = [file for file in (card.path.parent / name for name in sorted(found)) if file.is_file()]
         if not matches:
-            looked = f" (nor {mirror / _mirror_name(card) / split}.jsonl[.gz])" if mirror is not None else ""
+            looked = f" (nor {mirror / card.folder / split}.jsonl[.gz])" if mirror is not None else ""
             get = f"; the data are at {source.obtain}" if source.obtain else ""
             raise UserError(f"{path}: no such file{looked}; it is source.{split} of {card.path}{get}")
         files.update(dict.fromkeys(Path(os.path.normpath(file)) for file in matches))

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from t5x_tasks.card import Card
 from t5x_tasks.errors import UserError
 from t5x_tasks.fields import (
     FieldSpec,
@@ -20,9 +21,6 @@ from t5x_tasks.fields import (
 )
 from t5x_tasks.sources.locate import Location, locate, raw_rows
 from t5x_tasks.values import shown
-
-if TYPE_CHECKING:
-    from t5x_tasks.card import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +42,18 @@ class Row:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_rows(
-    card: "Card", split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None
-) -> list[Row]:
+def question(card: Card, row: Row) -> tuple[str, ...]:
+    """Returns what makes two rows the same question: the fields that are asked about, without white space around them."""
+    return tuple(row.fields[field].strip() for field in card.input_fields)
+
+
+def read_rows(card: Card, split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None) -> list[Row]:
     """Reads all rows of a split, in order. See `iter_rows`."""
     return list(iter_rows(card, split, root, stem=stem))
 
 
 def iter_rows(
-    card: "Card", split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None
+    card: Card, split: str, root: str | PathLike[str] | None = None, *, stem: str | None = None
 ) -> Iterator[Row]:
     """Yields the rows of a split, in order, and holds none of them, unless the card groups the rows of this split.
 
@@ -113,11 +114,10 @@ class _Ids:
         return is_new
 
 
-def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterator[_Read]:
+def _checked(card: Card, split: str, location: Location, stem: str) -> Iterator[_Read]:
     specs = {name: as_spec(field_or_column) for name, field_or_column in card.used_fields.items()}
     group_by = card.group_by.get(split, "")
-    option_column = getattr(getattr(card, "options", None), "column", None)
-    option_spec = as_spec(option_column) if option_column else None
+    option_spec = as_spec(card.options.column) if card.options and card.options.column else None
     answer = card.answer_field
     references = as_spec(card.references) if card.references else None
     for number, (place, raw) in enumerate(raw_rows(card, location)):
@@ -145,7 +145,7 @@ def _checked(card: "Card", split: str, location: Location, stem: str) -> Iterato
         yield _Read(Row(row_id, fields, answers, options, _groups(card, raw, place)), place, group, has_id)
 
 
-def _groups(card: "Card", raw: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
+def _groups(card: Card, raw: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
     found = {}
     for name, columns in card.groups.items():
         column = next((column for column in columns if has_column(raw, column)), None)
@@ -163,7 +163,7 @@ def _texts(spec: FieldSpec, row: Mapping[str, Any], what: str, place: str) -> tu
     return tuple(clean_text(value, place, str(spec)) for value in values)
 
 
-def _group(card: "Card", rows: Iterable[_Read]) -> list[_Read]:
+def _group(card: Card, rows: Iterable[_Read]) -> list[_Read]:
     """Makes one row of those of the same group; their answers become its references, in order."""
     groups: dict[str, list[Row]] = {}
     places: dict[str, str] = {}

@@ -24,7 +24,7 @@ from t5x_tasks.codec import (
     load_codec,
 )
 from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import fill
+from t5x_tasks.template import fill
 from t5x_tasks.vocabulary import Vocabulary
 
 CODE = CODECS["code"]

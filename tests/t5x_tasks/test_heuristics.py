@@ -17,7 +17,7 @@ from t5x_tasks.heuristics import (
     with_article,
     words,
 )
-from t5x_tasks.rendering import placeholders
+from t5x_tasks.template import placeholders
 
 SETS = [
     (["dialogue", "summary"], "summarization", False),

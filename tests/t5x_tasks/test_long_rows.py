@@ -9,10 +9,10 @@ import pyarrow
 import pytest
 
 from t5x_tasks.card_file import load_card
+from t5x_tasks.card_source import TemplatedSource
 from t5x_tasks.errors import UserError
 from t5x_tasks.sources import count_rows, iter_rows, locate
 from t5x_tasks.sources.files import LONGEST_ROW, read_file
-from t5x_tasks.sources.models import TemplatedSource
 from t5x_tasks.split import split_file
 
 GOOD = b'{"dialogue": "x", "summary": "s"}\n'

@@ -18,7 +18,7 @@ from t5x_tasks.commands.paraphrase import (
     with_instruction,
 )
 from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import placeholders
+from t5x_tasks.template import placeholders
 
 CARDS = sorted(load_catalog().cards)
 

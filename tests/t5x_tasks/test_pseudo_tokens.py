@@ -4,8 +4,7 @@ import pytest
 
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.errors import UserError
-from t5x_tasks.pseudo_tokens import count, expand
-from t5x_tasks.rendering import fill
+from t5x_tasks.template import count_pseudo_tokens, expand_pseudo_tokens, fill
 
 
 @pytest.mark.parametrize(
@@ -17,11 +16,11 @@ from t5x_tasks.rendering import fill
     ],
 )
 def test_each_mark_becomes_one_piece_wherever_it_stands(template, numbers, vocabulary):
-    expanded = expand(template)
+    expanded = expand_pseudo_tokens(template)
     ids = vocabulary.encode_batch([fill(expanded, {"dialogue": "Ann: [p4] hello"})])[0]
     first = vocabulary.size - 1
     assert [first - i for i in ids if i > first - 100] == numbers
-    assert count(expanded) == max(numbers, default=-1) + 1
+    assert count_pseudo_tokens(expanded) == max(numbers, default=-1) + 1
 
 
 @pytest.mark.parametrize("mark", ["[p100]", "[p3..p2]"])

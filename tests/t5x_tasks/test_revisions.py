@@ -4,9 +4,9 @@ import datasets
 import pytest
 from helpers.command import command
 
+from t5x_tasks.card_source import HubSource
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.sources import locate
-from t5x_tasks.sources.models import HubSource
 
 COMMIT = "8e4813d81f46d313dac7892e1c28076917cfcdf9"
 NOT_PINNED = {"codexglue_cs_java", "codexglue_java_cs", "dialogsum", "samsum", "wnut17"}  # docs/tasks.md says why

@@ -1,7 +1,7 @@
 """P-tuning (Liu et al. 2021, arXiv 2103.10385): pseudo tokens whose embeddings come from a small network while they are trained.
 
 They stand where a card's templates have them, `[p0..p9] {dialogue} [p10] Summary:`, around anchor words and fields
-(t5x_tasks/pseudo_tokens.py), or in front of the inputs as in prompt tuning. The network is dropped in the end: what is
+(t5x_tasks/template.py), or in front of the inputs as in prompt tuning. The network is dropped in the end: what is
 exported are the embeddings it gives.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 from flax import nnx
 from pydantic import Field, PositiveInt
 
-from t5x_tasks import pseudo_tokens
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
+from t5x_tasks.template import count_pseudo_tokens
 from t5x_tasks.vocabulary import Vocabulary
 from train.methods.base import Method
 from train.methods.prompt_tuning import prompt_adapter
@@ -53,7 +53,7 @@ class PTuning(Method):
         if self.in_templates is not None or not catalog.knows(data.mixture):
             return self
         pairs = catalog.resolve(data.mixture)
-        found = max(pseudo_tokens.count(phrasing.inputs) for _, phrasing in pairs)
+        found = max(count_pseudo_tokens(phrasing.inputs) for _, phrasing in pairs)
         return self.model_copy(update={"length": found, "in_templates": vocabulary.size - 1}) if found else self
 
     def extend(self, model: T5, rngs: nnx.Rngs) -> None:

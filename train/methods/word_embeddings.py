@@ -11,7 +11,7 @@ from pydantic import Field
 from t5x_tasks.catalog import load_catalog
 from t5x_tasks.configuration import DataConfig
 from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import parse
+from t5x_tasks.template import parse
 from train.methods.base import Method
 from train.model.adapters import EmbeddingAdapter
 from train.model.t5 import T5
