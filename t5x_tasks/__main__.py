@@ -1,5 +1,5 @@
 """python -m t5x_tasks list | show NAME | preview NAME | check CARD | new NAME --from FILE | dialogues FILE... |
-split FILE | suggest CARD | prepare CONFIG"""
+suggest CARD | prepare CONFIG"""
 
 import argparse
 from pathlib import Path
@@ -118,16 +118,6 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside the first FILE"
     )
     command.set_defaults(run=_dialogues)
-    command = commands.add_parser(
-        "split",
-        help="cut a file of rows into train, validation and test beside it",
-        description="Cuts a file (.jsonl, .csv, .tsv, .parquet; also compressed) into train, validation and test beside it, by a "
-        "hash of each row without its `id`: rows that are equal but for it fall together. Overwrites nothing.",
-    )
-    command.add_argument("file", metavar="FILE", type=Path)
-    command.add_argument("--validation", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
-    command.add_argument("--test", type=_share, default=0.1, metavar="SHARE", help="of the rows (default 0.1)")
-    command.set_defaults(run=_split)
     command = commands.add_parser("suggest", help="propose other wordings for a card's templates; writes nothing")
     add_arguments(command)
     command.set_defaults(run=_suggest)
@@ -136,16 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", metavar="key=value")
     command.set_defaults(run=_prepare)
     return parser
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 < share < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 0.5, as in 0.1")
-    return share
 
 
 def _vocabulary(arguments: argparse.Namespace) -> "Vocabulary | None":
@@ -212,12 +192,6 @@ def _dialogues(arguments: argparse.Namespace) -> None:
 
     given = Given(arguments.by, arguments.speaker, arguments.text, tuple(arguments.order), arguments.answers_by)
     dialogues(arguments.files, given, answers=arguments.answers, output=arguments.output)
-
-
-def _split(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.split import split
-
-    split(arguments.file, {"validation": arguments.validation, "test": arguments.test})
 
 
 def _suggest(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from t5x_tasks.card_source import SPLITS, Source
+from t5x_tasks.card_split import Split
 from t5x_tasks.codec import check_codec_name
 from t5x_tasks.configuration import Section
 from t5x_tasks.fields import FieldSpec
@@ -133,6 +134,7 @@ class Card(Section):
     category: str = ""
     mirror: str = ""
     source: Annotated[Source, Field(discriminator="type")]
+    split: Split | None = None
     fields: Annotated[dict[Name, FieldSpec], Field(min_length=1)]  # pyright: ignore[reportIncompatibleMethodOverride]
     id: Text | None = None
     options: Options | None = None
@@ -173,6 +175,14 @@ class Card(Section):
         twice = sorted({p.id for p in self.phrasings if sum(q.id == p.id for q in self.phrasings) > 1})
         if twice:
             raise ValueError(f"templates: two phrasings would be called {twice[0]}; rename a template")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_what_is_there(self) -> "Card":
+        if self.split and "train" not in self.source.split_names:
+            raise ValueError("split: cuts the source's train, and the source names none; add train to source")
+        if self.split and (both := [s for s in self.split.fractions if s in self.source.split_names]):
+            raise ValueError(f"split: the source has a split {both[0]} already; leave it out here or under source")
         return self
 
     @property
@@ -226,7 +236,8 @@ class Card(Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return self.source.split_names
+        cut = self.split.fractions if self.split else ()
+        return tuple(split for split in SPLITS if split in self.source.split_names or split in cut)
 
     @property
     def folder(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from t5x_tasks.card import RESERVED, Card, Name, Options, Template
 from t5x_tasks.card_source import known_source_keys
+from t5x_tasks.card_split import Split
 from t5x_tasks.errors import UserError, suggest
 from t5x_tasks.fields import FieldSpec
 from t5x_tasks.heuristics import heuristic_templates
@@ -124,6 +125,8 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Card
     if loc[0] == "fields":
         model = FieldSpec
+    elif loc[0] == "split" and len(loc) > 1:
+        model = Split
     elif loc[0] == "options":
         model = Options
     elif isinstance(loc[0], int) or (loc[0] == "templates" and len(loc) > 1):

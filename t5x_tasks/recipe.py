@@ -53,6 +53,8 @@ def made_of(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: b
             "name": card.name,
             # Else what was prepared of another card of this name would stand in for data that are not at hand.
             "source": card.source.model_dump(mode="json", exclude={"obtain"}),
+            # Which rows a part holds: the fractions, and the fields whose texts are hashed.
+            "split": [card.split.fractions, card.input_fields] if card.split else None,
             "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
             "options": card.options.model_dump() if card.options and phrasing.style else None,
             "references": card.references.model_dump() if card.references else None,
@@ -93,6 +95,7 @@ def code_files() -> list[Path]:
     """Returns the files of that code: all that rows and texts pass through. A test holds them complete."""
     here = Path(__file__).parent
     names = (
+        "card_split.py",
         "template.py",
         "rendering.py",
         "codec.py",

@@ -1,7 +1,6 @@
 """The text of a new card: every key with a comment that says what it means, what was guessed, and from what."""
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +71,9 @@ def card_text(
         lines.append(
             f"  # There is no {' or '.join(missing)} split yet, and scores on train rows say only what was learned by"
         )
+        lines.append("  # heart. Name files above, or let the card cut this one:")
         lines.append(
-            f"  # heart. Name files above, or cut this one into three: python -m t5x_tasks split {shlex.quote(file)}"
+            f"# split: {{{', '.join(f'{split}: 0.1' for split in missing)}}}   # by a hash of what each row asks"
         )
     lines += ["# Name in the templates: column of the file.", "fields:"]
     lines += [f"  {_scalar(f)}: {_column(column)}   # {column.describe()}" for f, column in roles.asked.items()]

@@ -44,7 +44,7 @@ def print_table(paths: Sequence[str], root: str | None) -> None:
                     where = where or f"missing ({error})"
                 count = None
             else:
-                where, count = where or _place(location), count_rows(location)
+                where, count = where or _place(location), _count(card, location, root)
             counts.append("-" if count is None else f"{count:,}")
         kinds = {
             "held out": sum(p.split == "heldout" and not p.inverted for p in card.phrasings),
@@ -62,6 +62,20 @@ def print_table(paths: Sequence[str], root: str | None) -> None:
 
 def _place(location: Location) -> str:
     return f"{location} (revision not pinned)" if location.can_move else str(location)
+
+
+def _part(card: Card, location: Location) -> str:
+    return f" ({card.split.words(location.part)})" if card.split and location.part else ""
+
+
+def _count(card: Card, location: Location, root: str | None) -> int | None:
+    """Counts the rows of files; of a part that the card cuts by reading them."""
+    if location.part is None or not location.files:
+        return count_rows(location)
+    try:
+        return len(read_rows(card, location.part, root))
+    except UserError:
+        return None
 
 
 def print_rows(lines: Sequence[Sequence[str]]) -> None:
@@ -106,14 +120,17 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
         location = None
         try:
             location = locate(card, split, root)
-            rows = [] if vocabulary is None else read_rows(card, split, root)
+            rows = read_rows(card, split, root) if vocabulary is not None or location.part else []
         except UserError as error:
             if location is not None or split in card.splits:
                 missing.append(str(error))
                 print(f"  {split:<10} missing: {error}")
             continue
-        count = count_rows(location)
-        print(f"  {split:<10} {_place(location)}" + (f", {count:,} rows" if count is not None else ""))
+        count = count_rows(location) if location.part is None else len(rows)
+        print(
+            f"  {split:<10} {_place(location)}{_part(card, location)}"
+            + (f", {count:,} rows" if count is not None else "")
+        )
         if vocabulary is not None:
             print_lengths(card, phrasings, rows, vocabulary, fits)
     print()
@@ -206,7 +223,7 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         location = locate(card, split, root)
         rows = read_rows(card, split, root)
         empty = [row.id for row in rows if any(map(is_blank, row.fields.values()))]
-        print(f"  {split:<10} {len(rows):,} rows, {_place(location)}")
+        print(f"  {split:<10} {len(rows):,} rows, {_place(location)}{_part(card, location)}")
         if empty:
             print(f"  {'':<10} {len(empty):,} with an empty field (left out of training): {', '.join(empty[:3])}")
         if several := [len(row.references) for row in rows if len(row.references) > 1]:

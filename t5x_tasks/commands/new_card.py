@@ -191,10 +191,7 @@ def _print_next(name: str, files: dict[str, Path], output: Path) -> None:
     missing = [split for split in ("validation", "test") if split not in files]
     if missing:
         print(f"\nThe card has no {' or '.join(missing)} split, so scores will say what was learned by heart. To cut")
-        print(
-            f"{files['train'].name} into three files (80%, 10%, 10%), whose names then go into the card, under source:\n"
-        )
-        print(f"  python -m t5x_tasks split {shlex.quote(str(files['train']))}")
+        print(f"rows of {files['train'].name} off, remove the # before `split:` in the card.")
     tasks = f"eval.tasks=[{name},{name}.heldout]"
     split = next(split for split in ("test", "validation", "train") if split in files)
     print("\nNext, the rows as the model sees them; training; scores:\n")

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -32,7 +32,8 @@ class Location:
 
     Attributes:
       source: what reads them: the card's own or, for a file of a mirror, JSON Lines.
-      split: as the card calls it.
+      split: as the card calls it; `train` where the card cuts the split from it.
+      part: the split that the card cuts from these rows, by `split`; else None.
       files: that hold the rows, in order; none where a library or a function gives them.
       folder: of a data set that a library reads and that lies on this machine.
       text: for people.
@@ -43,6 +44,7 @@ class Location:
     files: tuple[Path, ...]
     folder: Path | None
     text: str
+    part: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -57,16 +59,28 @@ def locate(card: Card, split: str, root: str | PathLike[str] | None = None) -> L
     """Finds a split: ROOT/<mirror's name>/<split>.jsonl[.gz], else the card's own source.
 
     Raises:
-      UserError: the card has no such split, `root` is no folder, or the card's file is not there.
+      UserError: the card has no such split, `root` is no folder, the card's file is not there, or the mirror has a split that the
+        card cuts from train.
     """
     mirror = Path(root).expanduser() if root is not None else None
-    if mirror is not None:
-        if not mirror.is_dir():
-            raise UserError(f"{mirror}: no such folder; data.root must hold folders of data sets, or be null")
-        for suffix in (".jsonl", ".jsonl.gz"):
-            file = mirror / card.folder / f"{split}{suffix}"
-            if file.is_file():
-                return Location(JsonlSource(type="jsonl", train=(str(file),)), split, (file,), None, str(file))
+    if mirror is not None and not mirror.is_dir():
+        raise UserError(f"{mirror}: no such folder; data.root must hold folders of data sets, or be null")
+    if card.split is None or split not in ("train", *card.split.fractions):
+        return _locate(card, split, mirror)
+    for part in card.split.fractions:
+        if (file := _in_mirror(card, part, mirror)) is not None:
+            raise UserError(f"{file}: split: of {card.path} cuts {part} from train; remove this file, or that key")
+    return replace(_locate(card, "train", mirror), part=split)
+
+
+def _in_mirror(card: Card, split: str, mirror: Path | None) -> Path | None:
+    names = [f"{split}.jsonl", f"{split}.jsonl.gz"] if mirror is not None else []
+    return next((file for name in names if (file := Path(mirror or "", card.folder, name)).is_file()), None)
+
+
+def _locate(card: Card, split: str, mirror: Path | None) -> Location:
+    if (file := _in_mirror(card, split, mirror)) is not None:
+        return Location(JsonlSource(type="jsonl", train=(str(file),)), split, (file,), None, str(file))
     if split not in card.splits:
         hint = suggest(split, card.splits) or f"; it has {', '.join(card.splits) or 'none'}"
         raise UserError(f"{card.path}: {card.name} has no split {split}{hint}")
@@ -110,9 +124,9 @@ def raw_rows(card: Card, location: Location) -> Placed:
 
 
 def count_rows(location: Location) -> int | None:
-    """Counts the rows of files without checking them; None for libraries and functions. For overviews: `read_rows` checks."""
+    """Counts the rows of files without checking them; None where only `read_rows` tells: libraries, functions, cut splits."""
     source = location.source
-    if not isinstance(source, FileSource):
+    if not isinstance(source, FileSource) or location.part is not None:
         return None
     try:
         if isinstance(source, TemplatedSource):

@@ -69,7 +69,7 @@ def iter_rows(
     rows = _checked(card, split, location, stem)
     first = next(rows, None)
     if first is None:
-        raise UserError(f"{location}: no rows; split {split} of {card.name} is empty")
+        raise UserError(_no_rows(card, split, location))
     rows, grouped = itertools.chain([first], rows), None
     if split in card.group_by and not first.row.references:
         rows = grouped = _group(card, rows)
@@ -82,6 +82,15 @@ def iter_rows(
                 f"{place}: id {row.id[:80]!r} stands for two rows, this one and {other}; make ids unique, or leave them out"
             )
         yield row
+
+
+def _no_rows(card: Card, split: str, location: Location) -> str:
+    if card.split is None or location.part is None:
+        return f"{location}: no rows; split {split} of {card.name} is empty"
+    return (
+        f"{location}: none of its rows is in {split} ({card.split.words(split)}); raise the fraction under split: in "
+        f"{card.path}, or name files of {split} under source:"
+    )
 
 
 class _Read(NamedTuple):
@@ -120,7 +129,8 @@ def _checked(card: Card, split: str, location: Location, stem: str) -> Iterator[
     option_spec = as_spec(card.options.column) if card.options and card.options.column else None
     answer = card.answer_field
     references = as_spec(card.references) if card.references else None
-    for number, (place, raw) in enumerate(raw_rows(card, location)):
+    number = 0  # of the row in its split
+    for place, raw in raw_rows(card, location):
         own_id = column_value(raw, card.id, place, f", the id of {card.name}") if card.id else raw.get("id")
         has_id = own_id is not None and bool(str(own_id).strip())
         if card.id and not has_id:
@@ -137,12 +147,16 @@ def _checked(card: Card, split: str, location: Location, stem: str) -> Iterator[
             else:
                 fields[name] = field_text(spec, raw, field=f"{name} of {card.name}", place=place)
         options = _texts(option_spec, raw, "options", place) if option_spec else ()
+        row = Row(row_id, fields, answers, options, _groups(card, raw, place))
+        if card.split and location.part and card.split.part_of(question(card, row)) != location.part:
+            continue
+        number += 1
         group = ""
         if group_by and not answers:
             group = clean_text(
                 column_value(raw, group_by, place, f", by which {card.path} groups the rows"), place, group_by
             )
-        yield _Read(Row(row_id, fields, answers, options, _groups(card, raw, place)), place, group, has_id)
+        yield _Read(row, place, group, has_id)
 
 
 def _groups(card: Card, raw: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:

@@ -159,20 +159,3 @@ def test_the_command_exits_with_1_so_that_it_is_started_again(make_card, tmp_pat
     )
     assert (run.returncode, "changed while" in run.stderr) == (1, True), run.stderr
     assert "Traceback" not in run.stderr
-
-
-@pytest.mark.parametrize("count", [40, 30], ids=["as many rows", "fewer rows"])
-def test_a_file_that_is_replaced_while_it_is_cut_leaves_no_split(tmp_path, write_jsonl, monkeypatch, count):
-    from t5x_tasks import split
-
-    path = write_jsonl(tmp_path / "rows.jsonl", rows("old", 40))
-    write = split._write
-
-    def write_meanwhile(*arguments):
-        write_jsonl(path, rows("new", count))
-        write(*arguments)
-
-    monkeypatch.setattr(split, "_write", write_meanwhile)
-    with pytest.raises(Failure, match=r"rows\.jsonl: changed while it was cut"):
-        split.split_file(path, {"test": 0.2})
-    assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]

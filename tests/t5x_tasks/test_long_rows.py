@@ -13,7 +13,6 @@ from t5x_tasks.card_source import TemplatedSource
 from t5x_tasks.errors import UserError
 from t5x_tasks.sources import count_rows, iter_rows, locate
 from t5x_tasks.sources.files import LONGEST_ROW, read_file
-from t5x_tasks.split import split_file
 
 GOOD = b'{"dialogue": "x", "summary": "s"}\n'
 LONG = b'{"dialogue": "' + b"x" * LONGEST_ROW + b'", "summary": "s"}\n'
@@ -63,18 +62,11 @@ def test_a_header_that_is_too_long_is_named(refusal):
     )
 
 
-def test_what_only_counts_or_cuts_rows_reads_no_longer_lines(make_card, tmp_path):
+def test_what_only_counts_rows_reads_no_longer_lines(make_card):
     path = make_card(source={"type": "jsonl", "train": "rows.jsonl.gz"})
     file = path.parent / "rows.jsonl.gz"
     file.write_bytes(gzip.compress(GOOD + LONG, 1))
     assert count_rows(locate(load_card(path), "train")) is None
-    with pytest.raises(UserError, match=r"rows\.jsonl\.gz:2: a row of more than 100 MiB"):
-        split_file(file, {"test": 0.1})
-    table = tmp_path / "rows.csv"
-    table.write_bytes(b'dialogue,summary\n"two\nlines",s\n"' + b"x\n" * (LONGEST_ROW // 2))
-    with pytest.raises(UserError, match=r"rows\.csv:4: a row of more than 100 MiB"):
-        split_file(table, {"test": 0.1})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cards", "rows.csv"]
 
 
 def test_a_document_that_is_too_long_is_refused(tmp_path, monkeypatch):

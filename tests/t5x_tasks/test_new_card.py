@@ -125,11 +125,12 @@ def test_a_file_whose_first_line_is_a_row_is_suspected(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().out
 
 
-def test_the_command_that_a_card_names_can_be_pasted(tmp_path, write_jsonl):
-    rows = [{"text": f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(5)]
-    new("odd", "--from", write_jsonl(tmp_path / "my rows; $HOME.jsonl", rows))
-    (command,) = [line for line in (tmp_path / "odd.yaml").read_text().splitlines() if "t5x_tasks split" in line]
-    assert shlex.split(command.partition("python -m ")[2]) == ["t5x_tasks", "split", "my rows; $HOME.jsonl"]
+def test_the_cut_that_a_card_offers_can_be_taken(tmp_path, write_jsonl):
+    rows = [{"text": f"this is the number {i} of many words", "answer": f"it is {i}"} for i in range(60)]
+    new("odd", "--from", write_jsonl(tmp_path / "rows.jsonl", rows))
+    card = tmp_path / "odd.yaml"
+    card.write_text(card.read_text().replace("\n# split: ", "\nsplit: "))
+    assert load_card(card).splits == ("train", "validation", "test")
 
 
 def test_answers_of_any_characters_are_choices_as_they_are(tmp_path, write_jsonl):

@@ -65,7 +65,7 @@ def test_a_file_of_chats_becomes_a_summarization_card(notes, capsys):
     assert card.source.model_dump()["train"] == ("notes.jsonl",)
     assert "not used    case" in out and "\n# id: case  " in (notes.parent / "notes.yaml").read_text()
     assert "\nok\n" in out  # of `check`
-    assert "python -m t5x_tasks split" in out
+    assert "remove the # before `split:` in the card" in out
     assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
 
 
