@@ -25,7 +25,7 @@ from eval.diagnostics.show import bracketed
 from eval.diagnostics.source import Source
 from eval.diagnostics.speakers import speakers
 from eval.diagnostics.words import NAMES_TOO, OPENERS
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 
 RECALL, FALSE_ALARMS = 97.0, 2.5  # percent, the aims
 DATA_SETS = {"samsum": "SAMSum", "dialogsum": "DialogSum"}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 
 LENGTHS = (512, 1024, 2048)
 TOKENS, HEADS, HEAD_DIM, ROUNDS, CALLS = 16384, 16, 64, 5, 10

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from t5x_tasks.codec import Codec, load_codec
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.card.codec import Codec, load_codec
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.vocabulary import Vocabulary
 
 SHORT = 60  # characters: a line of code
 

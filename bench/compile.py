@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train.config import Config
 from train.model.presets import PRESETS
 

@@ -27,8 +27,8 @@ import numpy as np
 
 from bench.entrants import DTYPES
 from bench.pytorch import write_random
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.config import BeamConfig, GreedyConfig
 from train.model.presets import PRESETS
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.decode import add_arguments, decode_settings, open_ours, open_reference, read_inputs
 from bench.pytorch import write_random
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train.model.presets import PRESETS
 
 TIE = 1e-5  # of a score, which is a mean log-probability for a length penalty of 1

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 LEARNING_RATE, CLIP_NORM = 1e-4, 1.0
 DTYPES = ("float32", "bfloat16")

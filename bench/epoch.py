@@ -26,8 +26,8 @@ import numpy as np
 
 from bench.entrants import DTYPES, ENTRANTS, Batch, Taken, check_pytorch, serve, start_both
 from bench.pytorch import write_random
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.data import packing
 from train.model.presets import PRESETS
 

@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
 
 LIMIT = 1.3  # of the model's bytes

@@ -21,10 +21,10 @@ import grain
 import numpy as np
 from grain.experimental import BestFitPackIterDataset, FirstFitPackIterDataset
 
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import run_cli
-from t5x_tasks.prepare import Prepared, ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import Prepared, ensure_prepared
 from train.data.batches import Batches, Source, open_input
 from train.data.packing import auto_lengths, fill, plan
 

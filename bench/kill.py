@@ -37,7 +37,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu
 import jax
 
 from bench.notes import SIZES, write_notes
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train import config as configuration
 from train import loop
 from train.checkpoints.checkpointer import Checkpoints

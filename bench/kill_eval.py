@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 
 _OVERRIDES = (
     "eval.tasks=[support_chats]", "eval.steps=[0]", "eval.batch_size=2", "eval.probe.limit=16", "eval.bootstrap_samples=200",

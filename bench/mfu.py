@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 from train.model.presets import PRESETS
 
 ROWS = {"flan-t5-small": 512, "flan-t5-base": 256, "flan-t5-large": 128, "flan-t5-xl": 32}  # a step: fits 80 GB

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from t5x_tasks.cache import Example, write_split
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import run_cli
-from t5x_tasks.prepare import Prepared, ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import Prepared, ensure_prepared
 from train.data.batches import Batches, Source, open_input
 from train.data.layout import load, make_batch
 from train.data.open import sources

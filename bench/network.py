@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench.notes import SIZES, write_notes
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 from train.rundir.metrics import METRICS, read_rows
 
 HOSTS = ("flan-t5x-a", "flan-t5x-b")  # namespaces, and ends of the cable

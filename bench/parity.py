@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.pytorch import Sizes, open_model, write_random
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train.model.presets import FLAN_VOCAB_SIZE, PRESETS
 
 TOLERANCE, STEPS = 1e-4, 3

@@ -3,9 +3,9 @@
     make quickstart                       # the frozen base: t5-tiny, trained to summarise support_chats
     python -m bench.ppt                   # --base RUN_DIR for another one, --seeds, --pretrain-steps, --steps
 
-The text are the chats of support_chats, a document each, without their summaries: `python -m t5x_tasks.ppt` makes `ppt_choice` of
-them, and a prompt of 20 tokens is tuned on it. The few rows, 32 of them, are a task of the same format: which of six fields
-a summary is about. All starts of a seed see the same batches.
+The text are the chats of support_chats, a document each, without their summaries: `python -m t5x_tasks.commands.ppt` makes
+`ppt_choice` of them, and a prompt of 20 tokens is tuned on it. The few rows, 32 of them, are a task of the same
+format: which of six fields a summary is about. All starts of a seed see the same batches.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from bench.prompt_init import DATA, add_arguments, compare, parse, tune
-from t5x_tasks import ppt
-from t5x_tasks.errors import run_cli
+from t5x_tasks.commands import ppt
+from t5x_tasks.common.errors import run_cli
 
 FEW = 32
 

@@ -18,11 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import run_cli
-from t5x_tasks.prepare import Prepared, ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary, num_cores
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.vocabulary import Vocabulary, num_cores
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import Prepared, ensure_prepared
 
 COLLECTION = 15_000_000  # examples, about those of the whole FLAN collection
 LARGE = 64  # cores of the larger machine in the estimate

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
 
-DATA = Path(__file__).parents[1] / "t5x_tasks" / "data" / "support_chats"
+DATA = Path(__file__).parents[1] / "t5x_tasks" / "library" / "data" / "support_chats"
 LENGTH = 20
 # 97.5% points of Student's t by degrees of freedom: intervals are of the mean over seeds.
 T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}

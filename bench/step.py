@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.entrants import DTYPES, ENTRANTS, Batch, Entrant, Taken, check_pytorch, serve, start_both
 from bench.pytorch import write_random
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train.model.presets import PRESETS
 
 ROWS, INPUTS, TARGETS, DROPOUT = 8, 256, 64, 0.1

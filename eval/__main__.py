@@ -6,9 +6,9 @@ import argparse
 import importlib
 import os
 
-from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import UserError, run_cli, suggest
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.arguments import parse_arguments
+from t5x_tasks.common.errors import UserError, run_cli, suggest
+from t5x_tasks.common.streams import require_output
 
 COMMANDS = ("score", "compare", "rate", "predict", "suggest")
 

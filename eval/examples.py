@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from t5x_tasks.card import Card, Phrasing, Template
-from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import has_column
-from t5x_tasks.prepare import Data, Prepared, ensure_prepared
-from t5x_tasks.rendering import as_answer, as_target, is_blank, render
+from t5x_tasks.card.card import Card, Phrasing, Template
+from t5x_tasks.card.catalog import Catalog, load_catalog
+from t5x_tasks.card.fields import has_column
+from t5x_tasks.card.template import placeholders
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.ensure import Data, Prepared, ensure_prepared
+from t5x_tasks.rendering.render import as_answer, as_target, is_blank, render
 from t5x_tasks.sources import Row, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.named import source_of
-from t5x_tasks.template import placeholders
-from t5x_tasks.vocabulary import Vocabulary
 
 PHRASING_SEED = (
     0  # of the choice among a mixture's phrasings, whatever the run's seed: all runs answer the same questions
@@ -56,7 +56,7 @@ class Questions:
 
     Attributes:
       task: the name it was asked for by: dialogsum, dialogsum.t00, dialogsum.heldout.
-      card: of the data set; None of a plain SeqIO task (t5x_tasks/modules.py).
+      card: of the data set; None of a plain SeqIO task (t5x_tasks/prepare/user_tasks.py).
       metrics: of the card, for this kind of phrasing; otherwise those of eval.metrics.
       tokens: input token ids of each example, whole, with end of sequence; empty when answers come from elsewhere.
       unknown_tokens: pieces of the inputs that the vocabulary lacks; None when there is no vocabulary.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.examples import task_names
-from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.catalog import Catalog, load_catalog
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train.config import Config, EvalConfig
 

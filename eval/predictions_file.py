@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t5x_tasks.output import naming
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.output import naming
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.log import say
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from eval.examples import Questions
 from eval.plan import Plan
 from eval.predictions_file import Answer, AnswerFile, answer, inputs_digest
 from eval.scoring.made import Decoded
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.checkpoints.checkpointer import Checkpoints
 from train.log import duration, say
 from train.model.fingerprint import Prints, digest, fingerprint

@@ -31,9 +31,9 @@ from eval.scoring.score_task import (
     remarks,
     score_task,
 )
-from t5x_tasks.errors import Failure, UserError, explained, one_line
-from t5x_tasks.output import check_writable
-from t5x_tasks.vocabulary import Vocabulary, shown_characters
+from t5x_tasks.common.errors import Failure, UserError, explained, one_line
+from t5x_tasks.common.output import check_writable
+from t5x_tasks.common.vocabulary import Vocabulary, shown_characters
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config

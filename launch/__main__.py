@@ -3,10 +3,10 @@
 import argparse
 import importlib
 
-from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.configuration import check_one_line
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.arguments import parse_arguments
+from t5x_tasks.common.config_files import check_one_line
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.streams import require_output
 
 # Each module: add_arguments(parser) and run(options) -> exit code; CONFIG, metavar and help, where that is no file.
 COMMANDS = {

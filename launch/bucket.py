@@ -13,7 +13,7 @@ import re
 import shlex
 
 from launch.tools import SAID
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 FOLDER = "/data"
 _OPTIONS = (

@@ -17,7 +17,7 @@ from launch import job as jobs
 from launch.job import MISTAKE, Job
 from launch.plan.accelerators import CORES_A_CHIP, topology_chips
 from launch.tools import Tools
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 # cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus: the node selector's value, and the chips of a host in a slice.
 _TPUS = {

@@ -21,7 +21,7 @@ from typing import IO
 
 from launch import job as jobs
 from launch.tools import Tools
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 _GRACE_S = 120.0  # to save and end in, once asked
 _POLL_S = 0.1

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5x_tasks.card import Card
-from t5x_tasks.card_source import PythonSource
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import read_yaml_mapping
-from t5x_tasks.errors import UserError
-from t5x_tasks.functions import file_of_module
+from t5x_tasks.card.card import Card
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.source import PythonSource
+from t5x_tasks.common.config_files import read_yaml_mapping
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.functions import file_of_module
 from t5x_tasks.sources import locate
 from train.config import Config
 

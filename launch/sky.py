@@ -18,7 +18,7 @@ from launch import bucket
 from launch import job as jobs
 from launch.job import RESUME, Job
 from launch.tools import Tools
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 _SECRETS = ("HF_TOKEN", "WANDB_API_KEY")
 _PORT = 8476

@@ -13,8 +13,8 @@ from pathlib import Path
 from launch import job as jobs
 from launch.job import MISTAKE, RESUME, Job
 from launch.tools import Tools
-from t5x_tasks.configuration import check_one_line
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.config_files import check_one_line
+from t5x_tasks.common.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 # What a person can put right, as the tools word it.
 _REFUSALS = (

@@ -19,7 +19,7 @@ from launch import bucket
 from launch import job as jobs
 from launch.job import MISTAKE, RESUME, Job
 from launch.tools import ToolError, Tools, archive, revision
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 # cloud.google.com/tpu/docs/runtimes: the image of each kind of slice.
 _RUNTIMES = {

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5x_tasks.commands.suggest import add_arguments, lengths
-from t5x_tasks.errors import run_cli
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.streams import require_output
 
 if TYPE_CHECKING:
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
 
 def main(argv: list[str]) -> int | None:
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _vocabulary(arguments: argparse.Namespace) -> "Vocabulary | None":
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
     return Vocabulary.load(arguments.vocabulary) if arguments.vocabulary else None
 
@@ -144,7 +144,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.card.catalog import load_catalog
     from t5x_tasks.commands.describe import show
     from t5x_tasks.commands.describe_mixture import show_mixture
 
@@ -157,7 +157,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.card.catalog import load_catalog
     from t5x_tasks.commands.describe import preview
 
     preview(

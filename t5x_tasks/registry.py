@@ -14,17 +14,17 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from t5x_tasks.card import Card, Phrasing
-from t5x_tasks.catalog import KINDS, Catalog, dataset_name, load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.fewshot import Exemplars, exemplar_pool
+from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.catalog import KINDS, Catalog, dataset_name, load_catalog
+from t5x_tasks.card.mixture import Mixture
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import DEFAULT, EXTRA_IDS, Vocabulary, locate_vocabulary
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
-from t5x_tasks.mixture import Mixture
-from t5x_tasks.rendering import as_answer, render
+from t5x_tasks.rendering.fewshot import Exemplars, exemplar_pool
+from t5x_tasks.rendering.render import as_answer, render
+from t5x_tasks.rendering.training_rows import Question, kept_rows, questions_elsewhere
 from t5x_tasks.sources import Row, read_rows
-from t5x_tasks.training_rows import Question, kept_rows, questions_elsewhere
-from t5x_tasks.vocabulary import DEFAULT, EXTRA_IDS, Vocabulary, locate_vocabulary
 
 _SHARD_ROWS = 5000  # of a split that one of Beam's workers renders and tokenises at a time: some seconds
 _MAX_SHARDS = 64  # each worker process reads the whole split once, so more of them gain nothing

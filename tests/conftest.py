@@ -157,7 +157,7 @@ def make_card(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def vocabulary() -> Any:
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
     return Vocabulary.load(VOCABULARY)
 

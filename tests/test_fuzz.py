@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from t5x_tasks import card_file
-from t5x_tasks.errors import UserError
+from t5x_tasks.card import load as card_file
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
-CARDS = sorted((REPOSITORY / "t5x_tasks" / "cards").glob("*.yaml"))
+CARDS = sorted((REPOSITORY / "t5x_tasks" / "library" / "cards").glob("*.yaml"))
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "1000"))  # of configurations, and of cards
 LONGEST_S = 20  # that one may take
 

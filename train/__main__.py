@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.arguments import parse_arguments
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.streams import require_output
 
 if TYPE_CHECKING:
     from train.config import Config
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def _check_names(config: "Config") -> None:
     """Raises UserError for a task or mixture that nobody knows: those to be scored, too, before hours go into the training."""
-    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.card.catalog import load_catalog
 
     catalog = load_catalog(config.data.cards)
     replayed = (config.replay.mixture,) if config.replay.mixture else ()

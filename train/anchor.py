@@ -11,8 +11,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.config import Config
 from train.data.batches import Batches
 from train.data.open import fisher_examples

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
-from t5x_tasks import configuration
-from t5x_tasks.configuration import DataConfig, Folder, OneLine, Section
-from t5x_tasks.errors import UserError
+from t5x_tasks.common import config_files as configuration
+from t5x_tasks.common.config_files import Folder, OneLine, Section
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics import check_metric_name
+from t5x_tasks.prepare.data_config import DataConfig
 from train.methods import METHODS, Full, Method, parse_method
 from train.model.presets import PRESETS, PresetName, Remat
 from train.regularizer import NoRegularizer, Regularizer, ReplayConfig

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Self
 
-from t5x_tasks.terminal import escaped
+from t5x_tasks.common.terminal import escaped
 
 
 class Progress:

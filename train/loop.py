@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train import config as configuration
 from train.anchor import check_anchor, make_anchor, open_fisher, start_files
 from train.checkpoints.checkpointer import Checkpoints

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.config import Config
 from train.log import say
 from train.methods import Full, Method

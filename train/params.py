@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.hub import SCHEME
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hub import SCHEME
+from t5x_tasks.common.vocabulary import Vocabulary
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, MeshConfig

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.methods.lora import Lora
 from train.model.fingerprint import Prints, digest, note
 from train.model.t5 import Params, T5Config

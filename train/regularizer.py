@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from t5x_tasks.configuration import Section
+from t5x_tasks.common.config_files import Section
 
 Params = Any  # nested dict of arrays
 # params: what is trained, before the first step; importance: the Fisher's diagonal, with EWC

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from t5x_tasks.errors import Failure, one_line
+from t5x_tasks.common.errors import Failure, one_line
 from train.log import say
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config

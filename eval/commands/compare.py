@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     from eval.report.page import render
     from eval.report.plain import csv_text, forgetting_table, markdown_text
     from eval.scoring.files import write_text
-    from t5x_tasks.output import check_writable
+    from t5x_tasks.common.output import check_writable
 
     if options.output:
         check_writable(options.output if options.output.is_dir() else options.output.parent, "--output")

@@ -9,15 +9,15 @@ import numpy as np
 
 from eval.decoding.decoder import Decoder
 from eval.decoding.likelihood import LogLikelihood
-from t5x_tasks.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.template import OPTIONS, placeholders
 from t5x_tasks.commands.paraphrase import Proposal, instruction_of, training_templates, with_instruction
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
-from t5x_tasks.rendering import as_answer, render
+from t5x_tasks.rendering.render import as_answer, render
 from t5x_tasks.sources import Row
-from t5x_tasks.template import OPTIONS, placeholders
-from t5x_tasks.vocabulary import Vocabulary
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, ModelConfig

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.scoring.files import check_rows_ending, write_rows
-from t5x_tasks.arguments import parse_arguments
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.arguments import parse_arguments
+from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
     from eval.examples import Questions
     from eval.plan import Plan
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
 
 def main(arguments: list[str]) -> int:
@@ -78,7 +78,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
     from eval.examples import own_questions
     from eval.predictor import Answerer
     from eval.run import all_samples
-    from t5x_tasks.output import check_writable
+    from t5x_tasks.common.output import check_writable
     from train.parallel import processes, runtime
     from train.parallel.watchdog import watching
 
@@ -111,7 +111,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
 
 def _say_what_is_odd(own: "Questions", path: Path, vocabulary: "Vocabulary") -> None:
     """Says which rows are blank, for a model makes something up of nothing, and what the vocabulary does not know."""
-    from t5x_tasks.vocabulary import shown_characters
+    from t5x_tasks.common.vocabulary import shown_characters
     from train.log import say
 
     if blank := [example.id for example in own.examples if example.empty]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
     from eval.comparison.systems import System
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     from eval.rating.page import render
     from eval.rating.sheet import draw
     from eval.scoring.files import write_text
-    from t5x_tasks.output import check_writable
+    from t5x_tasks.common.output import check_writable
 
     output = options.out / "rate.html" if options.out.is_dir() else options.out
     check_writable(output.parent, "--out")

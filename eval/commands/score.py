@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from eval.scoring.spreadsheets import from_cell
-from t5x_tasks.card_source import CsvSource, JsonlSource
-from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.output import check_writable
+from t5x_tasks.card.source import CsvSource, JsonlSource
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.common.output import check_writable
+from t5x_tasks.common.values import known_columns
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import COMPRESSED, kind_of, source_of
-from t5x_tasks.values import known_columns
 
 _SHOWN = 3  # ids named in a message
 

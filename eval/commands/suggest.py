@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from t5x_tasks.commands.suggest import add_arguments, find_card, one_line, print_suggestions
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
-    from t5x_tasks.card import Card
+    from t5x_tasks.card.card import Card
     from t5x_tasks.commands.paraphrase import Proposal
     from t5x_tasks.sources import Row
 

@@ -14,10 +14,10 @@ from eval.comparison.systems import System, resolve
 from eval.comparison.task import Comparison, Interval
 from eval.score_names import Side
 from eval.scoring.bootstrap import Difference, interval, resample
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.hub import SCHEME
-from t5x_tasks.located_yaml import read_yaml
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hub import SCHEME
+from t5x_tasks.common.located_yaml import read_yaml
 from t5x_tasks.metrics.pooled import value
 from train.rundir.origin import run_and_step
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.hub import SCHEME
-from t5x_tasks.located_yaml import read_yaml
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hub import SCHEME
+from t5x_tasks.common.located_yaml import read_yaml
 from train.rundir.metrics import METRICS, read_rows
 from train.rundir.origin import FINGERPRINT, run_and_step
 

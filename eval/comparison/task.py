@@ -15,7 +15,7 @@ from eval.diagnostics.corruptions import preferred
 from eval.score_names import Side, better_side, main_score
 from eval.scoring.bootstrap import Difference, enough_resamples, holm, interval_settings, paired_differences
 from eval.scoring.seeds import seeds_differences
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.final_answer import same_answers
 from t5x_tasks.metrics.pooled import Pooled, Scores, divide

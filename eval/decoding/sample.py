@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eval.decoding.beam import best_continuations
-from t5x_tasks.hashing import example_key
+from t5x_tasks.common.hashing import example_key
 from train.config import SampleConfig
 
 

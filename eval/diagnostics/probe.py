@@ -20,7 +20,7 @@ from eval.decoding.likelihood import Likelihoods
 from eval.diagnostics.corruptions import CORRUPTIONS, corrupt, preferred
 from eval.diagnostics.diagnose import Interval
 from eval.examples import Example
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 
 SEED = 0
 Scorer = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Likelihoods]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.rating.sheet import Letter, Sheet
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 FORMAT = "flan-t5x ratings 1"
 Verdict = Literal["left", "right", "both good", "both bad"]

@@ -12,7 +12,7 @@ from eval.rating.files import MARKS, Ratings
 from eval.rating.opinion import Agreement, Opinion, Rater, Share, agreement_with, opinion_of
 from eval.rating.sheet import Letter, by_id, fingerprint
 from eval.report.view import Cell, Table, TableRow
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 from eval.comparison.systems import read_metrics, read_predictions
 from eval.diagnostics.show import diagnostics_table, worst_made_up
 from eval.score_names import decimals
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.terminal import escaped, raw_output
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.terminal import escaped, raw_output
 from train.rundir.metrics import METRICS, read_rows
 
 WIDTH = 100  # of text in plain output

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.scoring.spreadsheets import as_cell
-from t5x_tasks.errors import UserError
-from t5x_tasks.output import naming
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.output import naming
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 

@@ -11,11 +11,11 @@ from typing import Any
 from eval.diagnostics.diagnose import diagnose
 from eval.examples import Example, Questions
 from eval.scoring.bootstrap import SAMPLES, bootstrap, interval_settings
+from t5x_tasks.common.vocabulary import UNKNOWN
 from t5x_tasks.metrics import compute, load_metric, lower_is_better
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.pooled import Pooled, Scores
-from t5x_tasks.rendering import is_blank
-from t5x_tasks.vocabulary import UNKNOWN
+from t5x_tasks.rendering.render import is_blank
 
 BASELINES = {"lead_3": lead, "longest_3": longest}
 

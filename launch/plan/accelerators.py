@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.common.errors import UserError, suggest
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import argparse
 import json
 from typing import Any
 
-from t5x_tasks.errors import run_cli
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.streams import require_output
 from train import config as configuration
 from train.config import Config
 from train.methods import Method
@@ -21,7 +21,7 @@ def _resolved(config: Config) -> tuple[Config, int]:
     known = config.model.vocab_size or config.model.preset.startswith("flan-")
     if known and type(config.method).resolve is Method.resolve:
         return config, 0
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
     from train.model_spec import resolve_method
 
     vocabulary = Vocabulary.load(config.model.vocabulary)

@@ -15,7 +15,7 @@ from typing import Any
 
 from launch.plan.accelerators import Devices, gpu_topology, more_of, parse_devices, tpu_topology
 from launch.plan.cost import USABLE, Option, candidates, make_option, of_different_meshes, peak_flops
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train.config import Config
 

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from launch.plan import topologies
-from t5x_tasks.configuration import Lengths
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import Lengths
 from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
 from train.model.axes import spec

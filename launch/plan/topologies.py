@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.model.attention import Path
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from t5x_tasks.cache.manifest import sha256
-from t5x_tasks.hashing import example_key
+from t5x_tasks.common.hashing import example_key
 
 _CHUNK = 512  # examples encoded at once
 # One record a group, so that reading an example reads nothing else. Not compressed: token ids gain only 20% from zstd,

@@ -12,7 +12,7 @@ from array_record.python import array_record_module  # pyright: ignore[reportAtt
 
 from t5x_tasks.cache.files import TokensDigest
 from t5x_tasks.cache.manifest import DAMAGE, FORMAT, NAME, read_checked, read_manifest
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 # Without a pool and with a buffer of about a record, `read(i, i + 1)` takes 4 us. The batched `read([i, ...])` goes
 # through a thread pool and takes 0.5 to 2 ms a call, which is too much for the 20 records a template has in a batch.

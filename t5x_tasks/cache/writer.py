@@ -13,7 +13,7 @@ import filelock
 from t5x_tasks.cache.files import Example, fsync, token_dtype, write_files
 from t5x_tasks.cache.manifest import FORMAT, NAME, sealed
 from t5x_tasks.cache.reader import CachedSplit, is_prepared
-from t5x_tasks.errors import Failure, UserError, is_disk_fault
+from t5x_tasks.common.errors import Failure, UserError, is_disk_fault
 
 SHARD_BYTES = 256 * 2**20
 

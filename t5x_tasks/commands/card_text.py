@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5x_tasks.card_source import CsvSource, FileSource
+from t5x_tasks.card.heuristic_templates import heuristic_templates
+from t5x_tasks.card.source import CsvSource, FileSource
 from t5x_tasks.commands.column import Column
 from t5x_tasks.commands.columns import Roles
-from t5x_tasks.heuristics import heuristic_templates
-from t5x_tasks.located_yaml import NotYaml, parse, quoted
+from t5x_tasks.common.located_yaml import NotYaml, parse, quoted
 from t5x_tasks.metrics import METRICS
 
 GIVEN = "as you say"

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from t5x_tasks import foreign_names
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec, field_value
-from t5x_tasks.heuristics import last_word
-from t5x_tasks.turns import NAME_BOTH, as_lines, read_messages
-from t5x_tasks.values import printable, scalar_text
+from t5x_tasks.card import foreign_names
+from t5x_tasks.card.fields import FieldSpec, field_value
+from t5x_tasks.card.heuristic_templates import last_word
+from t5x_tasks.card.turns import NAME_BOTH, as_lines, read_messages
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.values import printable, scalar_text
 
 _LIMIT = 100_000  # rows looked at
 _MOST_CHOICES = 20  # more different answers than that are no closed set

@@ -5,12 +5,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from t5x_tasks import foreign_names
+from t5x_tasks.card import foreign_names
+from t5x_tasks.card.heuristic_templates import last_word, name_parts, named_answer
+from t5x_tasks.card.turns import NAME_BOTH
 from t5x_tasks.commands.column import DIALOGUES, Column, columns_within, words_of
-from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.heuristics import last_word, name_parts, named_answer
-from t5x_tasks.turns import NAME_BOTH
-from t5x_tasks.values import known_columns
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.common.values import known_columns
 
 _LONGEST_NAME = 40  # characters of a field; a name that is a sentence is cut
 # Last words of columns for whose names, dialogue and summary, templates ship and evaluation has baselines and diagnostics.

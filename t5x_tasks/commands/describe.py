@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.card import Card, Phrasing
-from t5x_tasks.card_file import load_card
-from t5x_tasks.card_source import SPLITS
-from t5x_tasks.catalog import Catalog, card_files, load_catalog
-from t5x_tasks.codec import load_codec
-from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.fewshot import Exemplars, exemplar_pool
-from t5x_tasks.fields import column_value
-from t5x_tasks.heuristics import category_hint
-from t5x_tasks.located_yaml import located_error, read_yaml
+from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.catalog import Catalog, card_files, load_catalog
+from t5x_tasks.card.codec import load_codec
+from t5x_tasks.card.fields import column_value
+from t5x_tasks.card.heuristic_templates import category_hint
+from t5x_tasks.card.load import load_card
+from t5x_tasks.card.source import SPLITS
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.common.located_yaml import located_error, read_yaml
+from t5x_tasks.common.terminal import escaped, raw_output
+from t5x_tasks.common.values import known_columns
+from t5x_tasks.common.vocabulary import Vocabulary, shown_characters
 from t5x_tasks.metrics import load_metric
-from t5x_tasks.rendering import is_blank, render
+from t5x_tasks.rendering.fewshot import Exemplars, exemplar_pool
+from t5x_tasks.rendering.render import is_blank, render
+from t5x_tasks.rendering.training_rows import questions_elsewhere
 from t5x_tasks.sources import Row, count_rows, locate, question, read_rows
 from t5x_tasks.sources.locate import Location, raw_rows
-from t5x_tasks.terminal import escaped, raw_output
-from t5x_tasks.training_rows import questions_elsewhere
-from t5x_tasks.values import known_columns
-from t5x_tasks.vocabulary import Vocabulary, shown_characters
 
 Fits = tuple[int, int]  # tokens that fit: inputs, targets
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5x_tasks.card import Card, Phrasing
-from t5x_tasks.card_source import SPLITS
-from t5x_tasks.catalog import Catalog, dataset_name
+from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.catalog import Catalog, dataset_name
+from t5x_tasks.card.source import SPLITS
 from t5x_tasks.commands.describe import Fits, print_rows, repeated
-from t5x_tasks.errors import UserError
-from t5x_tasks.fewshot import Exemplars, exemplar_pool
-from t5x_tasks.rendering import render
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.rendering.fewshot import Exemplars, exemplar_pool
+from t5x_tasks.rendering.render import render
+from t5x_tasks.rendering.training_rows import kept_rows, questions_elsewhere
 from t5x_tasks.sources import Row, question, read_rows
-from t5x_tasks.training_rows import kept_rows, questions_elsewhere
-from t5x_tasks.vocabulary import Vocabulary
 
 _SAMPLE = 4096  # examples of an epoch that are packed, to see how many share a row
 _BINS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens; the last bin is open

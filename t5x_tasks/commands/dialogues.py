@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t5x_tasks.card.heuristic_templates import name_parts, named_answer
+from t5x_tasks.card.turns import Message, as_lines, speaker_of, text_of
 from t5x_tasks.commands.message_order import Order, sort
 from t5x_tasks.commands.message_table import conversation_names, conversations, speaker_columns, text_column
 from t5x_tasks.commands.table import Table, differing, expanded, first_value, is_blank
-from t5x_tasks.errors import UserError
-from t5x_tasks.heuristics import name_parts, named_answer
-from t5x_tasks.output import check_writable, naming
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.output import check_writable, naming
+from t5x_tasks.common.values import known_columns, scalar_text, short_line
 from t5x_tasks.sources.named import COMPRESSED
-from t5x_tasks.turns import Message, as_lines, speaker_of, text_of
-from t5x_tasks.values import known_columns, scalar_text, short_line
 
 _Rows = Mapping[str, dict[str, Any]]  # key of the conversation -> what is written of it
 

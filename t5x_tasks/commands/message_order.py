@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from t5x_tasks.card.heuristic_templates import joined, name_parts
 from t5x_tasks.commands.table import Table, is_blank
-from t5x_tasks.errors import UserError
-from t5x_tasks.heuristics import joined, name_parts
-from t5x_tasks.values import scalar_text, short_line
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.values import scalar_text, short_line
 
 # A day and perhaps a time: 07.02.2024 12:54, 2024/02/07, 2/7/2024.
 _DAY = re.compile(r"(\d{1,4})([-./])(\d{1,2})\2(\d{1,4})(?:(?:,? +|T)(.+))?")

@@ -5,12 +5,12 @@ For `python -m t5x_tasks dialogues`, which makes conversations of it, and for `n
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from t5x_tasks.card.heuristic_templates import name_parts
+from t5x_tasks.card.turns import speaker_names, text_names
 from t5x_tasks.commands.column import Column
 from t5x_tasks.commands.table import Table
-from t5x_tasks.errors import UserError
-from t5x_tasks.heuristics import name_parts
-from t5x_tasks.turns import speaker_names, text_names
-from t5x_tasks.values import known_columns
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.values import known_columns
 
 _CONVERSATIONS = {
     "conversation", "conversations", "conv", "convo", "dialogue", "dialog", "chat", "thread", "ticket", "case", "session",

@@ -8,16 +8,16 @@ import re
 import shlex
 from pathlib import Path
 
-from t5x_tasks.card import check_data_set_name
-from t5x_tasks.card_source import CsvSource
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.card.card import check_data_set_name
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.source import CsvSource
 from t5x_tasks.commands.card_text import GIVEN, Guess, card_text
 from t5x_tasks.commands.column import columns_within, first_row_name, look_at, look_inside
 from t5x_tasks.commands.columns import Roles, assign
 from t5x_tasks.commands.describe import check
 from t5x_tasks.commands.message_table import looks_like_messages
-from t5x_tasks.errors import UserError
-from t5x_tasks.output import check_writable
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.output import check_writable
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import source_of
 

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from t5x_tasks.card import Card, Template
+from t5x_tasks.card.card import Card, Template
+from t5x_tasks.card.template import parse
 from t5x_tasks.commands.paraphrase_rules import FIELD, RULES, Draft, instruction_block, join_blocks, split_blocks
-from t5x_tasks.template import parse
 
 _TRIES = 60  # candidates for each proposal that is wanted
 _TOO_ALIKE = 0.25  # share of different words, below which two wordings are the same in a reader's eyes

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from t5x_tasks.card import Card, Template
-from t5x_tasks.heuristics import is_plural, joined, title, with_article, words
-from t5x_tasks.template import OPTIONS, parse
+from t5x_tasks.card.card import Card, Template
+from t5x_tasks.card.heuristic_templates import is_plural, joined, title, with_article, words
+from t5x_tasks.card.template import OPTIONS, parse
 
 FIELD = re.compile(r"(\{\{|\}\}|\{\w+\})")
 

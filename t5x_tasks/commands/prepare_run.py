@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.configuration import DataConfig, load
-from t5x_tasks.modules import MissingSplit
-from t5x_tasks.prepare import Prepared, ensure_prepared
-from t5x_tasks.vocabulary import DEFAULT, Vocabulary
+from t5x_tasks.card.catalog import Catalog, load_catalog
+from t5x_tasks.common.config_files import load
+from t5x_tasks.common.vocabulary import DEFAULT, Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import Prepared, ensure_prepared
+from t5x_tasks.prepare.user_tasks import MissingSplit
 
 _WITHOUT_PROMPT = (
     "full",

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
-    from t5x_tasks.card import Card
+    from t5x_tasks.card.card import Card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +78,8 @@ def find_card(name: str) -> "Card":
     Raises:
       UserError: neither; or a card over a collection that others have templated.
     """
-    from t5x_tasks.card_file import load_card
-    from t5x_tasks.catalog import load_catalog
+    from t5x_tasks.card.catalog import load_catalog
+    from t5x_tasks.card.load import load_card
 
     if Path(name).suffix or Path(name).is_file():
         card = load_card(name)
@@ -109,7 +109,7 @@ def print_suggestions(
       taken: ids of the card's templates.
     """
     from t5x_tasks.commands.describe import print_rows
-    from t5x_tasks.located_yaml import quoted
+    from t5x_tasks.common.located_yaml import quoted
 
     if not proposals:
         raise UserError(f"{name}: the rules find no other wording; write one more template, to start from")

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.common.values import is_missing, known_columns, scalar_text, shown
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import source_of
-from t5x_tasks.values import is_missing, known_columns, scalar_text, shown
 
 
 class Table:

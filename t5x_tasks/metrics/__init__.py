@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.functions import check_name, load_function
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.functions import check_name, load_function
 
 if TYPE_CHECKING:
     from t5x_tasks.metrics.pooled import Scores

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled, Scores, check_rows, divide
 
 LOWER_IS_BETTER = frozenset({"malformed"})

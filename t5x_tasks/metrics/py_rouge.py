@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import check_rows
 
 REFERENCES = "counts pooled over"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import Scores, check_rows, macro_f1
 
 LOWER_IS_BETTER = frozenset({"mean_absolute_error", "unparsed"})

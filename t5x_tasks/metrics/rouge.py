@@ -12,8 +12,8 @@ import numpy as np
 from nltk.stem import porter
 from rouge_score import rouge_scorer, tokenize, tokenizers
 
+from t5x_tasks.common.sentences import split_sentences
 from t5x_tasks.metrics.pooled import check_rows
-from t5x_tasks.sentences import split_sentences
 
 MEASURES: tuple[str, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from t5x_tasks.card_source import CsvSource, FileSource, ParquetSource, TemplatedSource
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.source import CsvSource, FileSource, ParquetSource, TemplatedSource
+from t5x_tasks.common.errors import UserError
 
 Placed = Iterator[tuple[str, dict[str, Any]]]
 

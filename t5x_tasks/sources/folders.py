@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.located_yaml import NotYaml, parse
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.located_yaml import NotYaml, parse
 
 _TFDS = "tensorflow_datasets."
 _TFDS_NAME = re.compile(r"\w+(/[\w+.-]+)?(:[\d*]+(\.[\d*]+){2})?")

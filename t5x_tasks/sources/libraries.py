@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.card_source import HubSource, PythonSource, TfdsSource
-from t5x_tasks.errors import UserError
-from t5x_tasks.functions import describe_exception, load_function
-from t5x_tasks.hub import reason, skip_retries_if_unreachable
+from t5x_tasks.card.source import HubSource, PythonSource, TfdsSource
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.functions import describe_exception, load_function
+from t5x_tasks.common.hub import reason, skip_retries_if_unreachable
+from t5x_tasks.common.values import shown
 from t5x_tasks.sources.files import Placed
 from t5x_tasks.sources.folders import (
     check_front_matter,
@@ -23,7 +24,6 @@ from t5x_tasks.sources.folders import (
     check_tfds_name,
     own_features_only,
 )
-from t5x_tasks.values import shown
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from t5x_tasks.card import Card
-from t5x_tasks.card_source import (
+from t5x_tasks.card.card import Card
+from t5x_tasks.card.source import (
     FileSource,
     HubSource,
     JsonlSource,
@@ -19,8 +19,8 @@ from t5x_tasks.card_source import (
     TemplatedSource,
     TfdsSource,
 )
-from t5x_tasks.errors import UserError, suggest
-from t5x_tasks.functions import file_of_function
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.common.functions import file_of_function
 from t5x_tasks.sources.files import DAMAGED, Placed, count_file, read_file
 from t5x_tasks.sources.libraries import read_hub, read_python, read_tfds, tfds_folder
 from t5x_tasks.sources.templated import untemplate

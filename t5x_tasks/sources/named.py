@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from t5x_tasks.card_source import CsvSource, FileSource, JsonlSource, ParquetSource
-from t5x_tasks.errors import UserError, one_line
+from t5x_tasks.card.source import CsvSource, FileSource, JsonlSource, ParquetSource
+from t5x_tasks.common.errors import UserError, one_line
 from t5x_tasks.sources.files import DAMAGED, named_delimiter, numbered_lines
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, NamedTuple
 
-from t5x_tasks.card import Card
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import (
+from t5x_tasks.card.card import Card
+from t5x_tasks.card.fields import (
     FieldSpec,
     as_spec,
     clean_text,
@@ -19,8 +18,9 @@ from t5x_tasks.fields import (
     has_column,
     several_answers,
 )
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.values import shown
 from t5x_tasks.sources.locate import Location, locate, raw_rows
-from t5x_tasks.values import shown
 
 
 @dataclass(frozen=True, slots=True)

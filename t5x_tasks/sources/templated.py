@@ -7,9 +7,9 @@ paraphrases (`source.templated`). A mirror may hold rows in the collection's lay
 from collections.abc import Iterator
 from typing import Any
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.values import known_columns
 from t5x_tasks.sources.files import Placed
-from t5x_tasks.values import known_columns
 
 _KEYS = {"flan": ("inputs", "targets"), "p3": ("inputs_pretokenized", "targets_pretokenized")}
 

@@ -12,7 +12,7 @@ from eval.comparison.sensitivity import agreement
 from eval.report.matrix import figure
 from eval.report.plain import forgetting_table
 from eval.scoring.bootstrap import Difference, bootstrap, holm, interval, paired_differences, resample
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled, divide
 
 ROWS = [

@@ -7,7 +7,7 @@ from helpers import evaluated
 from helpers.checkpoint import evaluate_run
 
 from eval.commands import compare, score
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 ROWS = [
     {"id": f"r{i}", "question": f"What is {i} and {i}?", "why": f"{i} + {i} = {2 * i}.", "answer": f"{2 * i:,}"}

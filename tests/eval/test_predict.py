@@ -11,7 +11,7 @@ from helpers.checkpoint import evaluate_run, save_checkpoint
 from eval.__main__ import main
 from eval.commands.score import read_predictions
 from eval.scoring.files import write_rows
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 
 def answers_in(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ from eval.comparison.task import compare_task
 from eval.rating.opinion import Share, agreement, agreement_with, sign_test
 from eval.rating.sheet import draw
 from eval.report.ratings import p_text
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 ROWS = [
     {"id": f"r{i:02}", "dialogue": f"Ann: It is 2{i}.\nBob: I see, 2{i}.", "summary": f"Ann tells Bob about 2{i}."}

@@ -7,7 +7,7 @@ import pytest
 
 from eval.decoding.logits_processors import restrict
 from eval.decoding.sample import candidates, draw, id_words, row_keys
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import GreedyConfig, SampleConfig
 
 VOCAB, MAX_TOKENS = 24, 12

@@ -14,7 +14,7 @@ from eval.decoding.decoder import Decoder
 from eval.plan import load_config, make_plan
 from eval.report.summary import summarize
 from eval.run import follow
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
 

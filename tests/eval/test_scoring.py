@@ -10,10 +10,10 @@ from eval.examples import prepare_questions, read_questions
 from eval.report.summary import print_scores
 from eval.scoring.bootstrap import bootstrap, interval
 from eval.scoring.score_task import remarks, score_task
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import Pooled
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 from train.data.order import Source, Stream
 
 NO_COUNTS: dict[str, int | None] = {"truncated_inputs": 0, "truncated_references": 0, "unknown_tokens": 0}

@@ -12,9 +12,9 @@ import yaml
 from eval.commands import suggest
 from eval.commands.judge import Judge
 from eval.commands.suggest import first_rows, without_repeats
-from t5x_tasks.card_file import load_card
+from t5x_tasks.card.load import load_card
 from t5x_tasks.commands.paraphrase import Proposal, normal
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.export.hf import save_hf
 from train.model.t5 import T5Config, init_params
 

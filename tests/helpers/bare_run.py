@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, MeshConfig, dump
 from train.export.hf import save_hf

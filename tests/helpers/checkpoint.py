@@ -6,7 +6,7 @@ import jax
 
 from eval.plan import load_config, make_plan
 from eval.run import evaluate
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import MeshConfig
 from train.model.t5 import init_params

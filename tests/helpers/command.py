@@ -7,7 +7,7 @@ import subprocess
 import sys
 from unittest import mock
 
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 
 
 def command(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from t5x_tasks.__main__ import main
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 NAMES = ("Ana", "Ben", "Chloe", "Dev")
 THINGS = ("a refund", "the invoice", "two tickets")

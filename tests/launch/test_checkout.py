@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.tools import check_checkout, revision
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
 LAUNCHERS = [

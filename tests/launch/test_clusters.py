@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from launch.__main__ import main
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 TPU = [
     "gke",

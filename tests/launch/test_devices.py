@@ -3,7 +3,7 @@
 import pytest
 
 from launch.plan.accelerators import gpu_topology, more_of, parse_devices, topology_chips, tpu_topology
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from eval.__main__ import main as evaluate
 from launch.__main__ import main as launch
 from launch.preflight import Sent
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from train.__main__ import main as train
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launch.local import plan, start
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 JOINED = """
 import os, jax, jax.numpy as jnp
@@ -117,7 +117,7 @@ UNREAD = """
 import sys
 from pathlib import Path
 from launch.local import start
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 child = "for i in range(4000): print('line', i, 'x' * 90, flush=True)"
 run_cli(lambda _: start([sys.executable, "-c", child], [{}, {}], logs=Path(sys.argv[1])))
 """

@@ -13,7 +13,7 @@ from launch.plan.accelerators import parse_devices
 from launch.plan.cost import candidates
 from launch.plan.memory import describe
 from launch.plan.topologies import needed_memory
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.helpers import programs
 from train import config as configuration
 

@@ -13,7 +13,7 @@ from launch.__main__ import main
 from launch.plan.accelerators import parse_devices
 from launch.plan.cost import candidates, make_option
 from launch.plan.text import render
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.helpers import programs
 from train import config as configuration
 

@@ -14,7 +14,7 @@ from helpers import programs
 
 from launch import preflight, tpu_vm
 from launch.__main__ import main
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 REPOSITORY = Path(__file__).parent.parent.parent
 # Each leaves a file where a shell runs it.

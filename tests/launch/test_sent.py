@@ -8,7 +8,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.preflight import Sent
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 
 CONFIG = """

@@ -8,7 +8,7 @@ import pytest
 from helpers import programs
 
 from launch.__main__ import main
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 QUEUED = r"^squeue --me"
 REPOSITORY = Path(__file__).parent.parent.parent

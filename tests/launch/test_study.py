@@ -4,7 +4,7 @@ import pytest
 
 from launch.__main__ import main
 from launch.study import load
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 
 @pytest.fixture

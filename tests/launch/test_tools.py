@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from launch.tools import ToolError, Tools, archive, revision
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from helpers import programs
 
 from launch import bucket, preflight, tpu_vm
 from launch.__main__ import main
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 STATE = r"queued-resources describe"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
-from t5x_tasks.errors import UserError
-from t5x_tasks.hashing import example_key
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hashing import example_key
 
 ROOT = Path(__file__).parents[2]
 

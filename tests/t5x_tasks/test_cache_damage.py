@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, write_split
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 
 ROWS = 42
 

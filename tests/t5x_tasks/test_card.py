@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 
 
 def message(call, *arguments):

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import count_rows, locate, read_rows
 
 ONE_FILE = {"type": "jsonl", "train": "train.jsonl"}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import Failure
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import Failure
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 
 
 class Meanwhile(Vocabulary):
@@ -49,7 +49,7 @@ def refused(name: str, split: str, data: DataConfig, path: Path, act: Callable[[
 def test_a_file_replaced_while_it_is_prepared_leaves_no_cache_and_the_same_command_works(
     make_card, write_jsonl, tmp_path, vocabulary, vocabulary_path, monkeypatch
 ):
-    monkeypatch.setattr("t5x_tasks.prepare_split.HELD_ROWS", 1)  # so that each phrasing reads the rows anew
+    monkeypatch.setattr("t5x_tasks.prepare.worker.HELD_ROWS", 1)  # so that each phrasing reads the rows anew
     card = make_card(rows=rows("old"))
     train = card.parent / "train.jsonl"
     data = settings(card, tmp_path)
@@ -64,7 +64,7 @@ def test_a_file_replaced_while_it_is_prepared_leaves_no_cache_and_the_same_comma
 def test_a_file_that_is_half_written_while_it_is_read_is_not_called_bad(
     make_card, write_jsonl, tmp_path, vocabulary_path, monkeypatch
 ):
-    monkeypatch.setattr("t5x_tasks.prepare_split.HELD_ROWS", 1)
+    monkeypatch.setattr("t5x_tasks.prepare.worker.HELD_ROWS", 1)
     card = make_card(rows=rows("old"))
     train = card.parent / "train.jsonl"
     said = refused("tiny", "train", settings(card, tmp_path), vocabulary_path, lambda: train.write_text('{"id": "r'))
@@ -127,8 +127,8 @@ def test_a_function_that_is_edited_is_compared(make_card, tmp_path, vocabulary_p
 
 def test_a_change_that_another_process_meets_is_the_same_failure(make_card, tmp_path, vocabulary, monkeypatch):
     """A transform touches the file, for that runs where the rows are read."""
-    monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", 0)
-    monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda: 2)
+    monkeypatch.setattr("t5x_tasks.prepare.ensure._INLINE_BYTES", 0)
+    monkeypatch.setattr("t5x_tasks.prepare.ensure.num_cores", lambda: 2)
     summary = {"column": "summary", "transform": "touching:touch"}
     card = make_card(fields={"dialogue": "dialogue", "summary": summary})
     (tmp_path / "touching.py").write_text(

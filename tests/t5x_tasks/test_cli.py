@@ -6,8 +6,8 @@ import yaml
 from helpers.command import command
 
 from t5x_tasks.__main__ import main
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
 
 
 def run(capsys, *arguments):

@@ -6,26 +6,26 @@ import unicodedata
 import numpy as np
 import pytest
 
-from t5x_tasks.codec import (
+from t5x_tasks.card.codec import (
     _CLOSINGS as CLOSINGS,
 )
-from t5x_tasks.codec import (
+from t5x_tasks.card.codec import (
     _IDIOMS as IDIOMS,
 )
-from t5x_tasks.codec import (
+from t5x_tasks.card.codec import (
     _LETTERS as LETTERS,
 )
-from t5x_tasks.codec import (
+from t5x_tasks.card.codec import (
     _OPENINGS as OPENINGS,
 )
-from t5x_tasks.codec import (
+from t5x_tasks.card.codec import (
     CODECS,
     check_codec_name,
     load_codec,
 )
-from t5x_tasks.errors import UserError
-from t5x_tasks.template import fill
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.card.template import fill
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 
 CODE = CODECS["code"]
 PIECES = [*IDIOMS, *CLOSINGS, *OPENINGS]

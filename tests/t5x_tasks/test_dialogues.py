@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from t5x_tasks.__main__ import main
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import render
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import read_rows
 
 NAMES = ("Ana", "Ben", "Chloe", "Dev")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.errors import UserError, run_cli
-from t5x_tasks.output import check_writable, naming
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.common.output import check_writable, naming
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -118,7 +118,7 @@ def test_a_signal_while_jax_is_imported_ends_a_command_though_a_library_swallows
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_outside_an_import_clears_away_and_is_one_line(tmp_path):
     program = (
-        "import signal, sys, pathlib\nfrom t5x_tasks.errors import run_cli\n"
+        "import signal, sys, pathlib\nfrom t5x_tasks.common.errors import run_cli\n"
         "def main(_):\n    try:\n        print('begun')\n        signal.raise_signal(signal.SIGINT)\n"
         "    finally:\n        print('cleared away')\n"
         "run_cli(main)\n"
@@ -129,7 +129,7 @@ def test_ctrl_c_outside_an_import_clears_away_and_is_one_line(tmp_path):
 
 def test_ctrl_c_stays_ignored_where_a_shell_started_the_command_in_the_background():
     program = (
-        "import signal\nfrom t5x_tasks.errors import run_cli\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import signal\nfrom t5x_tasks.common.errors import run_cli\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "run_cli(lambda _: signal.raise_signal(signal.SIGINT))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 0
@@ -137,8 +137,8 @@ def test_ctrl_c_stays_ignored_where_a_shell_started_the_command_in_the_backgroun
 
 OUTPUT = """
 import os, sys
-from t5x_tasks.errors import run_cli
-from t5x_tasks.streams import require_output
+from t5x_tasks.common.errors import run_cli
+from t5x_tasks.common.streams import require_output
 def main(_):
     if sys.argv[1] == "text":
         require_output()

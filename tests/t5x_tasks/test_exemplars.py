@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from t5x_tasks.commands.prepare_run import prepare_run
-from t5x_tasks.configuration import DataConfig, Lengths
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.prepare.data_config import DataConfig, Lengths
+from t5x_tasks.prepare.ensure import ensure_prepared
 
 ROWS = [
     {"id": f"r{n}", "dialogue": f"Ann: number {n} is mine, please.", "summary": f"Ann wants {n}."} for n in range(30)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from t5x_tasks.template import placeholders
+from t5x_tasks.card.template import placeholders
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "t5x_tasks"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec, as_spec, field_text
-from t5x_tasks.transforms import TRANSFORMS
+from t5x_tasks.card.fields import FieldSpec, as_spec, field_text
+from t5x_tasks.card.transforms import TRANSFORMS
+from t5x_tasks.common.errors import UserError
 
 
 def spec(value):
@@ -33,7 +33,7 @@ def transform(monkeypatch):
     """Returns a function that gives a transform a name that cards may use."""
 
     def add(name, function):
-        from t5x_tasks.fields import load_transform
+        from t5x_tasks.card.fields import load_transform
 
         load_transform.cache_clear()
         monkeypatch.setitem(TRANSFORMS, name, function)
@@ -127,7 +127,7 @@ def test_a_value_error_of_a_transform_is_its_own_explanation(transform):
 
 
 def test_a_transform_may_be_a_function_of_any_module():
-    assert text({"column": "c", "transform": "t5x_tasks.values:shown"}, {"c": [1, None]}) == "[1, None]"
+    assert text({"column": "c", "transform": "t5x_tasks.common.values:shown"}, {"c": [1, None]}) == "[1, None]"
     assert "cannot be imported" in refused({"column": "c", "transform": "no_module:f"}, {"c": "x"})
 
 

@@ -8,10 +8,10 @@ import pytest
 from helpers.command import command
 from helpers.disks import little_room
 
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import Failure, UserError, run_cli
-from t5x_tasks.output import check_writable
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.common.errors import Failure, UserError, run_cli
+from t5x_tasks.common.output import check_writable
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 from t5x_tasks.sources import files
 
 ROWS = [{"id": f"r{i}", "dialogue": f"Ann: {'word ' * 150}{i}?", "summary": f"It is {i}."} for i in range(3000)]
@@ -20,8 +20,8 @@ ROWS = [{"id": f"r{i}", "dialogue": f"Ann: {'word ' * 150}{i}?", "summary": f"It
 @pytest.mark.parametrize("apart", [False, True], ids=["in one process", "in processes of their own"])
 def test_a_full_disk_while_preparing_is_a_failure(make_card, tmp_path, vocabulary, monkeypatch, apart):
     if apart:
-        monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", 0)
-        monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda: 2)
+        monkeypatch.setattr("t5x_tasks.prepare.ensure._INLINE_BYTES", 0)
+        monkeypatch.setattr("t5x_tasks.prepare.ensure.num_cores", lambda: 2)
     card = str(make_card(rows=ROWS))
     with little_room(tmp_path / "disk") as make_room:
         data = DataConfig(cards=(card,), cache=str(tmp_path / "disk" / "cache"))
@@ -75,7 +75,7 @@ def test_whoever_says_it_in_a_line_of_its_own(tmp_path, monkeypatch, number, exp
 
 
 def command_of_a_card(card: Path) -> None:
-    from t5x_tasks.located_yaml import read_yaml
+    from t5x_tasks.common.located_yaml import read_yaml
 
     read_yaml(card)
 
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_while_the_hubs_library_writes_is_a_failure(make_card,
 
 
 def read(card: Path) -> list:
-    from t5x_tasks.card_file import load_card
+    from t5x_tasks.card.load import load_card
     from t5x_tasks.sources import read_rows
 
     return read_rows(load_card(card), "train")

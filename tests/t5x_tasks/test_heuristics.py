@@ -5,8 +5,7 @@ import re
 import pytest
 
 from t5x_tasks.__main__ import main
-from t5x_tasks.card_file import load_card
-from t5x_tasks.heuristics import (
+from t5x_tasks.card.heuristic_templates import (
     CATEGORIES,
     answer_field,
     category_hint,
@@ -17,7 +16,8 @@ from t5x_tasks.heuristics import (
     with_article,
     words,
 )
-from t5x_tasks.template import placeholders
+from t5x_tasks.card.load import load_card
+from t5x_tasks.card.template import placeholders
 
 SETS = [
     (["dialogue", "summary"], "summarization", False),

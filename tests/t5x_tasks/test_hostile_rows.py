@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import read_rows
 
 LARGE = 50_000_000

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from eval.comparison import forgetting
-from t5x_tasks import card_file, catalog, located_yaml
-from t5x_tasks.configuration import parse_override
-from t5x_tasks.errors import UserError
+from t5x_tasks.card import catalog
+from t5x_tasks.card import load as card_file
+from t5x_tasks.common import located_yaml
+from t5x_tasks.common.config_files import parse_override
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 
 

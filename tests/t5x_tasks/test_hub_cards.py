@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t5x_tasks.card import Card
-from t5x_tasks.card_file import load_card
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.card import Card
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import render
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import read_rows
 
 pa = pytest.importorskip("pyarrow")

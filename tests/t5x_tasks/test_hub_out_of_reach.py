@@ -11,18 +11,18 @@ import pytest
 import yaml
 from helpers.hub import cache_dataset, cache_files, refusing_endpoint, silent_endpoint
 
-from t5x_tasks import hub
+from t5x_tasks.common import hub
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = [{"dialogue": f"Ann: {i}?", "summary": f"It is {i}."} for i in range(3)]
 
 READ = """
 import sys
-from t5x_tasks import hub
+from t5x_tasks.common import hub
 hub._PATIENCE_S = 0.5
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.params import resolve_weights
 print(resolve("hf://someone/t5").name)
 vocabulary = Vocabulary.load("hf://someone/t5")

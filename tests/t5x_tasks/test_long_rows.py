@@ -8,9 +8,9 @@ import lzma
 import pyarrow
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.card_source import TemplatedSource
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.card.source import TemplatedSource
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import count_rows, iter_rows, locate
 from t5x_tasks.sources.files import LONGEST_ROW, read_file
 

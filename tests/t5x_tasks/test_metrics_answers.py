@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.accuracy import MOST_LABELS, accuracy, normalize_label
 from t5x_tasks.metrics.final_answer import extract_answer, final_answer
 from t5x_tasks.metrics.pooled import value

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from seqeval.metrics import f1_score, precision_score, recall_score
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.entities import entities, format_entities, parse_entities, read_entities
 from t5x_tasks.metrics.pooled import value
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.metrics.pooled import value
 from t5x_tasks.metrics.rating import parse_rating, rating
 

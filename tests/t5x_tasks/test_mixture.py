@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
 
 SIZES = {"small": 100, "middle": 1_000, "large": 50_000, "small.inverted": 100}
 
@@ -123,9 +123,9 @@ def test_an_unknown_member_is_named_with_the_way_to_it(catalog_of):
 
 
 def test_training_draws_the_data_sets_at_the_rates_of_their_mixture(catalog_of, tmp_path, vocabulary_path, make_card):
-    from t5x_tasks.configuration import DataConfig
-    from t5x_tasks.prepare import ensure_prepared
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
+    from t5x_tasks.prepare.data_config import DataConfig
+    from t5x_tasks.prepare.ensure import ensure_prepared
     from train.data.batches import open_input
     from train.data.open import sources
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from t5x_tasks import modules, prepare_seqio
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import Failure, UserError
-from t5x_tasks.modules import MissingSplit
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import Failure, UserError
+from t5x_tasks.prepare import user_tasks as modules
+from t5x_tasks.prepare import user_worker as prepare_seqio
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.prepare.user_tasks import MissingSplit
 from train.data.batches import open_input
 from train.data.open import sources
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from helpers.command import command
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.codec import load_codec
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import load_transform
-from t5x_tasks.functions import load_function
+from t5x_tasks.card.codec import load_codec
+from t5x_tasks.card.fields import load_transform
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.functions import load_function
 from t5x_tasks.metrics import load_metric
 from t5x_tasks.sources import read_rows
 from train import config as configuration

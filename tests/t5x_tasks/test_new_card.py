@@ -12,9 +12,9 @@ import pytest
 import yaml
 from helpers.new_card import new, note_rows, refused
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.card.load import load_card
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from helpers.new_card import new, note_rows, refused
 
-from t5x_tasks.card_file import load_card
+from t5x_tasks.card.load import load_card
 from t5x_tasks.sources import read_rows
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError, run_cli
+from t5x_tasks.common.errors import UserError, run_cli
+from t5x_tasks.prepare.data_config import DataConfig
 
 
 @pytest.fixture

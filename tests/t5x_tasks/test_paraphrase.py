@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from t5x_tasks.__main__ import main
-from t5x_tasks.card_file import load_card
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.load import load_card
+from t5x_tasks.card.template import placeholders
 from t5x_tasks.commands.paraphrase import (
     forward_templates,
     instruction_of,
@@ -17,8 +18,7 @@ from t5x_tasks.commands.paraphrase import (
     training_templates,
     with_instruction,
 )
-from t5x_tasks.errors import UserError
-from t5x_tasks.template import placeholders
+from t5x_tasks.common.errors import UserError
 
 CARDS = sorted(load_catalog().cards)
 

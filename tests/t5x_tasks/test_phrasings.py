@@ -2,9 +2,9 @@
 
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.fewshot import Exemplars
-from t5x_tasks.rendering import as_answer, render
+from t5x_tasks.card.load import load_card
+from t5x_tasks.rendering.fewshot import Exemplars
+from t5x_tasks.rendering.render import as_answer, render
 from t5x_tasks.sources import question, read_rows
 
 RATED = [{"id": f"r{i}", "text": f"It is number {i} of many words.", "stars": i % 5 + 1} for i in range(40)]

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from t5x_tasks import ppt
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import render
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.commands import ppt
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import read_rows
 
 # Ten documents of five sentences; sentence 3 of document 7 is "d7 s3".

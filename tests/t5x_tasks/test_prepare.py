@@ -5,14 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig, Lengths
-from t5x_tasks.errors import UserError
-from t5x_tasks.hashing import example_key
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import render
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hashing import example_key
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig, Lengths
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import Row, read_rows
-from t5x_tasks.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -181,9 +181,9 @@ def test_held_out_phrasings_and_data_sets_are_refused_for_training(data, make_ca
 def test_neither_tensorflow_nor_jax_is_imported_to_prepare(data, vocabulary_path):
     code = f"""
 import sys
-from t5x_tasks.configuration import DataConfig, Lengths
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig, Lengths
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.common.vocabulary import Vocabulary
 ensure_prepared("tiny", "train", data=DataConfig(**{data.model_dump()!r}), vocabulary=Vocabulary.load({str(vocabulary_path)!r}))
 print(sorted({{"tensorflow", "seqio", "jax", "torch", "datasets"}} & set(sys.modules)))
 """
@@ -309,8 +309,8 @@ def test_preparing_in_several_processes_writes_the_same_as_in_one(make_card, tmp
     cards = tuple(str(make_card(name=name, rows=rows, shots=[0, 1])) for name in ("one", "two"))
     names, found = ["one", "two"], []
     for inline_bytes, cores in ((10**9, 1), (0, 2)):
-        monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", inline_bytes)
-        monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("t5x_tasks.prepare.ensure._INLINE_BYTES", inline_bytes)
+        monkeypatch.setattr("t5x_tasks.prepare.ensure.num_cores", lambda cores=cores: cores)
         data = DataConfig(cards=cards, cache=str(tmp_path / str(cores)))
         prepared = ensure_prepared(names, "train", data=data, vocabulary=vocabulary)
         found.append({p.task: [(a.tolist(), b.tolist()) for a, b in p.open().tokens(range(40))] for p in prepared})
@@ -318,8 +318,8 @@ def test_preparing_in_several_processes_writes_the_same_as_in_one(make_card, tmp
 
 
 def test_what_is_wrong_in_another_process_is_the_same_one_line(make_card, tmp_path, vocabulary, tiny_rows, monkeypatch):
-    monkeypatch.setattr("t5x_tasks.prepare._INLINE_BYTES", 0)
-    monkeypatch.setattr("t5x_tasks.prepare.num_cores", lambda: 2)
+    monkeypatch.setattr("t5x_tasks.prepare.ensure._INLINE_BYTES", 0)
+    monkeypatch.setattr("t5x_tasks.prepare.ensure.num_cores", lambda: 2)
     data = DataConfig(cards=(str(make_card(rows=[*tiny_rows, {"id": "d"}])),), cache=str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"^[^\n]*train\.jsonl:4: no key 'dialogue'[^\n]*$"):
         ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
@@ -344,7 +344,7 @@ def test_a_split_too_large_to_hold_is_read_anew_for_each_phrasing_and_gives_the_
     card = str(make_card(rows=rows, shots=[0, 1]))
     found = []
     for held in (1000, 8):
-        monkeypatch.setattr("t5x_tasks.prepare_split.HELD_ROWS", held)
+        monkeypatch.setattr("t5x_tasks.prepare.worker.HELD_ROWS", held)
         data = DataConfig(cards=(card,), cache=str(tmp_path / str(held)))
         prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
         found.append({p.task: [(a.tolist(), b.tolist()) for a, b in p.open().tokens(range(40))] for p in prepared})

@@ -2,9 +2,9 @@
 
 import pytest
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.template import count_pseudo_tokens, expand_pseudo_tokens, fill
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.template import count_pseudo_tokens, expand_pseudo_tokens, fill
+from t5x_tasks.common.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import ast
 from pathlib import Path
 
 import t5x_tasks
-from t5x_tasks.recipe import code_files
+from t5x_tasks.prepare.recipe import code_files
 
 ROOT = Path(t5x_tasks.__file__).parent
 # Imported by the code that makes tokens, and no part of what it makes: what a card says is in the recipe itself.

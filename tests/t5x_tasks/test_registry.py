@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import t5x_tasks
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 from t5x_tasks.sources import read_rows
 
 seqio = pytest.importorskip("seqio")
@@ -64,7 +64,7 @@ def examples_iterator(task):
 
 @pytest.mark.needs_shared
 def test_seqio_and_prepare_agree_with_the_true_vocabulary(shared_data, tmp_path):
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
     path = shared_data / "t5_vocab"
     t5x_tasks.install(root=shared_data, vocabulary=path)
@@ -247,7 +247,7 @@ def test_seqios_evaluator_scores_against_all_references(make_card, vocabulary, v
 
 
 def test_importing_registers_nothing_and_imports_no_seqio(make_card):
-    code = "import sys, t5x_tasks, t5x_tasks.catalog; print('seqio' in sys.modules, 'tensorflow' in sys.modules)"
+    code = "import sys, t5x_tasks, t5x_tasks.card.catalog; print('seqio' in sys.modules, 'tensorflow' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
     assert "tiny" in load_catalog([make_card()]).cards

@@ -1,9 +1,9 @@
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.rendering import is_blank, render
+from t5x_tasks.card.load import load_card
+from t5x_tasks.card.template import fill, placeholders
+from t5x_tasks.rendering.render import is_blank, render
 from t5x_tasks.sources import Row
-from t5x_tasks.template import fill, placeholders
 
 
 def test_a_value_with_braces_is_not_filled_again(make_card):

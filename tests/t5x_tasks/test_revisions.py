@@ -4,8 +4,8 @@ import datasets
 import pytest
 from helpers.command import command
 
-from t5x_tasks.card_source import HubSource
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.source import HubSource
 from t5x_tasks.sources import locate
 
 COMMIT = "8e4813d81f46d313dac7892e1c28076917cfcdf9"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from rouge_score import rouge_scorer
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.sentences import split_sentences
 from t5x_tasks.metrics import METRICS, load_metric
 from t5x_tasks.metrics.baselines import lead, longest
 from t5x_tasks.metrics.rouge import MEASURES, can_read, rouge, settings
-from t5x_tasks.sentences import split_sentences
 
 WORDS = [
     "Ann",

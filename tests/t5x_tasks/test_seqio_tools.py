@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import t5x_tasks
-from t5x_tasks.catalog import dataset_name, load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import is_blank
+from t5x_tasks.card.catalog import dataset_name, load_catalog
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import is_blank
 from t5x_tasks.sources import read_rows
-from t5x_tasks.vocabulary import Vocabulary
 
 seqio = pytest.importorskip("seqio")
 REPOSITORY = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def small_root(tmp_path_factory, shared_data) -> Path:
     cards = load_catalog().cards
     for folder in {cards[name].folder for name in LOCAL}:
         files = [*(shared_data / folder).glob("*.jsonl.gz")] or [
-            *(REPOSITORY / "t5x_tasks" / "data" / folder).glob("*.jsonl.gz")
+            *(REPOSITORY / "t5x_tasks" / "library" / "data" / folder).glob("*.jsonl.gz")
         ]
         assert files, folder
         for file in files:

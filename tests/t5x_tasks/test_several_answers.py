@@ -9,11 +9,11 @@ import t5x_tasks
 from eval.commands import score
 from eval.examples import open_questions
 from t5x_tasks.__main__ import main
-from t5x_tasks.card_file import load_card
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import render
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import read_rows
 
 ROWS = [

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t5x_tasks.card_source import SPLITS
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.source import SPLITS
+from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import as_answer, render
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import as_answer, render
 from t5x_tasks.sources import read_rows
-from t5x_tasks.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.needs_shared
 

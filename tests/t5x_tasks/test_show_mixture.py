@@ -6,12 +6,12 @@ import re
 import pytest
 import yaml
 
-from t5x_tasks.catalog import load_catalog
+from t5x_tasks.card.catalog import load_catalog
 from t5x_tasks.commands.describe import check
 from t5x_tasks.commands.describe_mixture import show_mixture
-from t5x_tasks.configuration import DataConfig, Lengths
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import DataConfig, Lengths
+from t5x_tasks.prepare.ensure import ensure_prepared
 from train.data.batches import open_input
 from train.data.open import sources
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import Row, count_rows, iter_rows, locate, read_rows, source_digest
 from t5x_tasks.sources.files import read_file
 from t5x_tasks.sources.named import source_of

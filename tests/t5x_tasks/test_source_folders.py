@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.card_file import load_card
+from t5x_tasks.card.load import load_card
 from t5x_tasks.commands.describe import check
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import read_rows
 from t5x_tasks.sources.folders import check_hub_files
 

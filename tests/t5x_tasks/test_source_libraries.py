@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import Row, count_rows, iter_rows, locate, read_rows, source_digest
 
 DATA = {"dialogue": ["x", "y"], "summary": ["one", None], "choices": [["a", "b"], ["c", "d"]]}
@@ -98,7 +98,7 @@ Tiny(data_dir=sys.argv[1], file_format=sys.argv[2]).download_and_prepare()
 
 
 READ_TFDS = """
-from t5x_tasks.card_file import load_card
+from t5x_tasks.card.load import load_card
 from t5x_tasks.sources import read_rows
 print([row.fields["dialogue"] for row in read_rows(load_card(sys.argv[3]), "train")])
 print("tensorflow" in sys.modules)

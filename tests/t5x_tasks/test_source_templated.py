@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
-from t5x_tasks.rendering import render
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.rendering.render import render
 from t5x_tasks.sources import Row, count_rows, locate, read_rows, source_digest
 
 IDENTITY = {

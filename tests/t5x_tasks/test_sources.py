@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec
+from t5x_tasks.card.fields import FieldSpec
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from t5x_tasks.sources import Row, count_rows, iter_rows, locate, read_rows, source_digest
 from tests.conftest import REPOSITORY
 
@@ -226,7 +226,9 @@ def test_a_hub_out_of_reach_says_how_to_get_the_data(make_card, tmp_path, monkey
 
 @pytest.mark.needs_shared
 def test_the_real_splits_are_read_whole(shared_data):
-    samsum, dialogsum = (load_card(REPOSITORY / "t5x_tasks" / "cards" / f"{n}.yaml") for n in ("samsum", "dialogsum"))
+    samsum, dialogsum = (
+        load_card(REPOSITORY / "t5x_tasks" / "library" / "cards" / f"{n}.yaml") for n in ("samsum", "dialogsum")
+    )
     for card, counts in ((samsum, (14732, 818, 819)), (dialogsum, (12460, 500, 500))):
         for split, count in zip(("train", "validation", "test"), counts, strict=True):
             assert len(read_rows(card, split, shared_data)) == count == count_rows(locate(card, split, shared_data))

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from bench.notes import write_notes
-from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.prepare import ensure_prepared
+from t5x_tasks.card.catalog import Catalog, load_catalog
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
 from train.data.open import sources
 from train.data.order import Source, Stream
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.command import command
 
 from eval.report.summary import main as summary
-from t5x_tasks.errors import Failure, run_cli
+from t5x_tasks.common.errors import Failure, run_cli
 
 # Sets the window's title, clears the screen, colours, goes back to the line's begin; also with C1's one-byte forms, and DEL.
 HOSTILE = "before\x1b]0;owned\x07\x1b[2J\x9b31m\r\x7f\x08after"
@@ -92,8 +92,8 @@ def test_a_table_on_a_terminal_keeps_its_own_colours_and_shows_those_of_the_data
 
 
 def test_lines_of_training_and_preparing_hold_none(make_card, tmp_path, vocabulary, capsys):
-    from t5x_tasks.configuration import DataConfig
-    from t5x_tasks.prepare import ensure_prepared
+    from t5x_tasks.prepare.data_config import DataConfig
+    from t5x_tasks.prepare.ensure import ensure_prepared
     from train.log import say
 
     rows = [{"id": HOSTILE, "dialogue": " ", "summary": "y"}, {"id": "b", "dialogue": "x", "summary": "y"}]

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from t5x_tasks.metrics.entities import parse_entities
-from t5x_tasks.transforms import (
+from t5x_tasks.card.transforms import (
     TRANSFORMS,
     WNUT17_TAGS,
     chat_entities,
@@ -26,6 +25,7 @@ from t5x_tasks.transforms import (
     unescaped_sentences,
     wnut17_entities,
 )
+from t5x_tasks.metrics.entities import parse_entities
 from tests.conftest import REPOSITORY, SHARED_DATA
 
 SOLUTION = "There are 2*3=<<2*3=6>>6 pens\n\nThat is 6 * 200 = $<<6*200=1200>>1,200.\n#### 1,200"
@@ -151,7 +151,7 @@ def test_answers_that_are_none_are_refused(answers: Any) -> None:
 def test_every_transform_that_a_shipped_card_names_exists() -> None:
     named = {
         spec["transform"]
-        for path in (REPOSITORY / "t5x_tasks" / "cards").glob("*.yaml")
+        for path in (REPOSITORY / "t5x_tasks" / "library" / "cards").glob("*.yaml")
         for card in [yaml.safe_load(path.read_text(encoding="utf-8"))]
         for spec in [*card["fields"].values(), card.get("references")]
         if isinstance(spec, dict) and "transform" in spec

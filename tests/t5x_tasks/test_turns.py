@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.fields import FieldSpec, field_text
-from t5x_tasks.turns import turns
+from t5x_tasks.card.fields import FieldSpec, field_text
+from t5x_tasks.card.turns import turns
+from t5x_tasks.common.errors import UserError
 
 EXPECTED = "Ann: Where is it?\nBob: On its way."
 

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import UNKNOWN, Vocabulary, shown_characters
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import UNKNOWN, Vocabulary, shown_characters
 
 
 def test_tokens_give_the_text_back_up_to_the_end_of_sequence(vocabulary):

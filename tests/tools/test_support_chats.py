@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from tests.conftest import REPOSITORY, VOCABULARY
 from tools.support_chats import texts
 from tools.support_chats.__main__ import main
@@ -18,8 +18,8 @@ from tools.support_chats.dialogue import MAX_TURNS, MIN_TURNS
 from tools.support_chats.generate import SPLITS, Row, generate
 from tools.support_chats.style import repair
 
-DATA = REPOSITORY / "t5x_tasks" / "data" / "support_chats"
-TEMPLATES = REPOSITORY / "t5x_tasks" / "templates" / "dialogue_summarization.yaml"
+DATA = REPOSITORY / "t5x_tasks" / "library" / "data" / "support_chats"
+TEMPLATES = REPOSITORY / "t5x_tasks" / "library" / "templates" / "dialogue_summarization.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from helpers.command import command
 
-from t5x_tasks.card_file import load_card
-from t5x_tasks.errors import UserError
+from t5x_tasks.card.load import load_card
+from t5x_tasks.common.errors import UserError
 from train.config import load
 
 HUGE = 10**12

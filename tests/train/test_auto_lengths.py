@@ -11,7 +11,7 @@ import yaml
 
 from bench.notes import SIZES, write_notes
 from eval.examples import prepare_questions
-from t5x_tasks.configuration import MAX_LENGTH
+from t5x_tasks.prepare.data_config import MAX_LENGTH
 from train import config as configuration
 from train.config import Config
 from train.data.open import fisher_examples, open_training, validation_batches

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from helpers.processes import finish, launch
 
-from t5x_tasks import prepare_split
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import ensure_prepared
-from t5x_tasks.rendering import Rendering, render
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare import worker as prepare_split
+from t5x_tasks.prepare.data_config import DataConfig
+from t5x_tasks.prepare.ensure import ensure_prepared
+from t5x_tasks.rendering.render import Rendering, render
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config
@@ -160,7 +160,7 @@ def test_what_gives_the_same_tokens_resumes(project: Project, capsys, monkeypatc
     rows = [json.loads(line) for line in (project.folder / "train.jsonl").read_text().splitlines()]
     turned = [json.dumps(dict(reversed(row.items()))) for row in rows]
     (project.folder / "train.jsonl").write_text("\n".join(turned) + "\n")
-    monkeypatch.setattr("t5x_tasks.recipe._code_digest", lambda: "of a newer version")
+    monkeypatch.setattr("t5x_tasks.prepare.recipe._code_digest", lambda: "of a newer version")
     assert "prepared notes train: 2 phrasings x 48 examples" in resumed(project, capsys)
     assert len(list((project.folder / "cache" / "notes.t00").glob("train-*"))) == 2
 
@@ -170,7 +170,7 @@ def test_newer_code_that_makes_other_tokens_is_named_with_the_revision_to_resume
         rendering = render(*arguments)
         return dataclasses.replace(rendering, inputs=rendering.inputs.upper())
 
-    monkeypatch.setattr("t5x_tasks.recipe._code_digest", lambda: "of a newer version")
+    monkeypatch.setattr("t5x_tasks.prepare.recipe._code_digest", lambda: "of a newer version")
     monkeypatch.setattr(prepare_split, "render", shouted)
     path = project.folder / "run" / "config.yaml"
     values = yaml.safe_load(path.read_text())

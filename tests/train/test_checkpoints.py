@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.checkpoints.checkpointer import Checkpoints, holds
 
 REPOSITORY = Path(__file__).parents[2]

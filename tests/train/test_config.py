@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train.__main__ import main
 

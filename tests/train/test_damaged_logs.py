@@ -7,7 +7,7 @@ import pytest
 
 from eval.predictions_file import Answer, AnswerFile
 from eval.report.summary import summarize
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train import loop
 from train.rundir.metrics import keep_until, read_rows

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from flax.serialization import msgpack_restore
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import BeamConfig, Config, GreedyConfig, SampleConfig, dump
 from train.export import __main__ as export_cli

@@ -15,7 +15,7 @@ import tensorstore
 from flax.serialization import msgpack_restore
 from flax.traverse_util import flatten_dict
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.export.hf import save_hf
 from train.export.t5x import save_t5x
 from train.model.t5 import T5Config, abstract_model

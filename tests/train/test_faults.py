@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.disks import little_room
 
-from t5x_tasks.errors import Failure
+from t5x_tasks.common.errors import Failure
 from train.checkpoints.checkpointer import MARKER, Checkpoints, Damaged
 from train.checkpoints.seal import SEAL
 

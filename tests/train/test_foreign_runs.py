@@ -14,7 +14,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from eval.commands.judge import config_of
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.helpers.tiny import TINY
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints

@@ -20,7 +20,7 @@ import pytest
 from flax.serialization import msgpack_restore, msgpack_serialize
 from safetensors.numpy import save_file
 
-from t5x_tasks.errors import Failure, UserError, explained
+from t5x_tasks.common.errors import Failure, UserError, explained
 from tests.test_fuzz import garbled, mutated, paths
 from tests.train.test_export_t5x import CONFIG, random_params, shapes_of
 from tests.train.test_weights_t5x import plain_arrays, write_plainly

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_tasks.errors import Failure
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.errors import Failure
+from t5x_tasks.common.vocabulary import Vocabulary
 from train import config as configuration
 from train import loop
 from train.checkpoints.checkpointer import Checkpoints

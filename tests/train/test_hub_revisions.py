@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from helpers.bare_run import save_base, save_run, shifted
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.hub import HubId, parse_hub_id
-from t5x_tasks.vocabulary import locate_vocabulary
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hub import HubId, parse_hub_id
+from t5x_tasks.common.vocabulary import locate_vocabulary
 from train.export.export import export
 from train.weights.locate import resolve_weights
 from train.weights.peft import base_of

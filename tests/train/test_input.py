@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from t5x_tasks.cache import CachedSplit, Example, write_split
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.data import order as stream_module
 from train.data.batches import Batch, Batches, Source, open_input
 from train.data.order import Stream, permute

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.errors import Failure, UserError
+from t5x_tasks.common.errors import Failure, UserError
 from train.rundir.lock import locked
 from train.rundir.metrics import MetricsLog
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.rundir.lock import HOLDER, locked
 
 REPOSITORY = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from flax import nnx
 from safetensors.numpy import load_file
 
 from bench.pytorch import sharpen
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.export.hf import save_hf
 from train.model.t5 import Params, T5Config, abstract_model
 from train.params import load_weights

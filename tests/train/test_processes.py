@@ -117,7 +117,7 @@ AGREEING = """
 import sys
 from pathlib import Path
 import jax
-from t5x_tasks.errors import Failure, UserError
+from t5x_tasks.common.errors import Failure, UserError
 from train.parallel import processes
 from train.config import MeshConfig
 from train.parallel.mesh import batch_share, make_mesh
@@ -175,7 +175,7 @@ def test_processes_agree_and_say_who_differs(tmp_path):
 
 
 def test_variables_that_say_half_of_who_a_process_is_are_an_error(monkeypatch):
-    from t5x_tasks.errors import UserError
+    from t5x_tasks.common.errors import UserError
     from train.parallel import processes
 
     monkeypatch.setenv("JAX_PROCESS_ID", "1")

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 from helpers.tiny import TINY, packed, random_examples, random_params
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.anchor import check_anchor, diagonal_fisher
 from train.config import Config, MeshConfig, TrainConfig
 from train.model.fingerprint import fingerprint

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.processes import finish, finish_both, launch, rows
 
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.model_spec import open_model
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from t5x_tasks.errors import Failure
+from t5x_tasks.common.errors import Failure
 from orbax.checkpoint.experimental.v1._src.handlers.pytree_handler import PyTreeHandler
 from train import retry
 from train.parallel import processes, runtime
@@ -160,7 +160,7 @@ TRAINING = """
 import resource, sys
 from types import SimpleNamespace
 import jax
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train import retry
 from train.__main__ import main
 from train.checkpoints.checkpointer import Checkpoints

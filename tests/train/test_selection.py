@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, EvalConfig
 from train.selection import Selection

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import AdafactorConfig, AdamWConfig, MeshConfig, TrainConfig
 from train.methods import Method
 from train.model.t5 import T5Config

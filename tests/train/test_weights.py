@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import MeshConfig
 from train.export.hf import save_hf
 from train.model.t5 import T5Config, abstract_model

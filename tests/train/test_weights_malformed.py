@@ -12,7 +12,7 @@ import pytest
 from flax.serialization import msgpack_restore, msgpack_serialize
 from safetensors.numpy import load_file, save_file
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.train.test_export_t5x import CONFIG, random_params, shapes_of
 from tests.train.test_weights_t5x import plain_arrays, write_plainly
 from train.export.hf import save_hf

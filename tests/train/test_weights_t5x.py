@@ -15,7 +15,7 @@ import tensorstore
 from flax.serialization import msgpack_restore, msgpack_serialize
 from flax.traverse_util import unflatten_dict
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.train.test_export_t5x import CONFIG, REPOSITORY, Arrays, assert_same_bits, random_params, shapes_of
 from train.model.t5 import T5Config
 from train.params import infer_config, load_weights

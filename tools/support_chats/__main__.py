@@ -3,14 +3,14 @@
     python -m tools.support_chats --output DIR [--seed 2026]
 
 writes DIR/{train,validation,test}.jsonl.gz and DIR/support_chats.model. With the default seed they are the files in
-t5x_tasks/data/support_chats and t5x_tasks/vocabularies, byte for byte. README.md says how to write the texts.
+t5x_tasks/library/data/support_chats and t5x_tasks/vocabularies, byte for byte. README.md says how to write the texts.
 """
 
 import argparse
 import gzip
 from pathlib import Path
 
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from tools.support_chats.generate import DEFAULT_SEED, encode, generate
 from tools.support_chats.vocabulary import train_vocabulary
 

@@ -4,7 +4,7 @@ import random
 import string
 from dataclasses import dataclass, field
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tools.support_chats.facts import Facts, Kind, Value
 from tools.support_chats.style import repair, write
 from tools.support_chats.texts import Ask, Domain, End, Intent, shared

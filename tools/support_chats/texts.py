@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tools.support_chats import facts
 
 FOLDER = Path(__file__).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 VOCABULARY_SIZE = 2400
-_TEMPLATES = Path(__file__).parents[2] / "t5x_tasks" / "templates" / "dialogue_summarization.yaml"
+_TEMPLATES = Path(__file__).parents[2] / "t5x_tasks" / "library" / "templates" / "dialogue_summarization.yaml"
 
 
 def prompt_lines() -> list[str]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import jax
 
-from t5x_tasks.errors import Failure, one_line
+from t5x_tasks.common.errors import Failure, one_line
 from train.log import say
 from train.parallel import processes
 

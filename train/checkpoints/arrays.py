@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 PyTree = Any
 

@@ -31,7 +31,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from t5x_tasks.errors import UserError, one_line
+from t5x_tasks.common.errors import UserError, one_line
 from train.checkpoints import holds, orbax_save, seal
 from train.checkpoints.agreement import together
 from train.checkpoints.arrays import PyTree, by_name, check_match, divide

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError, one_line
+from t5x_tasks.common.errors import UserError, one_line
 from train.checkpoints import holds, seal
 from train.log import say
 from train.retry import retrying

@@ -17,7 +17,7 @@ import grain
 import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.data.description import Description, describe
 from train.data.layout import Batch, LoadedBlock, load, make_batch
 from train.data.order import Source, Stream

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.cache import CachedSplit
-from t5x_tasks.catalog import Catalog, load_catalog
-from t5x_tasks.configuration import MAX_LENGTH, Lengths
-from t5x_tasks.errors import UserError
-from t5x_tasks.prepare import Prepared, ensure_prepared
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.card.catalog import Catalog, load_catalog
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import MAX_LENGTH, Lengths
+from t5x_tasks.prepare.ensure import Prepared, ensure_prepared
 from train.config import Config
 from train.data.batches import Batch, Batches, Source, open_input
 from train.data.description import Description

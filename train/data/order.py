@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from t5x_tasks.cache import CachedSplit
-from t5x_tasks.errors import UserError
-from t5x_tasks.hashing import example_key, fold, mix
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hashing import example_key, fold, mix
 from train.data.packing import Plan, plan
 from train.data.records import Records
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5x_tasks.configuration import MAX_LENGTH
+from t5x_tasks.prepare.data_config import MAX_LENGTH
 
 # Classes of remaining target room, see `plan`. Fewer classes mean more rows looked at in vain, more classes mean more
 # bit sets to join: 32 is the fastest from 512/96 to 1536/288 on DialogSum and SAMSum.

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from t5x_tasks.errors import run_cli
+from t5x_tasks.common.errors import run_cli
 from train.export.export import export
 
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.errors import UserError
-from t5x_tasks.hub import SCHEME, parse_hub_id
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.hub import SCHEME, parse_hub_id
 from train.config import Config
 
 USE = """## How to use

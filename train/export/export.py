@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
     from train.config import Config, DecodeConfig
@@ -57,7 +57,7 @@ def export(source: str, out: Path, *, to: str, which: str | None = None, vocabul
 
     jax.config.update("jax_platforms", "cpu")  # XXL in float32 fits a host, hardly an accelerator
 
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
     from train.export.folder import check_free
     from train.export.hf import generation_config, save_hf
     from train.export.t5x import save_t5x
@@ -100,7 +100,7 @@ class _Run:
 def _open_run(run_dir: Path, which: str, vocabulary: str | None) -> _Run:
     import jax
 
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
     from train import config as configuration
     from train.model_spec import open_model
     from train.parallel.mesh import make_mesh
@@ -147,7 +147,7 @@ def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> in
 
     Of the base only its kind is looked at: peft loads what transformers does.
     """
-    from t5x_tasks.hub import SCHEME, HubId, parse_hub_id
+    from t5x_tasks.common.hub import SCHEME, HubId, parse_hub_id
     from train.checkpoints.checkpointer import Checkpoints
     from train.export.card import run_card
     from train.export.peft import save_peft
@@ -170,7 +170,7 @@ def _adapter(run_dir: Path, which: str, vocabulary: str | None, out: Path) -> in
 
 
 def _of_others(source: str, vocabulary: str | None, *, needs_vocabulary: bool) -> Weights:
-    from t5x_tasks.vocabulary import locate_vocabulary
+    from t5x_tasks.common.vocabulary import locate_vocabulary
     from train.config import EvalConfig
     from train.export.card import converted_card
     from train.model.t5 import abstract_model

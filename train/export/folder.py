@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.output import check_writable
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.output import check_writable
 
 
 def check_free(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.config import DecodeConfig
 from train.export.folder import appearing, check_free, write_json
 from train.model.t5 import Params, T5Config
@@ -15,7 +15,7 @@ from train.weights.hf import TABLE, hf_sizes
 from train.weights.stream import foreign_tensors, layout
 
 SHARD_BYTES = 5 * 10**9
-EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/vocabulary.py
+EXTRA_IDS = 100  # sentinels after the pieces: t5x_tasks/common/vocabulary.py
 _SAME = ("repetition_penalty", "length_penalty", "early_stopping", "temperature", "top_k", "top_p")
 _GENERATION = {  # a key of eval.decode -> transformers' name
     "beams": "num_beams",

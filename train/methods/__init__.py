@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from t5x_tasks.errors import UserError
-from t5x_tasks.functions import check_name, load_function
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.functions import check_name, load_function
 from train.methods.base import Method
 from train.methods.full import Full
 

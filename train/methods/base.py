@@ -18,15 +18,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from t5x_tasks.configuration import DataConfig, Section
-from t5x_tasks.errors import UserError, suggest
+from t5x_tasks.common.config_files import Section
+from t5x_tasks.common.errors import UserError, suggest
+from t5x_tasks.prepare.data_config import DataConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flax import nnx
 
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
     from train.model.adapters import Adapter, Projections
     from train.model.t5 import T5, Params
     from train.weights.peft import PeftAdapter

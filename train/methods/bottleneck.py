@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field, PositiveInt
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.methods.base import Method, hang
 from train.model.adapters import Adapter
 from train.model.dense import Dropout

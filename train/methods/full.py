@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.methods.base import Method, matches
 from train.trees import flat
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from pydantic import Field, PositiveInt, ValidationError
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.methods.base import Method, hang
 from train.model.adapters import Adapter
 from train.model.dense import Dropout

@@ -1,7 +1,7 @@
 """P-tuning (Liu et al. 2021, arXiv 2103.10385): pseudo tokens whose embeddings come from a small network while they are trained.
 
 They stand where a card's templates have them, `[p0..p9] {dialogue} [p10] Summary:`, around anchor words and fields
-(t5x_tasks/template.py), or in front of the inputs as in prompt tuning. The network is dropped in the end: what is
+(t5x_tasks/card/template.py), or in front of the inputs as in prompt tuning. The network is dropped in the end: what is
 exported are the embeddings it gives.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 from flax import nnx
 from pydantic import Field, PositiveInt
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.template import count_pseudo_tokens
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.template import count_pseudo_tokens
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.prepare.data_config import DataConfig
 from train.methods.base import Method
 from train.methods.prompt_tuning import prompt_adapter
 from train.model.soft_prompts import Prompt

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from pydantic import Field, PositiveInt
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.methods.base import Method
 from train.methods.prompt_tuning import task_index
 from train.model.soft_prompts import Prefix

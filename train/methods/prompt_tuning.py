@@ -15,9 +15,9 @@ import numpy as np
 from flax import nnx
 from pydantic import BeforeValidator, Field, PositiveInt
 
-from t5x_tasks.configuration import Section
-from t5x_tasks.errors import UserError, one_line, suggest
-from t5x_tasks.vocabulary import Vocabulary
+from t5x_tasks.common.config_files import Section
+from t5x_tasks.common.errors import UserError, one_line, suggest
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.methods.base import Method
 from train.model.soft_prompts import Prompt
 from train.model.t5 import T5, Params

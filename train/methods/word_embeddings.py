@@ -8,16 +8,16 @@ import numpy as np
 from flax import nnx
 from pydantic import Field
 
-from t5x_tasks.catalog import load_catalog
-from t5x_tasks.configuration import DataConfig
-from t5x_tasks.errors import UserError
-from t5x_tasks.template import parse
+from t5x_tasks.card.catalog import load_catalog
+from t5x_tasks.card.template import parse
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.data_config import DataConfig
 from train.methods.base import Method
 from train.model.adapters import EmbeddingAdapter
 from train.model.t5 import T5
 
 if TYPE_CHECKING:
-    from t5x_tasks.vocabulary import Vocabulary
+    from t5x_tasks.common.vocabulary import Vocabulary
 
 
 class WordEmbeddings(Method):

@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import MeshConfig, TrainConfig
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from t5x_tasks.errors import Failure, UserError, explained
+from t5x_tasks.common.errors import Failure, UserError, explained
 
 # All three say explicitly who this process is; JAX itself reads the first.
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"

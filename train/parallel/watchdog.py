@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from t5x_tasks.errors import one_line
+from t5x_tasks.common.errors import one_line
 from train.log import duration
 from train.parallel import processes
 

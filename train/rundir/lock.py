@@ -17,7 +17,7 @@ from typing import Any
 
 import filelock
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.log import say
 from train.parallel import processes
 

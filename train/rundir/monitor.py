@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from t5x_tasks.errors import Failure
+from t5x_tasks.common.errors import Failure
 from train.config import Config
 from train.data.batches import Batches
 from train.data.replay import WithReplay

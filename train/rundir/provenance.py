@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from t5x_tasks.cache import FORMAT, CachedSplit, is_prepared
-from t5x_tasks.errors import UserError
-from t5x_tasks.recipe import CODE
+from t5x_tasks.common.errors import UserError
+from t5x_tasks.prepare.recipe import CODE
 from train import config as configuration
 from train.config import Config
 from train.data.description import Description, differences, some, templates_of

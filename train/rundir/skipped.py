@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from t5x_tasks.errors import Failure
+from t5x_tasks.common.errors import Failure
 from train.config import SkipConfig
 from train.data.batches import Batches
 from train.data.replay import WithReplay

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Protocol
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import Config, LoggingConfig
 
 

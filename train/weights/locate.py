@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from t5x_tasks.errors import UserError, one_line
-from t5x_tasks.hub import SCHEME, parse_hub_id, skip_retries_if_unreachable
+from t5x_tasks.common.errors import UserError, one_line
+from t5x_tasks.common.hub import SCHEME, parse_hub_id, skip_retries_if_unreachable
 from train.weights.t5x import find_t5x
 
 

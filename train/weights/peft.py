@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.model.t5 import Params
 from train.trees import flat
 from train.weights.hf import TABLE, SafeTensor, open_safetensors, read_json

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.model.t5 import Params
 
 FLOAT_TYPES = ("float32", "bfloat16", "float16")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.errors import UserError, one_line
+from t5x_tasks.common.errors import UserError, one_line
 from train.model.presets import PRESETS
 from train.model.t5 import Params, T5Config
 from train.weights.stream import LARGEST, Index, Slot, Table, Tensor, check_tensors, layout, refuse

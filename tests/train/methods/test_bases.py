@@ -11,7 +11,7 @@ import pytest
 from helpers.bare_run import save_base, save_run, shifted
 from safetensors.numpy import load_file, save_file
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.anchor import check_anchor, start_files
 from train.checkpoints.checkpointer import Checkpoints
 from train.export.export import export

@@ -8,7 +8,7 @@ import pytest
 from helpers.bare_run import save_base, save_run, shifted, some_tokens
 from helpers.logits import logits_of
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.checkpoints.checkpointer import Checkpoints
 from train.export.export import export
 from train.params import checkpoint_params

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.logits import logits_of
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.checkpoints.checkpointer import Checkpoints
 from train.loop import train
 from train.methods import parse_method

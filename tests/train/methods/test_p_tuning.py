@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.logits import logits_of
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.data.open import open_training
 from train.methods import parse_method
 from train.methods.p_tuning import PTuning, _embeddings

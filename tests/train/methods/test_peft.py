@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from eval.decoding.decoder import Decoder
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import Config, GreedyConfig, dump
 from train.export import __main__ as export_cli

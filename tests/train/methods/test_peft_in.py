@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from tests.train.methods.test_peft import SIZES, base, batch, ours, theirs
 from train.model.t5 import Params, T5Config, abstract_model
 from train.params import infer_config, load_weights

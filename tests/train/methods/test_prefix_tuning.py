@@ -9,7 +9,7 @@ from flax import nnx
 from helpers.logits import logits_of
 
 from eval.decoding.decoder import Decoder
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train.config import GreedyConfig, MeshConfig
 from train.export.hf import save_hf
 from train.export.peft import save_peft

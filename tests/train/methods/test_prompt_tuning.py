@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from eval.decoding.decoder import Decoder
-from t5x_tasks.errors import UserError
+from t5x_tasks.common.errors import UserError
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
 from train.config import GreedyConfig, MeshConfig

@@ -1,0 +1,270 @@
+"""Cards: one YAML file says everything about a data set. See docs in `Card`; card_file.py loads them."""
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from t5x_tasks.card.codec import check_codec_name
+from t5x_tasks.card.fields import FieldSpec
+from t5x_tasks.card.source import SPLITS, Source
+from t5x_tasks.card.split import Split
+from t5x_tasks.card.template import OPTIONS, expand_pseudo_tokens, placeholders
+from t5x_tasks.common.config_files import Section
+from t5x_tasks.metrics import check_metric_name
+
+RESERVED = ("heldout", "inverted")  # dialogsum.heldout is a mixture
+
+
+def check_data_set_name(name: str) -> str:
+    """Returns the name. Raises ValueError if it has other characters than a task's name may have."""
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise ValueError(f"{name!r:.80} may hold letters, digits and _, and nothing else")
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_data_set_name)]
+Columns = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1)], ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1),
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Style = Literal["dashed", "lettered", "none"]
+
+
+class Template(Section):
+    """One wording of the task. Held-out wordings are evaluated and never trained on.
+
+    Attributes:
+      inputs: plain text with placeholders, perhaps with pseudo tokens `[p0..p9]`; see template.py.
+      inverted: it asks for the input from the answer; a task of its own, in NAME.inverted only.
+    """
+
+    id: Name
+    inputs: Annotated[Text, AfterValidator(expand_pseudo_tokens)]
+    targets: Text
+    split: Literal["train", "heldout"] = "train"
+    inverted: bool = False
+
+
+class Phrasing(Section):
+    """A template as the model meets it: with one rendering of the answer options and a number of exemplars.
+
+    Attributes:
+      id: of the task DATASET.ID: t00, t00_lettered, t00_2shot.
+      template: the id of the template.
+      style: how `{options}` is filled in; "" where the template has none.
+      shots: exemplars before the question.
+    """
+
+    id: str
+    template: str
+    inputs: str
+    targets: str
+    split: Literal["train", "heldout"]
+    inverted: bool
+    style: Style | Literal[""]
+    shots: int
+
+
+class Options(Section):
+    """The closed set of answers: the same for all rows (`choices`), or a list in each row (`column`)."""
+
+    choices: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    column: str = ""
+    styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("dashed", "lettered", "none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choices_are_texts(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("choices"), list):
+            for choice in values["choices"]:
+                if isinstance(choice, bool):  # YAML reads `no`, `yes`, `on` and `off` so
+                    raise ValueError(f"choices: {choice} is no text; write it in quotation marks, as in 'yes' or 'no'")
+            return values | {"choices": tuple(map(str, values["choices"]))}
+        return values
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Options":
+        if (self.choices is None) == (not self.column):
+            raise ValueError("options: give either choices: [...] or the column that holds each row's list")
+        return self
+
+
+class Card(Section):
+    """A data set as a task.
+
+    Attributes:
+      name: of the data set, of its folder in a mirror, and of the SeqIO mixture.
+      mirror: the folder in a mirror where that is another one: flan_cot/gsm8k.
+      source: where the rows are if no mirror has them.
+      fields: name used in templates -> column of the source, or how to get a text from columns: see fields.py.
+      id: column that names a row in predictions, unique in its split. Where it is left out, `id` in rows that have one, and
+        else the number.
+      options: the closed set of answers, for `{options}` in templates.
+      templates: wordings, the name of a file of them (t5x_tasks/library/templates/NAME.yaml, or one beside the card), or
+        `heuristic`: built from the names of the fields and the category, see heuristics.py.
+      references: column with a list of right answers (or a transform that gives one), where a split has several; it then
+        takes the place of the column behind the placeholder of `targets`. Where that column holds the lists itself, in all
+        splits or some, `references` is not needed.
+      group_by: split -> column. Rows of that split that are equal in this column become one row whose answers are its
+        `references`: the hub's DialogSum has three rows for each test dialogue. Left alone where the rows already
+        have the `references` column, as a mirror's may.
+      groups: name -> column, or columns of which a row may have either, by whose values reports part the rows: a topic, a
+        product. A row may have none, or a list of several. No part of a task.
+      shots: each forward template once for each number of exemplars; 0 = zero-shot.
+      inverted: ids of templates that ask for the input from the answer, where the templates do not say so themselves.
+      metrics: names from `t5x_tasks.metrics.METRICS`, or `package.module:function`.
+      inverted_metrics: those of inverted templates.
+      max_examples: at most so many examples of this data set in an epoch of a mixture; all are used over the epochs.
+      dedupe: rows of the training split whose inputs stand in another split, too, are left out of
+        training, and of the exemplars of every split.
+      heldout: the data set may be evaluated and never enters training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+    name: Name
+    description: str = ""
+    licence: str = ""
+    category: str = ""
+    mirror: str = ""
+    source: Annotated[Source, Field(discriminator="type")]
+    split: Split | None = None
+    fields: Annotated[dict[Name, FieldSpec], Field(min_length=1)]  # pyright: ignore[reportIncompatibleMethodOverride]
+    id: Text | None = None
+    options: Options | None = None
+    templates: tuple[Template, ...]
+    references: FieldSpec | None = None
+    group_by: dict[str, str] = Field({})
+    groups: dict[Name, Columns] = Field({})
+    shots: Annotated[tuple[Annotated[int, Field(ge=0, le=32)], ...], Field(min_length=1)] = (0,)
+    inverted: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    inverted_metrics: tuple[str, ...] = ("rouge",)
+    max_examples: int | None = Field(None, ge=1)
+    dedupe: bool = False
+    heldout: bool = False
+    path: Path = Field(Path(), exclude=True)  # of the card's own file; set by card_file.py
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> "Card":
+        if unknown := set(self.inverted) - {t.id for t in self.templates}:
+            raise ValueError(f"inverted: no template has the id {sorted(unknown)[0]}")
+        for key in ("metrics", "inverted_metrics"):
+            for metric in getattr(self, key):
+                _checked(check_metric_name, metric, key)
+        for field, spec in self.fields.items():
+            if spec.codec:
+                _checked(check_codec_name, spec.codec, f"fields.{field}.codec")
+        for split in self.group_by:
+            if split not in SPLITS:
+                raise ValueError(f"group_by: unknown split {split}; the splits are {', '.join(SPLITS)}")
+        if self.group_by and not self.references:
+            raise ValueError("group_by: needs references, the name of the column that takes the grouped answers")
+        if self.references and len(self._answer_fields) != 1:
+            raise ValueError("references: the targets of the templates must have one and the same placeholder")
+        if len(set(self.shots)) < len(self.shots):
+            raise ValueError("shots: a number stands there twice")
+        if self.source.templated and len(self.templates) > 1:
+            raise ValueError("templates: the rows are templated already; give one template, {inputs} and {targets}")
+        twice = sorted({p.id for p in self.phrasings if sum(q.id == p.id for q in self.phrasings) > 1})
+        if twice:
+            raise ValueError(f"templates: two phrasings would be called {twice[0]}; rename a template")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_what_is_there(self) -> "Card":
+        if self.split and "train" not in self.source.split_names:
+            raise ValueError("split: cuts the source's train, and the source names none; add train to source")
+        if self.split and (both := [s for s in self.split.fractions if s in self.source.split_names]):
+            raise ValueError(f"split: the source has a split {both[0]} already; leave it out here or under source")
+        return self
+
+    @property
+    def _answer_fields(self) -> set[str]:
+        return {f for p in self.phrasings if not p.inverted for f in placeholders(p.targets)}
+
+    @cached_property
+    def phrasings(self) -> tuple[Phrasing, ...]:
+        """Every template in every rendering of the options and with every number of exemplars."""
+        return tuple(
+            Phrasing(
+                id=template.id + (f"_{style}" if number else "") + (f"_{shots}shot" if shots else ""),
+                template=template.id,
+                inputs=template.inputs,
+                targets=template.targets,
+                split=template.split,
+                inverted=inverted,
+                style=style,
+                shots=shots,
+            )
+            for template in self.templates
+            for inverted in [template.inverted or template.id in self.inverted]
+            for number, style in enumerate(self._styles(template))
+            for shots in ((0,) if inverted else self.shots)
+        )
+
+    def _styles(self, template: Template) -> tuple[Style | Literal[""], ...]:
+        return self.options.styles if self.options and OPTIONS in placeholders(template.inputs) else ("",)
+
+    @cached_property
+    def answer_field(self) -> str:
+        """The field that may have several right answers, of `references` or its own column; "" if targets have not just one."""
+        return min(self._answer_fields) if len(self._answer_fields) == 1 else ""
+
+    @cached_property
+    def used_fields(self) -> dict[str, FieldSpec]:
+        """Fields that some template uses. A row without one of them is an error."""
+        used = {f for t in self.templates for f in (*placeholders(t.inputs), *placeholders(t.targets))}
+        return {field: spec for field, spec in self.fields.items() if field in used}
+
+    @cached_property
+    def codecs(self) -> dict[str, str]:
+        """The codec of each field that is used and has one."""
+        return {field: spec.codec for field, spec in self.used_fields.items() if spec.codec}
+
+    @cached_property
+    def input_fields(self) -> tuple[str, ...]:
+        """Fields that are asked about: two rows equal in all of them are the same question."""
+        asked = {f for p in self.phrasings if not p.inverted for f in placeholders(p.inputs)}
+        return tuple(field for field, spec in self.fields.items() if field in asked and spec.text is None)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        cut = self.split.fractions if self.split else ()
+        return tuple(split for split in SPLITS if split in self.source.split_names or split in cut)
+
+    @property
+    def folder(self) -> str:
+        """Of the data set in a mirror."""
+        return self.mirror or self.name
+
+    def task_name(self, phrasing: Phrasing) -> str:
+        return f"{self.name}.{phrasing.id}"
+
+    def metrics_of(self, phrasing: Phrasing) -> tuple[str, ...]:
+        return self.inverted_metrics if phrasing.inverted else self.metrics
+
+    def pool(self, kind: str = "") -> list[Phrasing]:
+        """Returns the phrasings of mixture NAME (`kind` ""), NAME.heldout or NAME.inverted.
+
+        Inverted ones are never pooled with the others. Of a held-out data set all forward phrasings are in NAME.heldout.
+        """
+        if kind == "inverted":
+            return [p for p in self.phrasings if p.inverted and p.split == "train" and not self.heldout]
+        forward = [p for p in self.phrasings if not p.inverted]
+        if self.heldout:
+            return forward if kind == "heldout" else []
+        return [p for p in forward if (p.split == "heldout") == (kind == "heldout")]
+
+
+def _checked(check: Callable[[str], None], name: str, key: str) -> None:
+    try:
+        check(name)
+    except ValueError as error:
+        raise ValueError(f"{key}: {str(error).partition(': ')[2]}") from None

@@ -1,0 +1,239 @@
+"""What a card may say under `source:`; one model for each `type`."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+
+from t5x_tasks.common.config_files import Section
+from t5x_tasks.common.functions import refuse_standard
+
+SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _as_mapping(value: Any) -> Any:
+    """A list of names; anything else is pydantic's to refuse."""
+    names = isinstance(value, list | tuple) and all(isinstance(split, str) for split in value)
+    return {split: split for split in value} if names else value
+
+
+# One file, a glob, or a list of both.
+Files = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)]
+# Splits as the card calls them -> as the library does: `[train, test]`, or `{validation: dev_r1}`.
+SplitNames = Annotated[dict[Split, Text], BeforeValidator(_as_mapping), Field(min_length=1)]
+ALL_SPLITS: dict[Split, str] = {"train": "train", "validation": "validation", "test": "test"}
+
+
+class BaseSource(Section):
+    """What all sources share.
+
+    Attributes:
+      obtain: where a person gets the data, for the error that says they are missing.
+    """
+
+    obtain: str = ""
+
+    templated: ClassVar[bool] = False  # by others: says nothing about paraphrases, so no statistics of them
+
+    @property
+    @abstractmethod
+    def named_splits(self) -> dict[str, Any]:
+        """Split -> what the source says of it."""
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        return tuple(self.named_splits)
+
+    def reading_options(self) -> dict[str, Any]:
+        """What changes the rows that the same files give."""
+        return {}
+
+
+class SplitsSource(BaseSource):
+    """A source that has its splits by name."""
+
+    splits: SplitNames = ALL_SPLITS
+
+    @property
+    def named_splits(self) -> dict[str, Any]:
+        return {**self.splits}
+
+
+class FileSource(BaseSource):
+    """Files beside the card: each split is one file, a glob (`train/*.jsonl`, sorted by name) or a list of both.
+
+    Plain or compressed: .gz, .bz2, .xz or .zst.
+    """
+
+    train: Files = ()
+    validation: Files = ()
+    test: Files = ()
+
+    @model_validator(mode="after")
+    def _has_splits(self) -> "FileSource":
+        if not self.named_splits:
+            raise ValueError("source: names no split; add train: FILE")
+        return self
+
+    @property
+    def named_splits(self) -> dict[str, Any]:
+        return self.files_of_splits
+
+    @property
+    def files_of_splits(self) -> dict[str, Files]:
+        return {split: getattr(self, split) for split in SPLITS if getattr(self, split)}
+
+
+class JsonlSource(FileSource):
+    """JSON Lines: one object a line, UTF-8."""
+
+    type: Literal["jsonl"]
+
+
+class CsvSource(FileSource):
+    """Comma- or tab-separated values, UTF-8, with a header unless `columns` names the columns.
+
+    Attributes:
+      delimiter: one character; comma for csv, tab for tsv.
+      quoting: `double` undoes "a ""quoted"" text"; with `none` a quotation mark is a character like others.
+    """
+
+    type: Literal["csv", "tsv"]
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    columns: tuple[Text, ...] = ()
+    quoting: Literal["double", "none"] = "double"
+
+    def reading_options(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", include={"type", "delimiter", "columns", "quoting"})
+
+
+class ParquetSource(FileSource):
+    """Parquet files, read batch by batch."""
+
+    type: Literal["parquet"]
+
+
+class HubSource(SplitsSource):
+    """A data set of the Hugging Face hub, a local folder laid out like one, or one that `save_to_disk` wrote.
+
+    Attributes:
+      path: id of the hub, or folder relative to the card.
+      name: of the configuration: `rte` of `nyu-mll/glue`.
+      revision: pins what is read, if it is a commit: 40 hexadecimal digits. A branch or a tag can move.
+      splits: those that the data set has, as a list, or `{validation: dev_r1}` where it calls them otherwise.
+      streaming: rows are fetched while they are used, for data sets that do not fit on the disk.
+    """
+
+    type: Literal["hub"]
+    path: Text
+    name: str | None = None
+    revision: str | None = None
+    streaming: bool = False
+
+    @property
+    def is_pinned(self) -> bool:
+        return re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None
+
+
+class TfdsSource(SplitsSource):
+    """A TensorFlow Datasets data set.
+
+    Attributes:
+      name: `glue/rte:2.0.0`, or a prepared folder relative to the card (the one with dataset_info.json).
+      data_dir: folder of prepared data sets, relative to the card; the library's own if not given.
+    """
+
+    type: Literal["tfds"]
+    name: Text
+    data_dir: str | None = None
+
+
+def _function(text: str) -> str:
+    if not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", text):
+        raise ValueError(f"must be package.module:function or file.py:function, not {text!r:.80}")
+    refuse_standard(text, key="function")
+    return text
+
+
+class PythonSource(BaseSource):
+    """A function of the user's that is called with `split=` and gives dicts.
+
+    Attributes:
+      function: `package.module:function`, or `file.py:function` with the file beside the card.
+      splits: those that it knows.
+    """
+
+    type: Literal["python"]
+    function: Annotated[str, AfterValidator(_function)]
+    splits: SplitNames
+
+    @property
+    def named_splits(self) -> dict[str, Any]:
+        return {**self.splits}
+
+
+class TemplatedSource(FileSource):
+    """A collection whose rows are templated already, from files or from the hub.
+
+    Its rows become `inputs` and `targets` (with `references`, where an instance has several right answers), beside the
+    columns that they had. The files are Parquet, CSV, TSV or JSON Lines, by their name; SuperNI's task files are JSON.
+
+    Attributes:
+      layout: flan (Open-Orca/FLAN: inputs, targets), p3 (inputs_pretokenized, targets_pretokenized), or superni (task
+        files with Definition and Instances, or rows with definition, inputs and targets).
+      path, name, revision, splits, streaming: as in a hub source, in place of files.
+    """
+
+    type: Literal["templated"]
+    layout: Literal["flan", "p3", "superni"]
+    path: Text | None = None
+    name: str | None = None
+    revision: str | None = None
+    splits: SplitNames = ALL_SPLITS
+    streaming: bool = False
+    templated: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _is_either(self) -> "TemplatedSource":
+        of_hub = self.model_fields_set & {"name", "revision", "splits", "streaming"}
+        if self.path and self.files_of_splits:
+            raise ValueError("source: path and files: give a data set of the hub or files, not both")
+        if of_hub and not self.path:
+            raise ValueError(f"source: {min(of_hub)} goes with path, an id of the hub; give that, too")
+        return self
+
+    @property
+    def hub(self) -> HubSource | None:
+        """The hub source that the rows come from; None if they come from files."""
+        if self.path is None:
+            return None
+        keys = {"path", "name", "revision", "splits", "streaming", "obtain"}
+        return HubSource(type="hub", **self.model_dump(include=keys))
+
+    @property
+    def named_splits(self) -> dict[str, Any]:
+        return {**self.splits} if self.path else self.files_of_splits
+
+    def reading_options(self) -> dict[str, Any]:
+        return {"layout": self.layout}
+
+
+# To be discriminated by `type`.
+Source = JsonlSource | CsvSource | ParquetSource | HubSource | TfdsSource | PythonSource | TemplatedSource
+_MODELS: dict[str, type[BaseSource]] = {
+    name: model for model in get_args(Source) for name in get_args(model.model_fields["type"].annotation)
+}
+
+
+def known_source_keys(loc: Sequence[Any]) -> list[str]:
+    """Returns the keys of the model that an error is about; pydantic puts the source's type into the error's place."""
+    model = next((_MODELS[part] for part in loc if part in _MODELS), None)
+    return list(model.model_fields) if model else []

@@ -1,0 +1,1 @@
+"""Prepares token caches: finds what is missing, tokenises in worker processes, writes ArrayRecord shards."""
