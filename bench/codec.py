@@ -1,4 +1,4 @@
-"""What the codec for source code costs in tokens, whether every row comes back, and how fast it is.
+"""Measures the codec for source code: its cost in tokens, whether every row survives the round trip, and its speed.
 
     python -m bench.codec --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model
 

@@ -122,7 +122,7 @@ def decode_settings(beams: int, tokens: int, length_penalty: float = 1.0) -> Gre
 
 
 def hardware() -> str:
-    """What both decode on: jax's first device."""
+    """The device that both decode on: jax's first."""
     import jax
 
     device = jax.devices()[0]

@@ -25,7 +25,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Taken(NamedTuple):
-    """What a step took; `processor_s` of all threads, `peak_gb` of the process so far, in the GPU's memory if it uses one."""
+    """The cost of a step; `processor_s` of all threads, `peak_gb` of the process so far, in the GPU's memory if it uses one."""
 
     clock_s: float
     processor_s: float

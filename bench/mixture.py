@@ -1,4 +1,4 @@
-"""What a mixture of everything costs beside a single task: seconds until the first batch, and batches a second.
+"""The cost of a mixture of everything beside a single task: seconds until the first batch, and batches a second.
 
     python -m bench.mixture --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model --cache /tmp/cache
 

@@ -36,7 +36,7 @@ Tensors = dict[str, np.ndarray]  # by their names in a Hugging Face directory
 
 
 class Step(NamedTuple):
-    """What a train step computes from the weights before it, and those after it."""
+    """The results of a train step, with the weights before it and after it."""
 
     loss: float
     logits: np.ndarray

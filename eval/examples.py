@@ -1,4 +1,4 @@
-"""What is evaluated: the examples of a task or mixture, each in one phrasing, with all its right answers.
+"""The examples to evaluate: those of a task or mixture, each in one phrasing, with all its right answers.
 
 Imports no JAX and no TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""What makes a page of this project one safe file: data that cannot end their block, and a policy that fetches nothing."""
+"""Safe HTML pages in one file: data that cannot end their block, and a policy that fetches nothing."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What an evaluation will do: configuration, checkpoints, folders. Checked before anything costs time."""
+"""The plan of an evaluation: configuration, checkpoints, folders; checked before anything costs time."""
 
 from dataclasses import dataclass
 from pathlib import Path

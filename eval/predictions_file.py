@@ -1,4 +1,4 @@
-"""What a model answered, kept batch by batch, so that a kill at any moment costs no more than the batch in work.
+"""A model's answers in a file, kept batch by batch, so that a kill at any moment costs no more than the batch in work.
 
 The file's first line is a fingerprint of all that the answers hang on: weights, decoding, inputs, devices. Each further
 line is a finished batch, written at once. A last line that a kill cut off is cut away; with another fingerprint

@@ -1,4 +1,4 @@
-"""What scores are called for readers, which of them leads, and which way is better. Imports no numpy."""
+"""Scores: their names for readers, which of them leads, and which direction is better. Imports no numpy."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal

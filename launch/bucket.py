@@ -69,7 +69,7 @@ CSI_ANNOTATIONS = {
 
 
 def mounted_script(folder: str) -> str:
-    """What a TPU VM is told: to say, in a line that `Tools` shows as an error, when nothing is mounted at a folder."""
+    """Shell commands for a TPU VM: say, in a line that `Tools` shows as an error, when nothing is mounted at a folder."""
     said = shlex.quote(
         f": --mounted: nothing is mounted at {folder}, so what is written there goes with the slice; mount it on all workers"
     )
@@ -77,7 +77,7 @@ def mounted_script(folder: str) -> str:
 
 
 def mount_script(name: str) -> str:
-    """What a TPU VM is told: installs gcsfuse if it is missing or too old, mounts the bucket, tries what a checkpoint does there.
+    """Shell commands for a TPU VM: install gcsfuse if it is missing or too old, mount the bucket, try what a checkpoint does.
 
     It may be run again: what is mounted stays. What goes wrong is said in one line, which `Tools` shows as an error.
     """

@@ -1,4 +1,4 @@
-"""What is to run, the same for every launcher: a configuration, its overrides, a name, and what its exit codes mean."""
+"""The job to run, the same for every launcher: a configuration, its overrides, a name, and what its exit codes mean."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""What a run names on this machine: is it with the code that is sent, or would the run miss it where it goes?
+"""Checks that files which a run names on this machine are sent with the code, so that the run finds them where it goes.
 
 Code goes as its commit (TPU VMs), or as this folder without what git ignores (an image, SkyPilot). There, what a run names is
 relative to the code. Of folders of cards those that the run trains on are looked at, and their data only where the run has them
@@ -34,7 +34,7 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Sent:
-    """What the machines will have.
+    """The files that the machines will have.
 
     Attributes:
       code: the folder whose files are sent.

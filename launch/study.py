@@ -52,7 +52,7 @@ class Study:
     output: Path
 
     def commands(self) -> list[list[str]]:
-        """What is run, in order; each may be run again."""
+        """The commands of a study, in order; each may be run again."""
         python, steps = [sys.executable, "-m"], []
         runs = self.members if self.base is None else [self.base, *self.members]
         for number, member in enumerate(runs):

@@ -1,4 +1,4 @@
-"""What the model learns from: cards, templates, sources, the SeqIO tasks and mixtures made of them, metrics.
+"""The data that a model learns from: cards, templates, sources, the SeqIO tasks and mixtures made of them, metrics.
 
     import t5x_tasks
     t5x_tasks.install(root="mirror", cards=["my_chats.yaml"])

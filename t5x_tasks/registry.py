@@ -74,7 +74,7 @@ class CardRows:
 
     @functools.cached_property
     def pool(self) -> list[Row]:
-        """What exemplars are drawn from."""
+        """The rows that exemplars are drawn from."""
         return exemplar_pool(self.card, self.read("train"), self._elsewhere)
 
     @functools.cached_property

@@ -31,7 +31,7 @@ _ROWS = 8  # that go to the device at once for the Fisher information
 
 
 def open_fisher(config: Config, vocabulary: Vocabulary) -> Batches | None:
-    """What the importance of parameters is estimated on, with EWC.
+    """The examples that the importance of parameters is estimated on, with EWC.
 
     Raises:
       UserError: the data of the tasks to keep cannot be read.

@@ -326,7 +326,7 @@ class EvalConfig(Section):
     )
 
     def settings(self) -> dict[str, Any]:
-        """What scores depend on besides model and data, as metrics.json says it: only scores of the same settings compare."""
+        """The settings that scores depend on besides model and data; only scores of the same settings compare."""
         return {"split": self.split, "limit": self.limit, "decode": self.decode.in_words()}
 
     def scores_file(self, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a run says to the person who watches: lines, and one of progress. Its figures: train/rundir/metrics.py."""
+"""A run's messages on the terminal: lines, and one of progress. Its figures: train/rundir/metrics.py."""
 
 import contextlib
 import math

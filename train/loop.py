@@ -40,7 +40,7 @@ from train.state import TrainState, first_state
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run needs, opened once.
+    """Everything that a run needs, opened once.
 
     Attributes:
       config: with everything resolved that keys leave to the data.

@@ -53,7 +53,7 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def describe_weights(weights: str) -> Literal["Hugging Face", "random", "a run", "an adapter", "a T5X checkpoint"]:
-    """What kind of weights `model.weights` names. Of a repository of the hub only small files are fetched.
+    """The kind of weights that `model.weights` names. Of a repository of the hub only small files are fetched.
 
     Raises:
       UserError: see `resolve_weights`.

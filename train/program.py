@@ -23,7 +23,7 @@ from train.step import make_train_step, make_validation_step
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What runs at each step, and the shapes (`jax.ShapeDtypeStruct` with shardings) that it is called with.
+    """The compiled functions of a run, and the shapes (`jax.ShapeDtypeStruct` with shardings) that it is called with.
 
     Attributes:
       state: of the train state; a checkpoint is restored into it.

@@ -40,7 +40,7 @@ class Selection:
 
     @property
     def measure(self) -> str:
-        """What ranks checkpoints, as a person says it."""
+        """The name of the score that ranks checkpoints."""
         return self._config.best or "validation_loss"
 
     def loss(self, step: int) -> float:
@@ -63,7 +63,7 @@ class Selection:
         return (self._config.best or "").partition("/")[0]
 
     def _summary(self, step: int) -> tuple[Path, dict[str, Any]]:
-        """What counts of a step's scores of the task, and the file it stands in; empty where there is nothing."""
+        """A step's scores of the task that count, and their file; empty where there are none."""
         folder = self._evaluations / str(step)
         kept, last = self._settings.scores_file(folder), folder / "metrics.json"
         for path in (kept, last):
@@ -154,7 +154,7 @@ class Selection:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What an evaluation has written; nothing where there is none that can be read."""
+    """The scores that an evaluation has written; empty where there are none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The train state: what an update changes, so what a checkpoint holds; its shapes and shardings, and the first one."""
+"""The train state, which an update changes and a checkpoint holds; its shapes and shardings, and the first one."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from train.skip_rule import SkipStatistics, first_statistics
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """What an update changes. As `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into.
+    """Everything that an update changes. As `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into.
 
     Attributes:
       step: int32 `[]`, updates so far, those skipped among them.

@@ -1,4 +1,4 @@
-"""What one system made of a task's rows: its scores, their intervals, and those of its seeds where it has several."""
+"""One system's answers to a task's rows: its scores, their intervals, and those of its seeds where it has several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one system made of the rows.
+    """One system's answers to the rows.
 
     Attributes:
       rows: of predictions.jsonl, in the comparison's order; of several seeds those of the first.
@@ -103,7 +103,7 @@ def spread(column: Column, score: str, digits: int) -> str:
 
 
 def _summary(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What metrics.json says, of all seeds: means, whose intervals hold those of all seeds."""
+    """The entry of metrics.json for all seeds: means, whose intervals hold those of all seeds."""
     found = dict(seeds[0])
     for part in ("metrics", "diagnostics"):
         of_all = [seed.get(part, {}) for seed in seeds]

@@ -1,4 +1,4 @@
-"""What a model learned and what it forgot: a matrix of tasks and systems, against the model before training.
+"""Learning and forgetting: a matrix of tasks and systems, against the model before training.
 
 References: Lopez-Paz & Ranzato 2017, "Gradient Episodic Memory for Continual Learning", section 2 (backward transfer R[T, i] -
 R[i, i]: the model's score on task i after the last stage, less its score right after stage i).
@@ -62,7 +62,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a system's column comes to.
+    """The means of a system's column.
 
     A task that only the first system was trained on, of which this one is a continuation, is in `backward_transfer` alone.
 

@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the pairs of a comparison come to.
+    """The result of all pairs of a comparison.
 
     Attributes:
       differences: (column, other column) -> other minus column, of each pair in both directions; those that were scored with

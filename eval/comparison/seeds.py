@@ -46,7 +46,7 @@ def caution(systems: Sequence[System]) -> str:
 
 
 def _configuration(system: System, names: Mapping[Path, str]) -> str:
-    """What the seeds of one configuration have in common; empty of a system that is of no run with a seed."""
+    """The key that the seeds of one configuration share; empty of a system that is of no run with a seed."""
     run = system.run
     if run is None or seed_of(system) is None or system.step is None or not system.answers:
         return ""

@@ -64,13 +64,13 @@ class Comparison:
         return better_side(score, next((found for found in stated if found), None))
 
     def stated_of_rows(self, column: int, part: str = "diagnostics") -> dict[str, Any]:
-        """What metrics.json says of a column, where that is of the comparison's rows and of no others; else nothing."""
+        """The entry of a column in metrics.json, where that is of the comparison's rows and of no others; else nothing."""
         summary, probe = self.columns[column].summary, self.columns[column].probe
         found = summary.get(part, {}) if summary["n"] == self.n else {}
         return {name: value for name, value in found.items() if not name.startswith(PROBE) or name in probe}
 
     def stated(self, column: int, score: str) -> dict[str, Any]:
-        """What metrics.json says of a column's score or diagnostic, over all rows that the system answered; {} if nothing."""
+        """The entry of metrics.json for a column's score or diagnostic, over all rows that the system answered; {} if nothing."""
         summary = self.columns[column].summary
         return {**summary.get("diagnostics", {}), **summary["metrics"]}.get(score, {})
 
@@ -250,7 +250,7 @@ def _diagnostics(rows: list[Row]) -> Scores:
 
 
 def _probes(lined_up: Sequence[list[Row]]) -> list[dict[str, np.ndarray]]:
-    """What each system made of the probe, on the rows on which all that have a corruption were asked for the same text."""
+    """Each system's result in the probe, on the rows on which all that have a corruption were asked for the same text."""
     asked = [[row.get("diagnostics", {}).get("probe", {}) for row in rows] for rows in lined_up]
     found: list[dict[str, np.ndarray]] = [{} for _ in lined_up]
     for name in dict.fromkeys(name for of_rows in asked for of_row in of_rows for name in of_row):

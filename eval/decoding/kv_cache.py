@@ -35,7 +35,7 @@ LayerCache = tuple[jax.Array, jax.Array]
 
 
 class Source(NamedTuple):
-    """What decoding reads of an encoded batch: keys and values for each layer, and which positions hold tokens."""
+    """An encoded batch as decoding reads it: keys and values for each layer, and which positions hold tokens."""
 
     keys_values: list[LayerCache]  # [batch, heads, head_dim, length], [batch, heads, length, head_dim]
     bias: jax.Array  # float32 [batch, 1, 1, length]: MASKED where there is nothing to attend to, else 0

@@ -1,4 +1,4 @@
-"""What a continuation may not be: too short, a repetition, a forbidden text.
+"""Logits processors with Hugging Face's semantics and order: minimum length, repetitions, forbidden texts.
 
 The meaning, and the order in which they apply, are those of Hugging Face's logits processors (transformers 5,
 `generation/logits_process.py`): RepetitionPenalty, NoRepeatNGram, NoBadWords, MinNewTokensLength. What they look at starts

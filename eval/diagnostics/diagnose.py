@@ -150,12 +150,12 @@ class _Measured:
 
     @property
     def looked_up(self) -> list[Particular]:
-        """What a rate counts: nothing of a text in lower case, of which only numbers can be seen."""
+        """The items that a rate counts: nothing of a text in lower case, of which only numbers can be seen."""
         return [] if self.text == self.text.lower() else self.particulars
 
 
 class _Dialogue:
-    """What summaries of one dialogue are measured against."""
+    """The facts of one dialogue that summaries are measured against."""
 
     def __init__(self, text: str):
         self.speakers = speakers(text)

@@ -28,7 +28,7 @@ Scorer = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Likelihoods]
 
 @dataclass(frozen=True)
 class Probe:
-    """What the probe found.
+    """The probe's result.
 
     Attributes:
       summary: `probe.<corruption>` -> value (% of rows in which the reference is preferred, by log-likelihood a token), ci_low,

@@ -1,4 +1,4 @@
-"""What a dialogue states, and whether a word of a summary is one of its names.
+"""The facts that a dialogue states, and whether a word of a summary is one of its names.
 
 A dialogue has a name if it has the same word whatever case, accents, possessive or plural; a shorter or longer form of it from
 three letters on (Alex and Alexander); the people of a country (Poland and Polish); a common short form (Bob and Robert); a slip
@@ -40,7 +40,7 @@ _PIECES = re.compile(r"[-'’.&]")
 
 @dataclass(frozen=True)
 class Source:
-    """What a dialogue states: its words, names, numbers and dates. Made once a dialogue.
+    """The facts that a dialogue states: its words, names, numbers and dates. Made once a dialogue.
 
     Attributes:
       words: all words, folded (see `fold`), whole and in their parts.

@@ -1,4 +1,4 @@
-"""What raters say of two systems: win rate, sign test, agreement among themselves, and with each score."""
+"""The raters' verdict on two systems: win rate, sign test, agreement among themselves, and with each score."""
 
 import math
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ def render(sheet: Sheet, comparison: Comparison) -> str:
 
 
 def _data(sheet: Sheet, comparison: Comparison) -> dict[str, Any]:
-    """What the page's script reads: `page` goes into the result file as it is, `texts` are those on the left and on the right."""
+    """The data of the page's script: `page` goes into the result file unchanged, `texts` are those on both sides."""
     ids = [id for id, _ in sheet.rows]
     first, second = (by_id(column.rows, ids) for column in comparison.columns)
     rows = [

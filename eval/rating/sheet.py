@@ -14,7 +14,7 @@ Letter = Literal["A", "B"]  # the first and the second system of `python -m eval
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a page of ratings shows.
+    """The content of a page of ratings.
 
     Attributes:
       systems: fingerprints of what A and B say in these rows. The page does not know their names.
@@ -67,7 +67,7 @@ def by_id(rows: Iterable[Row], ids: Sequence[str]) -> list[Row]:
 
 
 def source(row: Row) -> str:
-    """What a row's output is about: its dialogue, otherwise the whole input."""
+    """The text that a row's output is about: its dialogue, otherwise the whole input."""
     return row.get("dialogue") or row["inputs"]
 
 

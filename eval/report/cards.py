@@ -237,7 +237,7 @@ def _meaning(comparison: Comparison) -> str:
 
 
 def _others(comparison: Comparison) -> str:
-    """What the intervals speak for besides what was seen."""
+    """The population that the intervals generalise to."""
     seeds = " and other seeds" if any(column.seeds for column in comparison.columns) else ""
     return f"other rows of this kind{seeds}"
 

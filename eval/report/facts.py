@@ -103,7 +103,7 @@ def _evaluation(made: Mapping[str, Any]) -> str:
 
 
 def _made(system: System) -> list[dict[str, Any]]:
-    """What made.json says of each of a system's tasks, the latest last."""
+    """The content of made.json for each of a system's tasks, the latest last."""
     members = system.seeds or (system,)
     found = [read_made(answers.path.parent) for member in members for answers in member.answers.values()]
     return sorted((one for one in found if one), key=lambda one: str(one.get("date")))

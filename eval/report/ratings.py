@@ -1,4 +1,4 @@
-"""What people say of two of the compared systems, and how well each score agrees with them, for the report."""
+"""People's verdict on two of the compared systems, and how well each score agrees with them, for the report."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a person wants to see of a run: scores before and after against the floor, three examples, the loss curve.
+"""The summary of a run: scores before and after against the floor, three examples, the loss curve.
 
 `python -m eval.report.summary RUN_DIR` reads what `python -m train` and `python -m eval` wrote. Imports no JAX.
 """

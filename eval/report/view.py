@@ -1,4 +1,4 @@
-"""What the report's tables hold, ready to be set: numbers are texts here, with their intervals and what is to be said of them."""
+"""The report's tables, ready to be set: numbers are texts here, with their intervals and what is to be said of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
 
 
 def diagnostics_table(comparison: Comparison) -> Table | None:
-    """What the scores do not see: the references' own rates first; None of what is no summarization.
+    """The diagnostics beside the scores: the references' own rates first; None of what is no summarization.
 
     All numbers are of the comparison's rows: what only metrics.json has, over all rows of an evaluation, is left out where these
     are not the same.

@@ -19,7 +19,7 @@ NAME = "made.json"
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was decoded in one go.
+    """Size and time of one decoding.
 
     Attributes:
       rows: without those that were decoded before.

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: OUTPUT/<step>/metrics.json and <task>/predictions.jsonl.
+"""The files of an evaluation: OUTPUT/<step>/metrics.json and <task>/predictions.jsonl.
 
 Those are of the last evaluation of the step. Its scores are also kept in scores-<digest of split, limit and decoding>.json, so
 that an evaluation of another split displaces nothing that chooses checkpoints (train/selection.py).
@@ -48,7 +48,7 @@ def write_task(plan: Plan, step: int, task: str, scores: TaskScores, *, fingerpr
 
 
 def head_of(plan: Plan, step: int, fingerprint: str | None) -> dict[str, Any]:
-    """What metrics.json says of all its tasks."""
+    """The part of metrics.json that holds for all its tasks."""
     settings = plan.config.eval.settings()
     decode = settings.pop("decode")
     weights = {"weights": plan.weights(step), FINGERPRINT: fingerprint}
@@ -63,7 +63,7 @@ def tasks_scored(plan: Plan, step: int, fingerprint: str | None) -> dict[str, An
 
 
 def _different(before: dict[str, Any], head: dict[str, Any]) -> list[str]:
-    """What two evaluations differ in; where the same weights lay is no difference."""
+    """The settings in which two evaluations differ; the folder of the same weights is none."""
     asked = [key for key in head if key != "weights" and not (key == FINGERPRINT and head[key] is None)]
     return [key for key in asked if before.get(key) != head[key]]
 
@@ -75,7 +75,7 @@ def _said(key: str, before: dict[str, Any]) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a metrics.json says of all its tasks, and of each; nothing where there is none that can be read."""
+    """The parts of a metrics.json for all its tasks, and for each; nothing where there is none that can be read."""
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         return head, dict(head.pop("tasks", {}))

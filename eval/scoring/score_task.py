@@ -124,7 +124,7 @@ def count_references(questions: Questions) -> dict[str, int]:
 
 
 def remarks(counts: Mapping[str, int | None], n: int) -> list[str]:
-    """What someone must know of n rows' scores, from their counts: lower, or higher, than the predictions deserve."""
+    """Cautions about n rows' scores, from their counts: lower, or higher, than the predictions deserve."""
     return [f"{count} of {n} {remark}" for name, remark in _REMARKS.items() if (count := counts.get(name))]
 
 
@@ -142,7 +142,7 @@ def prediction_rows(questions: Questions, predictions: Sequence[str]) -> list[di
 
 
 def _settings(questions: Questions, metric: str, name: str, samples: int) -> str:
-    """What produced a number: implementation, which reference, split, rows, interval."""
+    """The settings behind a number: implementation, which reference, split, rows, interval."""
     module = importlib.import_module(load_metric(metric).__module__)
     implementation = module.settings() if hasattr(module, "settings") else metric
     most = max(len(example.references) for example in questions.examples)

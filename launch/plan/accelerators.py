@@ -100,7 +100,7 @@ class Devices:
 
     @property
     def launcher(self) -> str | None:
-        """What starts a run on several slices or nodes; None: one is asked for as ever."""
+        """The launcher that starts a run on several slices or nodes; None where there is one."""
         if self.slices == 1:
             return None
         if self.accelerator.per_node:

@@ -176,7 +176,7 @@ def _configured(config: Config, facts: dict[str, Any], devices: Devices, mfu: fl
 
 
 def _enough_devices(config: Config, options: argparse.Namespace, devices: Devices) -> str | None:
-    """What would do by shapes, a power of two times as many of these devices; None: not even the most looked at."""
+    """How many devices would suffice by shapes, a power of two times as many as these; None: not even the most looked at."""
     most = devices.count * 2 ** max(1, (_MOST_DEVICES // devices.count).bit_length() - 1)
     facts = _aot("shapes", options, dataclasses.replace(devices, count=most))
     cuts = {(mesh["fsdp"], mesh["tensor"]): mesh for mesh in facts["meshes"]}  # bytes a device do not depend on `data`

@@ -1,4 +1,4 @@
-"""What a mesh costs: bytes on a device, and the time of a step by a roofline (Williams et al. 2009).
+"""The cost of a mesh: bytes per device, and the time of a step by a roofline (Williams et al. 2009).
 
 A step takes the longest of computing at the given share of the peak, of moving what must be moved through a device's memory, and
 of sending what must be sent between devices: as if all three overlapped. Inside a TPU slice or a node of GPUs links are fast,
@@ -163,7 +163,7 @@ def _layer_parameters(facts: dict[str, Any]) -> int:
 
 
 def _activations(facts: dict[str, Any], mesh: dict[str, int], *, rows: int, remat: Remat) -> int:
-    """What is kept for the backward pass and, at its peak, what is worked on."""
+    """Bytes kept for the backward pass and, at its peak, worked on."""
     sizes, tensor = facts["sizes"], mesh["tensor"]
     kept = _kept(facts["kept"][remat], mesh, rows)
     if remat != "none" and "none" in facts["kept"]:  # one layer's own, computed again
@@ -198,7 +198,7 @@ class _Sent:
 def _sent(
     facts: dict[str, Any], mesh: dict[str, int], devices: Devices, *, rows: int, parts: int, remat: Remat
 ) -> _Sent:
-    """What a step sends, in rings, one after the other.
+    """The time of a step's collectives, in rings, one after the other.
 
     What spans slices or nodes goes in two rings: a sum is made inside, where each device gets a part of it, these parts are
     summed across, and the results gathered inside. So of the gradients there crosses 2 x (4 bytes x trained / (fsdp x tensor x

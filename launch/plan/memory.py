@@ -1,4 +1,4 @@
-"""What a train step needs, known before there are devices: from shapes, and from compiling it for simulated ones.
+"""The memory that a train step needs, before there are devices: from shapes, and from compiling it for simulated ones.
 
 Nothing is allocated, no weights or data are read.
 

@@ -15,7 +15,7 @@ from train.model.attention import Path
 
 
 class _Gpu(NamedTuple):
-    """What XLA's compiler asks of a GPU. From NVIDIA's white papers on A100 and H100, data sheets, CUDA's guide."""
+    """The figures that XLA's compiler asks of a GPU. From NVIDIA's white papers on A100 and H100, data sheets, CUDA's guide."""
 
     name: str
     capability: str

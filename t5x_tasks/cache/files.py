@@ -35,7 +35,7 @@ class Example:
 
 @dataclass
 class Contents:
-    """What the manifest says of the files.
+    """The manifest's entry for the files.
 
     Attributes:
       sha256: of each file but the shards, whose records carry checksums.

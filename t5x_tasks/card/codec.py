@@ -89,7 +89,7 @@ _WORD = f"A-Za-z0-9{_LETTERS}"
 
 
 class Codec(Protocol):
-    """What a card's `codec` names: `decode(encode(text)) == text` for any text, also inside other text."""
+    """A text codec, which a card's `codec` names: `decode(encode(text)) == text` for any text, also inside other text."""
 
     def encode(self, text: str) -> str: ...
 

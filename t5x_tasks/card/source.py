@@ -1,4 +1,4 @@
-"""What a card may say under `source:`; one model for each `type`."""
+"""The models of a card's `source:`, one for each `type`."""
 
 import re
 from abc import abstractmethod
@@ -33,7 +33,7 @@ ALL_SPLITS: dict[Split, str] = {"train": "train", "validation": "validation", "t
 
 
 class BaseSource(Section):
-    """What all sources share.
+    """The base of all sources.
 
     Attributes:
       obtain: where a person gets the data, for the error that says they are missing.
@@ -53,7 +53,7 @@ class BaseSource(Section):
         return tuple(self.named_splits)
 
     def reading_options(self) -> dict[str, Any]:
-        """What changes the rows that the same files give."""
+        """The keys that change which rows the same files give."""
         return {}
 
 

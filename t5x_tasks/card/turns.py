@@ -232,7 +232,7 @@ def _loaded(value: Any) -> Any:
 
 
 def _of_pandas(text: str, error: Exception) -> Any:
-    """What pandas writes of a list into a CSV is no JSON but Python: `[{'role': 'agent', 'content': "It's"}]`."""
+    """Reads a list as pandas writes it into a CSV, in Python's syntax: `[{'role': 'agent', 'content': "It's"}]`."""
     if not text.startswith(("[", "{")):
         raise ValueError(f"must be messages, not the text {shown(text)}; a column of such texts needs no transform")
     try:

@@ -1,1 +1,1 @@
-"""What `python -m t5x_tasks COMMAND` does; each command is imported when it runs."""
+"""The commands of `python -m t5x_tasks`; each is imported when it runs."""

@@ -1,4 +1,4 @@
-"""What the commands `list`, `show`, `preview` and `check` print of data sets. Of mixtures: see describe_mixture.py."""
+"""The commands `list`, `show`, `preview` and `check` for data sets. Of mixtures: see describe_mixture.py."""
 
 import sys
 from collections.abc import Mapping, Sequence

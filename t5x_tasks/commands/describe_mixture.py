@@ -1,4 +1,4 @@
-"""What `show MIXTURE` prints: what a mixture will really feed the model, before an hour of accelerator time is spent on it."""
+"""`show MIXTURE`: the examples and tokens that a mixture will feed the model, before accelerator time is spent on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

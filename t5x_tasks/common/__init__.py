@@ -1,1 +1,1 @@
-"""What all packages share: errors, loading of configurations and YAML, functions by name, values, output."""
+"""Shared by all packages: errors, loading of configurations and YAML, functions by name, values, output."""

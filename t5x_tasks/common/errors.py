@@ -1,4 +1,4 @@
-"""What the user got wrong, said in one line; and the exit codes of every command."""
+"""Errors: a mistake of the user's in one line, and the exit codes of every command."""
 
 import contextlib
 import difflib
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class Failure(Exception):
-    """What failed by itself and is understood, so that one line says more than a traceback: commands exit with code 1."""
+    """A failure that is no mistake of the user's; one line says more than a traceback. Commands exit with code 1."""
 
 
 def one_line(error: BaseException, *, most: int = 300) -> str:

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a file, in words for whoever wrote the file."""
+"""Puts pydantic's errors into words for whoever wrote the file."""
 
 import re
 from collections.abc import Mapping, Sequence

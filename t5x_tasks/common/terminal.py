@@ -1,4 +1,4 @@
-"""What is printed is shown: text of data, cards and file names cannot move a terminal's cursor or set its title."""
+"""Escapes what is printed: text of data, cards and file names cannot move a terminal's cursor or set its title."""
 
 import contextlib
 import re

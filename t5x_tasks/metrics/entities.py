@@ -28,7 +28,7 @@ _TO_DOUBLE = re.compile(rf";(?:(?=;|$)|{_TYPE_AHEAD})")
 
 
 class Reading(NamedTuple):
-    """What a text says of entities.
+    """The entities of a text.
 
     Attributes:
       entities: (type, mention), in the text's order.

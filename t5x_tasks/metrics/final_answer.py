@@ -136,7 +136,7 @@ def _reference(text: str, row: int) -> Answer:
 
 
 def _answers(prediction: str, reference: Answer) -> Sequence[Answer]:
-    """What the prediction can be taken to answer, of the reference's kind; nothing if there is no answer of that kind."""
+    """The answer that a prediction can be taken to give, of the reference's kind; nothing if there is no answer of that kind."""
     answer, marked = _extract(prediction)
     if isinstance(reference, Decimal):
         amounts = _amounts(answer, first=marked)

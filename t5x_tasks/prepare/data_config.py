@@ -1,4 +1,4 @@
-"""The section `data` of a run's configuration: what is learned from, and how it is laid into batches."""
+"""The section `data` of a run's configuration: the data to learn from, and their layout in batches."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ class Lengths(Section):
 
 
 class DataConfig(Section):
-    """What is learned from, and how it is laid into batches."""
+    """The data to learn from, and their layout in batches."""
 
     mixture: str = Field(default="support_chats", description="any task or mixture that is registered")
     cards: tuple[OneLine, ...] = Field(default=(), description="more cards of the user's: files or folders")

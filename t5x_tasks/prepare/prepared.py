@@ -1,4 +1,4 @@
-"""What preparing is told, and what it gives back."""
+"""The request to prepare data, and its result."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a prepared split was made of: hashes of card, template, vocabulary, code and data, for the names of its folders."""
+"""The recipe of a prepared split: hashes of card, template, vocabulary, code and data, for the names of its folders."""
 
 import contextlib
 import functools

@@ -50,7 +50,7 @@ class MissingSplit(UserError):
 
 @dataclass(frozen=True)
 class SeqioJob:
-    """What the other process is to prepare.
+    """The job of the other process.
 
     Attributes:
       names: of tasks and mixtures.

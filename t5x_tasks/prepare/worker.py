@@ -65,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one phrasing. `new` is False where another process was faster; no row has any of the groups `ungrouped`."""
+    """The result for one phrasing. `new` is False where another process was faster; no row has any of the groups `ungrouped`."""
 
     folder: str
     examples: int
@@ -93,7 +93,7 @@ def run(job: Job, vocabulary: Vocabulary | None = None) -> Iterator[Written]:
 
 
 class _DatasetSplit:
-    """What the phrasings of one data set and split share is read and tokenised once."""
+    """Prepares the phrasings of one data set and split; what they share is read and tokenised once."""
 
     def __init__(self, job: Job, vocabulary: Vocabulary):
         self.job = job

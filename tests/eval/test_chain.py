@@ -1,4 +1,4 @@
-"""What was learned and forgotten in a chain of runs, each of which started from a checkpoint of the one before."""
+"""Learning and forgetting in a chain of runs, each of which started from a checkpoint of the one before."""
 
 import pytest
 from helpers import evaluated

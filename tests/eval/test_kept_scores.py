@@ -39,7 +39,7 @@ def ranked(run_dir: Path) -> Path:
 
 
 def score(run_dir: Path, step: int, value: float, *overrides: str, task: str = "tiny") -> None:
-    """What `python -m eval RUN_DIR eval.steps=[step]` writes."""
+    """The files of `python -m eval RUN_DIR eval.steps=[step]`."""
     plan = make_plan(*load_config(str(run_dir), [f"eval.steps=[{step}]", *overrides]))
     interval = {"value": value, "ci_low": value, "ci_high": value}
     rows = [{"id": "r0", "inputs": "", "prediction": "", "references": [""], "scores": {"rougeL": value}}]

@@ -53,7 +53,7 @@ def rate_rows(page, verdicts, *, letters=False):
 
 
 def download(page, folder):
-    """What the page saves of the ratings."""
+    """The ratings as the page saves them."""
     before = set(folder.glob("*.json"))
     page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     page.run("[...document.querySelectorAll('.download')].find((b) => b.checkVisibility()).click()")

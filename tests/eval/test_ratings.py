@@ -1,4 +1,4 @@
-"""What people say of two systems: which rows they see, win rate, sign test, agreement, marks, and files that are refused."""
+"""People's verdict on two systems: which rows they see, win rate, sign test, agreement, marks, and files that are refused."""
 
 import json
 import math

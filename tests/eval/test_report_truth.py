@@ -1,4 +1,4 @@
-"""What a report must never say: worse as better, another metric as a change, other rows beside these, a mark on too few rows."""
+"""A report never says: worse as better, another metric as a change, other rows beside these, a mark on too few rows."""
 
 import numpy as np
 import pytest

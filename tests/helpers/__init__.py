@@ -1,1 +1,1 @@
-"""What several test files use and pytest does not collect."""
+"""Helpers of several test files; pytest does not collect them."""

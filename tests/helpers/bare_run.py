@@ -59,7 +59,7 @@ def save_run(
 
 
 def shifted(trained: Params, _: Params) -> Params:
-    """What was trained, moved by random numbers: `trained` of `save_run`."""
+    """The trained parameters, moved by random numbers: `trained` of `save_run`."""
     draw = np.random.default_rng(0)
     return jax.tree.map(lambda x: x + (0.3 * draw.standard_normal(x.shape)).astype(x.dtype), trained)
 

@@ -1,4 +1,4 @@
-"""What is wrong with the layout of a page in Chromium: elements that stick out of their containers."""
+"""Faults in the layout of a page in Chromium: elements that stick out of their containers."""
 
 from typing import Any
 

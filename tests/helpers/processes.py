@@ -55,7 +55,7 @@ def train(workplace: Path, run: str, *overrides: str, processes: int) -> list[su
 
 
 def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
-    """What each said on standard error; all must end with this code."""
+    """The standard error of each; all must end with this code."""
     return [errors for _, errors in finish_both(processes, code)]
 
 

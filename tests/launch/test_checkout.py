@@ -1,4 +1,4 @@
-"""What leaves this machine is a checkout of the code, without the files that hold tokens."""
+"""Only a checkout of the code leaves this machine, without the files that hold tokens."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a configuration or a command line says reaches the run as it stands, and no shell on the way runs it."""
+"""Texts of a configuration or a command line reach the run unchanged, and no shell on the way runs it."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def check_called(folder: Path, *overrides: str) -> None:
 
 
 def directives(script: str) -> dict[str, str]:
-    """What sbatch makes of a script's directives: a backslash escapes, also within quotation marks; # begins a comment."""
+    """A script's directives as sbatch reads them: a backslash escapes, also within quotation marks; # begins a comment."""
     found = {}
     for line in script.splitlines():
         if not line.startswith("#"):
@@ -156,7 +156,7 @@ def test_what_scp_would_hand_to_a_shell_is_no_folder_to_be_fetched(fakes, name):
 
 
 def kubernetes(text: str) -> str:
-    """What Kubernetes makes of a word of `command`: $$ is $, $(NAME) the variable's value."""
+    """A word of `command` as Kubernetes expands it: $$ is $, $(NAME) the variable's value."""
     return re.sub(r"\$(\$|\((HOME|PATH)\))", lambda match: "$" if match[1] == "$" else "EXPANDED", text)
 
 

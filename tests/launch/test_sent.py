@@ -1,4 +1,4 @@
-"""What a run names and what goes with the code, in a checkout of its own."""
+"""Files that a run names are sent with the code, in a checkout of its own."""
 
 import shutil
 import subprocess
@@ -182,7 +182,7 @@ def test_cards_and_splits_that_training_does_not_read_may_stay(code):
 
 
 def test_what_tools_hide_in_a_folder_is_not_asked_for(code):
-    """What `hf download --local-dir` leaves beside the weights, and Python beside a reader."""
+    """Files that `hf download --local-dir` leaves beside the weights, and Python beside a reader."""
     for file in ("weights/model.safetensors", "weights/.cache/huggingface/.gitignore", "weights/__pycache__/x.pyc"):
         (code / file).parent.mkdir(parents=True, exist_ok=True)
         (code / file).write_text("*")

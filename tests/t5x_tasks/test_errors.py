@@ -1,4 +1,4 @@
-"""What a command that fails says, and the code it ends with."""
+"""A command that fails: its message and its exit code."""
 
 import os
 import signal

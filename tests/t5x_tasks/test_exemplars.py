@@ -1,4 +1,4 @@
-"""What exemplars are drawn from, and that they leave room for what else stands in a row."""
+"""Exemplars: the rows that they are drawn from, and the room that they leave for the rest of a row."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ def read(path: Path) -> Any:
 
 
 def wording(text: str) -> str:
-    """What is left of a template without placeholders, case, punctuation and white space."""
+    """A template without placeholders, case, punctuation and white space."""
     return " ".join(re.findall(r"\w+", re.sub(r"\{\w+\}", "", text).lower()))
 
 

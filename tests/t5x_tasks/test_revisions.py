@@ -1,4 +1,4 @@
-"""What a data set of the hub is pinned to, and where it is said that it is not."""
+"""Revisions: how data sets of the hub are pinned, and the warning where one is not."""
 
 import datasets
 import pytest

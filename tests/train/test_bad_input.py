@@ -1,4 +1,4 @@
-"""What the user gets wrong ends with exit code 2 and one line that names the place; no run directory is left behind."""
+"""Bad input ends with exit code 2 and one line that names the place; no run directory is left behind."""
 
 import json
 import re

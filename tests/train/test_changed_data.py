@@ -90,7 +90,7 @@ def project(begun: Path, tmp_path: Path) -> Project:
 
 
 def refused(project: Project, *overrides: str, run: str = "run") -> str:
-    """What is said where a run does not resume; nothing of it is touched then, but who holds its lock."""
+    """The message of a run that does not resume; nothing of it is touched then, but who holds its lock."""
     before = contents(project.folder / run)
     with pytest.raises(UserError) as error:
         train(project.config(*overrides, run=run, steps=4))
@@ -209,7 +209,7 @@ def test_resume_refuses_other_data_to_estimate_the_fisher_information_on(project
 
 
 def test_the_data_of_a_stream_of_their_own_count_too(project: Project, vocabulary):
-    """What is replayed and what the Fisher information is estimated on, where nothing of it is trained on."""
+    """Data that are replayed and that the Fisher information is estimated on, where nothing of it is trained on."""
     replay = ("data.mixture=notes", "replay={mixture: others, rate: 0.5}", EWC[0])
     config = project.config(*replay)
     before = open_training(config, vocabulary).streams | fisher(config, vocabulary)

@@ -1,4 +1,4 @@
-"""What a crash or a bad disk leaves in a run's small files is dropped, with a line that says so, and the run goes on."""
+"""Damage that a crash or a bad disk leaves in a run's small files is dropped, with a line that says so, and the run goes on."""
 
 import json
 from pathlib import Path

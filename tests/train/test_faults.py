@@ -1,4 +1,4 @@
-"""What disks do to checkpoints: damage is named and never restored, a full disk is waited for and then says so."""
+"""Faults of disks: damage to a checkpoint is named and never restored, a full disk is waited for and then says so."""
 
 import errno
 import os

@@ -35,7 +35,7 @@ def read(workplace: Path, run: str) -> list[dict[str, float]]:
 
 
 def learned(rows: list[dict[str, float]]) -> list[tuple[float, ...]]:
-    """What a run computed, without how long it took."""
+    """The numbers that a run computed, without its times."""
     names = ("step", "loss", "accuracy", "grad_norm", "learning_rate", "tokens", "examples", "validation_loss")
     return [tuple(row.get(name, -1.0) for name in names) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What is computed anew for the backward pass changes memory and nothing else."""
+"""Rematerialisation changes memory and nothing else."""
 
 import dataclasses
 

@@ -123,7 +123,7 @@ NEVER = 100
 
 
 def save_with(fault: str, mended: int, tmp_path: Path) -> list[tuple[dict[str, Any], str]]:
-    """What each process found, and what it said."""
+    """The result and the output of each process."""
     program = tmp_path / "saving.py"
     program.write_text(textwrap.dedent(SAVING))
     ended = finish_both(launch([str(program), str(tmp_path / "run"), fault, str(mended)], processes=2, devices=2))

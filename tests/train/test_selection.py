@@ -20,7 +20,7 @@ def selection_of(run_dir: Path, **checkpoint: Any) -> Selection:
 
 
 def score(run_dir: Path, step: int, value: float, *, task: str = "chats", name: str = "rougeL") -> None:
-    """What `python -m eval` leaves of a checkpoint, with the run's own settings."""
+    """The scores of a checkpoint as `python -m eval` writes them, with the run's own settings."""
     folder = run_dir / "eval" / str(step)
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(

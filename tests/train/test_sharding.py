@@ -113,7 +113,7 @@ def abstract(data: int, fsdp: int, tensor: int):
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What `make_mesh` asks of a device: number, process, slice (as JAX says it of TPUs and GPUs)."""
+    """A device as `make_mesh` sees it: number, process, slice (as JAX says it of TPUs and GPUs)."""
 
     id: int
     process_index: int

@@ -20,7 +20,7 @@ class NoValueLeft(Exception):
 
 
 class Value(str):
-    """What is said for a fact; dates keep the day behind the words, so that others can lie before or after it."""
+    """The words for a fact; dates keep the day behind the words, so that others can lie before or after it."""
 
     day: datetime.date | None = None
 

@@ -123,7 +123,7 @@ class Extra(_Part):
 
 
 class Shared(_Part):
-    """What is said in every chat, whatever it is about."""
+    """Sentences of every chat, whatever it is about."""
 
     phrases: dict[str, Texts]
     asks: tuple[Ask, ...]

@@ -1,4 +1,4 @@
-"""What several processes do at the same time and what only counts where all of them succeed: saving, above all.
+"""Work of several processes that only counts where all of them succeed: saving, above all.
 
 Each does its part, tells the others how it ended, and raises if one of them failed, so that all do the same next: try
 again, or stop. The telling goes through JAX's coordination service (train/parallel/processes.py), from the main thread.

@@ -150,7 +150,7 @@ class Checkpoints(StepFolder, AbstractContextManager):
         return not self._failed
 
     def _is_saved(self, path: Path) -> bool:
-        """What the first process sees: an error there, or in what each sees for itself, would leave the others waiting."""
+        """The first process's view: an error there, or in what each sees for itself, would leave the others waiting."""
         look = functools.partial(committed, path) if processes.is_first() else bool
         return retrying(f"{path}: looking", lambda: together("looking", look, at=path)[0], on=Exception)
 

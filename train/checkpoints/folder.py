@@ -31,7 +31,7 @@ UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this u
 
 @dataclass(frozen=True)
 class Info:
-    """What is small in a checkpoint. `position` and `metadata` are as they were given to `save`."""
+    """The small parts of a checkpoint. `position` and `metadata` are as they were given to `save`."""
 
     position: dict[str, Any]
     metadata: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What fixes a stream of examples, in words: a run's checkpoints hold it, and a position in the stream means nothing without it.
+"""Describes everything that fixes a stream of examples; checkpoints hold it, for a position means nothing without it.
 
     {"batch_size": 8, "row_lengths": [512, 128], "seed": 0, "pack": true, "block": 16384, "sources": [
         {"dataset": "notes", "examples": 48, "prompt": null, "templates": [

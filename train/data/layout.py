@@ -11,7 +11,7 @@ _EOS = 1
 
 
 class Batch(NamedTuple):
-    """What one step consumes.
+    """The rows that one step consumes.
 
     Attributes:
       arrays: this host's rows of the global batch, int32 [batch_size / process_count, length] each:

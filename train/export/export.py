@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """What is exported. `read` is called once everything else is known to be right.
+    """Weights to export. `read` is called once everything else is known to be right.
 
     Attributes:
       vocabulary: None where the format needs none.

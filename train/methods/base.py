@@ -1,4 +1,4 @@
-"""What a way to fine-tune is: a section of the configuration that says what it adds, what it trains, how it is merged.
+"""The base class of fine-tuning methods: a section of the configuration that says what it adds, what it trains, how it is merged.
 
     class Scaled(Method):                       # method: {type: "my_module:Scaled", targets: [".*/key"]}
         targets: tuple[str, ...] = (".*/value",)        # its keys
@@ -105,7 +105,7 @@ class Method(Section):
                 del module.adapters[name]
 
     def to_peft(self, added: "Params") -> "PeftAdapter":
-        """What the `peft` library opens (train/weights/peft.py), from the parameters that were trained.
+        """An adapter that the `peft` library opens (train/weights/peft.py), from the parameters that were trained.
 
         Raises:
           UserError: peft has no such method.

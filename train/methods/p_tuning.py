@@ -139,7 +139,7 @@ class PseudoTokens(Prompt):
 
 
 def _embeddings(params: Params) -> jax.Array:
-    """What the network makes of its inputs, `[length, embed]`."""
+    """The network's outputs, `[length, embed]`."""
     with jax.default_matmul_precision("highest"):
         x = params["rows"]
         for _, layer in sorted(params.get("lstm", {}).items()):

@@ -14,7 +14,7 @@ from train.model.dense import PRODUCT, Dropout, dense, gated, gated_dense, joine
 
 
 class Adapter(nnx.Module):
-    """What a fine-tuning method puts in the place of a product `x @ kernel`; see train/methods.
+    """Replaces a product `x @ kernel` for a fine-tuning method; see train/methods.
 
     It hangs in the module that has the kernel, so its parameters have a leading axis of layers like the kernel's.
     """
@@ -33,7 +33,7 @@ class Adapter(nnx.Module):
 
 
 class EmbeddingAdapter(nnx.Module):
-    """What a fine-tuning method does to embedded tokens; it hangs in `T5.adapters["embedding"]`."""
+    """Changes embedded tokens for a fine-tuning method; it is `T5.adapters["embedding"]`."""
 
     @abc.abstractmethod
     def __call__(self, tokens: jax.Array, embedded: jax.Array) -> jax.Array:

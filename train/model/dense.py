@@ -57,19 +57,19 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     x, gradient = jax.lax.optimization_barrier((x, gradient))
-    return gradient @ kernel.astype(gradient.dtype).T, _of_kernel(x, gradient, kernel)
+    return gradient @ kernel.astype(gradient.dtype).T, _d_kernel(x, gradient, kernel)
 
 
-def _of_kernel(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+def _d_kernel(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
     """The kernel's gradient, from `[..., in]` and `[..., out]`."""
     # Positions as one axis: contracting two, XLA on a CPU would first transpose `x` out of the stack of all layers.
-    of_kernel = jax.lax.dot_general(
+    d_kernel = jax.lax.dot_general(
         x.reshape(-1, x.shape[-1]),
         gradient.reshape(-1, gradient.shape[-1]),
         (((0,), (0,)), ((), ())),
         preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype),
     )
-    return of_kernel.astype(kernel.dtype)
+    return d_kernel.astype(kernel.dtype)
 
 
 dense.defvjp(_forward, _backward)
@@ -94,8 +94,8 @@ def _joined_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[j
 
 def _joined_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    of_x, of_kernel = _backward((_joined(x), kernel), gradient)
-    return of_x.reshape(x.shape), of_kernel
+    d_x, d_kernel = _backward((_joined(x), kernel), gradient)
+    return d_x.reshape(x.shape), d_kernel
 
 
 joined_dense.defvjp(_joined_forward, _joined_backward)
@@ -128,11 +128,11 @@ def _gated_forward(gate: jax.Array, up: jax.Array, mask: jax.Array | None, kerne
 
 def _gated_backward(saved: Any, gradient: jax.Array) -> tuple[Any, ...]:
     gate, up, mask, kernel = saved
-    of_y = constrain(gradient @ kernel.astype(gradient.dtype).T, ("batch", "length", "mlp"))
-    # So that XLA does not make the product before `of_y` is there, in a loop of its own.
-    mask, of_y = jax.lax.optimization_barrier((mask, of_y))
+    d_y = constrain(gradient @ kernel.astype(gradient.dtype).T, ("batch", "length", "mlp"))
+    # So that XLA does not make the product before `d_y` is there, in a loop of its own.
+    mask, d_y = jax.lax.optimization_barrier((mask, d_y))
     y, pull = jax.vjp(lambda gate, up: _gated(gate, up, mask), gate, up)
-    return *pull(of_y), None, _of_kernel(y, gradient, kernel)
+    return *pull(d_y), None, _d_kernel(y, gradient, kernel)
 
 
 gated_dense.defvjp(_gated_forward, _gated_backward)

@@ -93,7 +93,7 @@ def _forward(
     hidden, targets, weights = map(parts.take, (hidden, targets, weights))
 
     def part(number: jax.Array, carry: Any) -> Any:
-        total, of_hidden, of_kernel = carry
+        total, d_hidden, d_kernel = carry
         here, inside = parts.of(hidden, number), parts.of(weights, number)
         aims = parts.of(targets, number)
         logits = _logits(here, kernel)
@@ -105,26 +105,26 @@ def _forward(
         gradient -= jnp.where(is_target, 1 - label_smoothing, 0.0) + label_smoothing / logits.shape[-1]
         gradient = jnp.where(inside[..., None], gradient, 0.0).astype(here.dtype)
         gradient = jax.lax.optimization_barrier(constrain(gradient, ("batch", "length", "vocab")))
-        of_hidden = parts.put(of_hidden, constrain(gradient @ kernel.T, ("batch", "length", None)), number)
-        own = jax.lax.dot_general(here, gradient, (((1,), (1,)), ((0,), (0,))), preferred_element_type=of_kernel.dtype)
-        of_kernel = constrain(of_kernel + own, ("batch", None, "vocab"))
-        return jax.tree.map(jnp.add, total, sums), of_hidden, of_kernel
+        d_hidden = parts.put(d_hidden, constrain(gradient @ kernel.T, ("batch", "length", None)), number)
+        own = jax.lax.dot_general(here, gradient, (((1,), (1,)), ((0,), (0,))), preferred_element_type=d_kernel.dtype)
+        d_kernel = constrain(d_kernel + own, ("batch", None, "vocab"))
+        return jax.tree.map(jnp.add, total, sums), d_hidden, d_kernel
 
     # Each group's sum stays on its devices; the devices' are summed once, after the last part.
     shape_of_sums = hidden.shape[0], *head.shape
-    of_kernel = jnp.zeros(shape_of_sums, jnp.promote_types(head.dtype, jnp.float32))
-    first = _zeros(), jnp.zeros_like(hidden), constrain(of_kernel, ("batch", None, "vocab"))
-    total, of_hidden, of_kernel = jax.lax.fori_loop(0, parts.count, part, first)
-    of_head = constrain(jnp.sum(of_kernel, axis=0), ("embed", "vocab"))
-    return total, (parts.back(of_hidden, shape), of_head.astype(head.dtype))
+    d_kernel = jnp.zeros(shape_of_sums, jnp.promote_types(head.dtype, jnp.float32))
+    first = _zeros(), jnp.zeros_like(hidden), constrain(d_kernel, ("batch", None, "vocab"))
+    total, d_hidden, d_kernel = jax.lax.fori_loop(0, parts.count, part, first)
+    d_head = constrain(jnp.sum(d_kernel, axis=0), ("embed", "vocab"))
+    return total, (parts.back(d_hidden, shape), d_head.astype(head.dtype))
 
 
 def _backward(
     z_loss: float, label_smoothing: float, saved: tuple[jax.Array, jax.Array], gradient: tuple[jax.Array, Sums]
 ) -> tuple[jax.Array, jax.Array, None, None]:
-    of_hidden, of_head = saved
+    d_hidden, d_head = saved
     scale = gradient[0]
-    return of_hidden * scale.astype(of_hidden.dtype), of_head * scale.astype(of_head.dtype), None, None
+    return d_hidden * scale.astype(d_hidden.dtype), d_head * scale.astype(d_head.dtype), None, None
 
 
 _in_parts.defvjp(_forward, _backward)
@@ -184,7 +184,7 @@ class Parts:
         return _along_positions(self._grouped(x), self._order)
 
     def back(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """What `take` took, as it was."""
+        """Undoes `take`."""
         return _along_positions(x, jnp.argsort(self._order, axis=1)).reshape(shape)
 
     def of(self, x: jax.Array, number: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ from train.model.layers import RelativePositionBias
 
 
 class Prompt(nnx.Module):
-    """What a fine-tuning method puts in the place of virtual tokens, ids below 0: -1 is the first."""
+    """Embeddings of virtual tokens, ids below 0: -1 is the first."""
 
     @abc.abstractmethod
     def table(self) -> jax.Array:
@@ -58,7 +58,7 @@ class Fronts(NamedTuple):
 
 
 class Prefix(nnx.Module):
-    """What a fine-tuning method puts in front of the keys and values of an attention, in all layers of a stack.
+    """Keys and values in front of those of an attention, in all layers of a stack.
 
     Attributes:
       length: slots of a prefix.
@@ -81,7 +81,7 @@ class Prefix(nnx.Module):
         relative_bias: RelativePositionBias | None = None,
         positions: jax.Array | None = None,
     ) -> Fronts:
-        """What the layers have in front.
+        """The keys and values in front, of all layers.
 
         Args:
           segment_ids: int `[batch, length]` of the positions that attend.

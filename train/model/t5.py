@@ -247,7 +247,7 @@ class T5(nnx.Module):
         return jnp.where(inputs.tokens < 0, -1, inputs.segment_ids)
 
     def _encoder_fronts(self, inputs: Inputs) -> Fronts | None:
-        """What stands in front of the encoder's keys."""
+        """Keys and values in front of the encoder's."""
         if (prefix := self.encoder_prefix) is None:
             return None
         positions = positions_in_segments(inputs.segment_ids) - (prefix.prefixes > 1)
@@ -255,14 +255,14 @@ class T5(nnx.Module):
         return prefix.fronts(inputs, inputs.segment_ids, dtype, relative_bias=bias, positions=positions)
 
     def decoder_fronts(self, inputs: Inputs, segment_ids: jax.Array) -> Fronts | None:
-        """What stands in front of the decoder's own keys; `segment_ids` `[batch, target_length]` are the decoder's."""
+        """Keys and values in front of the decoder's own; `segment_ids` `[batch, target_length]` are the decoder's."""
         if (prefix := self.decoder_prefix) is None:
             return None
         positions, bias = positions_in_segments(segment_ids), self.decoder_bias
         return prefix.fronts(inputs, segment_ids, self.config.compute_dtype, relative_bias=bias, positions=positions)
 
     def cross_fronts(self, inputs: Inputs, segment_ids: jax.Array) -> Fronts | None:
-        """What stands in front of the keys that the decoder has from the encoder."""
+        """Keys and values in front of those that the decoder has from the encoder."""
         prefix = self.cross_prefix
         return None if prefix is None else prefix.fronts(inputs, segment_ids, self.config.compute_dtype)
 

@@ -99,7 +99,7 @@ def _from_variables() -> dict[str, Any] | None:
 
 
 def _from_cluster(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """What `jax.distributed.initialize` shall be told where it finds out the rest; None where there is one process."""
+    """Arguments of `jax.distributed.initialize` where it finds out the rest; None where there is one process."""
     if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_STEP_NODELIST" in environment:
         # JAX gives the n-th task of a node its n-th GPU. A node's only task takes all, and one that SLURM shows but its own
         # GPU (--gpus-per-task) takes that.
@@ -322,7 +322,7 @@ def _write(key: str, what: str, value: Any) -> None:
 
 
 def _read(key: str, process: int, what: str) -> Any:
-    """What a process wrote. OutOfStep where it is at another call than this one, which is no answer."""
+    """Reads what a process wrote. OutOfStep where it is at another call than this one, which is no answer."""
     while True:
         with contextlib.suppress(
             jax.errors.JaxRuntimeError

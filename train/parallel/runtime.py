@@ -1,4 +1,4 @@
-"""What is set once in a process before JAX computes anything."""
+"""Settings of a process, made once before JAX computes anything."""
 
 import gc
 import os

@@ -96,7 +96,7 @@ class Clock:
         self._called.add(program)
 
     def row(self) -> dict[str, float]:
-        """What a logged row says: `time`, `goodput` (share of the run's age that went into steps), `wall_s/...`."""
+        """The clock's part of a logged row: `time`, `goodput` (share of the run's age that went into steps), `wall_s/...`."""
         self.switch(self._account)
         age = sum(self.seconds.values())
         seconds = {_PREFIX + name: round(value, 3) for name, value in self.seconds.items()}

@@ -90,7 +90,7 @@ def _check_holder(run_dir: Path, me: str) -> None:
 
 
 def _holder(run_dir: Path) -> dict[str, Any]:
-    """What the last holder wrote down and did not take away; nothing where that cannot be read."""
+    """The note that the last holder wrote and did not remove; nothing where that cannot be read."""
     try:
         holder = json.loads((run_dir / HOLDER).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run measures and shows of itself while it trains: metrics, progress, trackers, throughput, profile, skipped updates."""
+"""Monitors a run while it trains: metrics, progress, trackers, throughput, profile, skipped updates."""
 
 import contextlib
 import math

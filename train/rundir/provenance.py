@@ -1,4 +1,4 @@
-"""What a run says about itself: RUN_DIR/config.yaml, written once it is certain that the run can start."""
+"""The provenance of a run: RUN_DIR/config.yaml, written once it is certain that the run can start."""
 
 import platform
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def metadata(
     read: dict[str, str],
     files: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What a checkpoint carries besides arrays: enough to know what it is when its run directory is lost.
+    """The metadata of a checkpoint: enough to know what it is when its run directory is lost.
 
     Args:
       streams: description of each; a position means nothing in another, and losses on other data are not to be compared.
@@ -199,7 +199,7 @@ def say_other_packages(run_dir: Path) -> None:
 
 
 def _environment(run_dir: Path) -> dict[str, Any]:
-    """What config.yaml says of the run's last start, its packages beside the rest; empty where it says nothing."""
+    """The environment of the run's last start as in config.yaml, its packages beside the rest; empty where it says nothing."""
     path = run_dir / "config.yaml"
     found: Any = configuration.load(path, []).environment if path.is_file() else None
     values = dict(found) if isinstance(found, Mapping) else {}

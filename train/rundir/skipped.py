@@ -1,4 +1,4 @@
-"""What is said of steps that were skipped (train/skip_rule.py): which examples they held, and what ends the run.
+"""Reports skipped updates (train/skip_rule.py): the examples that they held; too many of them end the run.
 
 The loop hears of them when it logs. Then the batch is made again from its place in the stream, and RUN_DIR/skipped.jsonl gets a
 line with the examples' tasks and ids, RUN_DIR/skipped/step-N.npz its arrays. Too many of them end the run, before a
@@ -32,7 +32,7 @@ _METRICS = ("loss", "grad_norm", "skipped_steps", "skipped_in_a_row")
 
 
 class SkippedSteps:
-    """What the loop knows of skipped steps: which they were, once it logs.
+    """Skipped updates as the loop learns of them, once it logs.
 
     Args:
       step: the step just finished; what the files say of later ones is dropped.

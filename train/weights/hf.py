@@ -232,7 +232,7 @@ def _check_config(folder: Path, config: T5Config) -> bool:
 
 
 def hf_sizes(config: T5Config) -> dict[str, Any]:
-    """What decides the function that the model computes, under the names of transformers' T5Config."""
+    """The settings that decide the function which the model computes, under the names of transformers' T5Config."""
     return {
         "vocab_size": config.vocab_size,
         "d_model": config.emb_dim,

@@ -61,7 +61,7 @@ def base_of(folder: Path) -> str:
 
 
 def adapters(added: Params) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a method hung in at kernels: path of the kernel, as `encoder/attention/query`, and its parameters by name."""
+    """The adapters at kernels: path of the kernel, as `encoder/attention/query`, and its parameters by name."""
     found: dict[str, dict[str, Any]] = {}
     for path, value in flat(added).items():
         module, name, leaf = re.fullmatch(r"(.*)/adapters/([^/]*)/([^/]*)", path).groups()  # pyright: ignore

@@ -187,7 +187,7 @@ def _open(folder: Path) -> dict[str, Tensor]:
 
 
 def _leaves(tree: dict[Any, Any]) -> dict[str, Any]:
-    """What is no branch, by its way through the tree, which may be deeper than functions can call themselves."""
+    """The leaves, by their path in the tree, which may be deeper than functions can call themselves."""
     leaves: dict[str, Any] = {}
     todo: list[tuple[tuple[str, ...], Any]] = [((), tree)]
     while todo:

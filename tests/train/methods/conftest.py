@@ -85,7 +85,7 @@ def make_model(vocabulary: Any) -> Callable[[Config], ModelSpec]:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What twenty steps made of a model, and ten more of the checkpoint at the tenth."""
+    """A model after twenty steps, and after ten more from the checkpoint at the tenth."""
 
     model: ModelSpec
     batches: list[dict[str, np.ndarray]]

@@ -59,11 +59,11 @@ def pallas_attention(
     head_dim = q.shape[-1]
     joined = [x.reshape(*x.shape[:2], -1) for x in (q, k, v)]
     inputs = (*joined, mask.q_segment_ids, mask.k_segment_ids, bias)
-    of_x, of_ids, of_bias = ("batch", None, "heads"), ("batch", None), (None, "heads", None, None)
+    heads, ids, bias_axes = ("batch", None, "heads"), ("batch", None), (None, "heads", None, None)
     run = on_each_device(
         functools.partial(_attend, _Static(head_dim, mask.causal, interpret)),
-        arguments=(of_x, of_x, of_x, of_ids, of_ids, None if bias is None else of_bias),
-        result=of_x,
+        arguments=(heads, heads, heads, ids, ids, None if bias is None else bias_axes),
+        result=heads,
     )
     return run(*inputs).reshape(q.shape)
 
@@ -90,18 +90,18 @@ def _forward(static: _Static, *inputs: Any) -> tuple[jax.Array, Any]:
 def _backward(static: _Static, saved: Any, gradient: jax.Array) -> tuple[Any, ...]:
     q, k, v, q_ids, k_ids, bias = saved
     call = _Call(static, q, k, v, q_ids, k_ids, bias, gradient)
-    of_queries = {"q": jax.ShapeDtypeStruct(q.shape, q.dtype)}
+    query_grads = {"q": jax.ShapeDtypeStruct(q.shape, q.dtype)}
     if bias is not None:
-        of_queries["bias"] = jax.ShapeDtypeStruct(bias.shape, jnp.float32)
+        query_grads["bias"] = jax.ShapeDtypeStruct(bias.shape, jnp.float32)
     if call.blocks == 1:  # then a row's gradients are known at once
-        of_keys = {name: jax.ShapeDtypeStruct(k.shape, k.dtype) for name in ("k", "v")}
-        grads = call.run(_backward_kernel, of_queries | of_keys, batch_innermost=True)
+        key_grads = {name: jax.ShapeDtypeStruct(k.shape, k.dtype) for name in ("k", "v")}
+        grads = call.run(_backward_kernel, query_grads | key_grads, batch_innermost=True)
     else:  # what is summed over rows, and what is summed over blocks of queries: each in the order that it needs
-        of_keys = {name: jax.ShapeDtypeStruct(k.shape, jnp.float32) for name in ("k", "v")}
-        grads = call.run(_backward_kernel, of_queries, batch_innermost=True)
-        grads |= call.run(_backward_kernel, of_keys, batch_innermost=False)
-    of_bias = None if bias is None else grads["bias"].astype(bias.dtype)
-    return grads["q"], grads["k"].astype(k.dtype), grads["v"].astype(v.dtype), None, None, of_bias
+        key_grads = {name: jax.ShapeDtypeStruct(k.shape, jnp.float32) for name in ("k", "v")}
+        grads = call.run(_backward_kernel, query_grads, batch_innermost=True)
+        grads |= call.run(_backward_kernel, key_grads, batch_innermost=False)
+    d_bias = None if bias is None else grads["bias"].astype(bias.dtype)
+    return grads["q"], grads["k"].astype(k.dtype), grads["v"].astype(v.dtype), None, None, d_bias
 
 
 _attend.defvjp(_forward, _backward)
@@ -148,10 +148,10 @@ class _Call:
             """`index(group, block of queries, row)` says which block."""
             return pl.BlockSpec(shape, index if batch_innermost else lambda g, b, i: index(g, i, b))
 
-        of_queries = place((1, self.block, lanes), lambda g, i, b: (b, i, g))
-        of_keys = place((1, k_length, lanes), lambda g, i, b: (b, 0, g))
+        query_block = place((1, self.block, lanes), lambda g, i, b: (b, i, g))
+        key_block = place((1, k_length, lanes), lambda g, i, b: (b, 0, g))
         places = {
-            "q": of_queries, "out": of_queries, "gradient": of_queries, "k": of_keys, "v": of_keys,
+            "q": query_block, "out": query_block, "gradient": query_block, "k": key_block, "v": key_block,
             "q_ids": place((1, self.block, 1), lambda g, i, b: (b, i, 0)),
             "k_ids": place((1, 1, k_length), lambda g, i, b: (b, 0, 0)),
             "bias": place((1, self.group, self.block, k_length), lambda g, i, b: (0, g, i, 0)),
@@ -240,19 +240,19 @@ def _backward_kernel(static: _Static, given: Any, wanted: Any, first: jax.Array,
     allowed = _allowed(given, static, first)
     sums = {name: jnp.zeros(given[name].shape[1:], jnp.float32) for name in ("q", "k", "v") if name in wanted}
     for head in range(queries.shape[1] // static.head_dim):
-        q, of_out = _of_head(queries, head, static), _of_head(gradient, head, static)
+        q, d_out = _of_head(queries, head, static), _of_head(gradient, head, static)
         weights = _weights(given, q, head, allowed)
-        of_weights = _product(of_out, values, _ROWS_BY_ROWS)
-        inner = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
-        of_logits = jnp.where(allowed, weights * (of_weights - inner), 0.0)
-        narrow = of_logits.astype(q.dtype)
+        d_weights = _product(d_out, values, _ROWS_BY_ROWS)
+        inner = jnp.sum(weights * d_weights, axis=-1, keepdims=True)
+        d_logits = jnp.where(allowed, weights * (d_weights - inner), 0.0)
+        narrow = d_logits.astype(q.dtype)
         if "bias" in wanted:
-            _add(wanted["bias"], (0, head), of_logits, start=at_start)
+            _add(wanted["bias"], (0, head), d_logits, start=at_start)
         if "q" in wanted:
             sums["q"] += _of_head(_product(narrow, keys), head, static)
         if "k" in wanted:
             sums["k"] += _product(narrow, q, _COLUMNS_BY_COLUMNS)
-            sums["v"] += _product(weights.astype(values.dtype), of_out, _COLUMNS_BY_COLUMNS)
+            sums["v"] += _product(weights.astype(values.dtype), d_out, _COLUMNS_BY_COLUMNS)
     several_blocks = "q" not in wanted
     for name, value in sums.items():
         if name == "q" or not several_blocks:

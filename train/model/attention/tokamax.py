@@ -48,9 +48,9 @@ def tokamax_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: Mask, bias
     # What is added sees one key and is seen by none.
     first_key, end_key = _longer(mask.first_key, more), _longer(mask.end_key, more, 1)
     narrow = None if bias is None else jnp.pad(bias.astype(q.dtype), ((0, 0), (0, 0), (0, more), (0, more_keys)))
-    of_x, of_keys, of_bias = ("batch", None, "heads", None), ("batch", None), (None, "heads", None, None)
-    places = (of_x, of_x, of_x, of_keys, of_keys, None if bias is None else of_bias)
-    run = on_each_device(_attend, arguments=places, result=of_x)
+    heads, segments, bias_axes = ("batch", None, "heads", None), ("batch", None), (None, "heads", None, None)
+    places = (heads, heads, heads, segments, segments, None if bias is None else bias_axes)
+    run = on_each_device(_attend, arguments=places, result=heads)
     return run(q, k, v, first_key, end_key, narrow)[:, :length]
 
 

@@ -25,10 +25,10 @@ def attend_with_front(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None, front: Front
 ) -> jax.Array:
     """One softmax over the front and the row's own keys. Theirs is another bias in each row, so they are not put together."""
-    of_front = jnp.einsum("bqhd,khd->bhqk", q, front.keys, preferred_element_type=jnp.float32) + front.bias
+    front_logits = jnp.einsum("bqhd,khd->bhqk", q, front.keys, preferred_element_type=jnp.float32) + front.bias
     own = _logits(_swap(q), _swap(k), mask, bias)
-    weights = jax.nn.softmax(jnp.concatenate([of_front, own], axis=-1), axis=-1).astype(v.dtype)
-    slots = of_front.shape[-1]
+    weights = jax.nn.softmax(jnp.concatenate([front_logits, own], axis=-1), axis=-1).astype(v.dtype)
+    slots = front_logits.shape[-1]
     return jnp.einsum("bhqk,khd->bqhd", weights[..., :slots], front.values) + jnp.einsum(
         "bhqk,bkhd->bqhd", weights[..., slots:], v
     )
@@ -98,31 +98,31 @@ def _attend_backward(
         # Not divided by their sum: what they are multiplied with is.
         weights = jnp.exp(_logits(q, k, mask, _of_all(bias)) - highest[..., None])
         gradient *= share[..., None].astype(gradient.dtype)
-        of_v = jnp.einsum("...qk,...qd->...kd", weights.astype(v.dtype), gradient)
-        of_weights = jnp.einsum("...qd,...kd->...qk", gradient, v, preferred_element_type=jnp.float32)
+        d_v = jnp.einsum("...qk,...qd->...kd", weights.astype(v.dtype), gradient)
+        d_weights = jnp.einsum("...qd,...kd->...qk", gradient, v, preferred_element_type=jnp.float32)
         inner = jnp.sum(gradient.astype(jnp.float32) * y, axis=-1, keepdims=True)
-        of_logits = jnp.where(mask, weights * (of_weights - inner), 0.0)
-        narrow = of_logits.astype(q.dtype)
-        of_q = jnp.einsum("...qk,...kd->...qd", narrow, k)
-        of_k = jnp.einsum("...qk,...qd->...kd", narrow, q)
-        return (_swap(of_q), _swap(of_k), _swap(of_v)), of_logits
+        d_logits = jnp.where(mask, weights * (d_weights - inner), 0.0)
+        narrow = d_logits.astype(q.dtype)
+        d_q = jnp.einsum("...qk,...kd->...qd", narrow, k)
+        d_k = jnp.einsum("...qk,...qd->...kd", narrow, q)
+        return (_swap(d_q), _swap(d_k), _swap(d_v)), d_logits
 
-    def add_row(of_bias: jax.Array, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        grads, of_logits = rows(arrays)
-        return of_bias + of_logits, grads
+    def add_row(d_bias: jax.Array, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        grads, d_logits = rows(arrays)
+        return d_bias + d_logits, grads
 
     arrays = q, k, v, y, gradient, mask, highest, share
-    of_bias = None
+    d_bias = None
     if by_row and bias is not None:
         total, grads = jax.lax.scan(add_row, jnp.zeros(bias.shape[1:], jnp.float32), arrays)
-        of_bias = total[None].astype(bias.dtype)
+        d_bias = total[None].astype(bias.dtype)
     elif by_row:
         grads = jax.lax.map(lambda row: rows(row)[0], arrays)
     else:
-        grads, of_logits = rows(arrays)
-        of_bias = None if bias is None else _sum_of_rows(of_logits).astype(bias.dtype)
-    of_q, of_k, of_v = grads
-    return of_q, of_k, of_v, None, of_bias
+        grads, d_logits = rows(arrays)
+        d_bias = None if bias is None else _sum_of_rows(d_logits).astype(bias.dtype)
+    d_q, d_k, d_v = grads
+    return d_q, d_k, d_v, None, d_bias
 
 
 def _sum_of_rows(x: jax.Array) -> jax.Array:
