@@ -4,7 +4,7 @@
 
 Needs `samsum/SPLIT.jsonl.gz` and `dialogsum/SPLIT.jsonl.gz` in the folder. For each kind of particular it puts one that the
 dialogue does not hold into each of 1,000 human references: at the beginning of a sentence, at its end or between two words,
-and a name also in the place of one that stands there. It is found if an alarm overlaps it. The names are speakers of other
+and a name also in the place of one that is there. It is found if an alarm overlaps it. The names are speakers of other
 dialogues of SAMSum, each as likely as the next, without what people are called who have no name (Mom, Teacher). Names that look
 like other words (Emily, Fred, Will) have a line of their own. Beside the recall: how many of the untouched references raise the
 alarm. Ends with 1 where the recall of a kind is below 97%, or more than 2.5% of the references of either data set alarm.
@@ -143,7 +143,7 @@ def inventions(
 
 
 def put(text: str, start: int, end: int, thing: str) -> Invented:
-    """Puts a thing in the place of what stands there, with the spaces and the capital letter that the place asks for."""
+    """Puts a thing in the place of what is there, with the spaces and the capital letter that the place asks for."""
     before, after = text[:start].rstrip(), text[end:]
     opens = not before or before[-1] in ".!?"
     place = "start" if opens else "end" if not after or after.lstrip()[:1] in ".!?" else "within"

@@ -3,7 +3,7 @@
     python -m bench.attention                     # on this machine's accelerator: times, in turns, and how far they differ
     python -m bench.attention --compile v5e:2x2   # without one: what the TPU's compiler (pip install libtpu) makes of each
 
-Of large's 16 heads of 64, 16,384 tokens a device, in bfloat16, packed. Compiled only, nothing runs: bytes of memory besides
+Of large's 16 heads of 64, 16,384 tokens per device, in bfloat16, packed. Compiled only, nothing runs: bytes of memory besides
 inputs and outputs, and bytes that go through the device's memory, as the compiler counts them; that is no time. Exits with 1
 where the paths differ by more than a run would accept (train/model/attention/choose.py).
 """

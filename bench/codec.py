@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     codec, vocabulary = load_codec(chosen.codec), Vocabulary.load(chosen.vocabulary)
     print(
-        f"{'':<18}{'rows':>8}{'reversible':>12}{'unknown':>9}{'tokens a row':>14}{'plain':>8}{'unknown':>9}{'ratio':>8}"
+        f"{'':<18}{'rows':>8}{'reversible':>12}{'unknown':>9}{'tokens per row':>14}{'plain':>8}{'unknown':>9}{'ratio':>8}"
     )
     texts: list[str] = []
     for split in ("train", "validation", "test"):

@@ -7,7 +7,7 @@ Beside our packing stands what a user would pick instead: the same pipeline with
 first-fit and best-fit packing over the same cache, padding to the longest of eight, and grouping by length. Rates are
 taken in turns, the best of three of each, so compare the ratios of one run, not rates of different runs. The process
 pins itself to one core, prefetching threads included. Rates are in examples per second of processor time, because
-other work on the machine would make the clock's meaningless; the clock's stand beside them.
+other work on the machine would make the clock's meaningless; the clock's are beside them.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     sudo -E python -m bench.network      # Linux, with the programs ip and unshare; namespaces take root
 
 Each host is a process of two simulated devices. Once they train, the cable is cut; each must end with exit code 1 within a
-minute and name the other. Then the run goes on from its last checkpoint, on one process of four devices, beside a run that
+minute and name the other. Then the run resumes from its last checkpoint, on one process of four devices, beside a run that
 nobody disturbed: their losses must agree to 1e-5. Exits with 1 if anything is otherwise.
 """
 

@@ -6,7 +6,7 @@
 Prepares the training split of a mixture into a temporary folder, as a run does that has no cache yet. An example is a
 row in one phrasing: templated, tokenised, and written with its lengths. Start-up is what happens before the first
 phrasing is begun: reading the cards and hashing the source files; that each process imports and reads its rows is not
-in it. Rates are by the clock, over all cores this process may use; processor time of all processes stands beside it,
+in it. Rates are by the clock, over all cores this process may use; processor time of all processes is beside it,
 because on a machine that does other work the clock says little. The estimate takes the rate and the bytes per example
 measured here, and counts a core there as a core here.
 """

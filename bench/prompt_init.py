@@ -5,7 +5,7 @@
 
 The base is frozen. A prompt of 20 tokens is all that learns a task it was never trained on: which of 16 fields a summary of
 support_chats is about, whose names are the class labels. A seed decides the prompt's start and the order of the rows; all three
-starts of a seed see the same batches. Runs are kept under --output: a bench that was cut off goes on.
+starts of a seed see the same batches. Runs are kept under --output: an interrupted bench resumes.
 """
 
 import argparse
@@ -114,7 +114,7 @@ def tune(
 
 
 def table(losses: dict[str, list[list[float]]], steps: int) -> str:
-    """Mean loss a token over the seeds with 95% intervals, and by how much it is above random uniform's on the same seed."""
+    """Mean loss per token over the seeds with 95% intervals, and by how much it is above random uniform's on the same seed."""
     points = len(next(iter(losses.values()))[0])
     every = max(1, steps // 3)
     names = ["first batch, before", *(f"validation, step {min(every * n, steps)}" for n in range(1, points))]

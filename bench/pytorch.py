@@ -15,7 +15,7 @@ def write_random(folder: Path, sizes: Sizes, *, vocab_size: int = FLAN_VOCAB_SIZ
 
     emb_dim, mlp_dim, num_heads, head_dim, encoder_layers, decoder_layers = sizes
     torch.manual_seed(0)
-    config: Any = transformers.T5Config  # its common arguments stand in no signature
+    config: Any = transformers.T5Config  # its common arguments are in no signature
     model = transformers.T5ForConditionalGeneration(
         config(
             vocab_size=vocab_size, d_model=emb_dim, d_ff=mlp_dim, num_heads=num_heads, d_kv=head_dim,

@@ -1,4 +1,4 @@
-"""The train step of flan-t5-small beside transformers' PyTorch: seconds a step, processor time, peak memory.
+"""The train step of flan-t5-small beside transformers' PyTorch: seconds per step, processor time, peak memory.
 
     python -m bench.step                          # 8 x 256/64, float32, and bfloat16 where PyTorch has instructions for it
     python -m bench.step --dtypes float32 --turns 7

@@ -1,6 +1,6 @@
 """A model's answers in a file, kept batch by batch, so that a kill at any moment costs no more than the batch in work.
 
-The file's first line is a fingerprint of all that the answers hang on: weights, decoding, inputs, devices. Each further
+The file's first line is a fingerprint of all that the answers depend on: weights, decoding, inputs, devices. Each further
 line is a finished batch, written at once. A last line that a kill cut off is cut away; with another fingerprint
 everything is. Since batches are always cut alike and come in one order, the file has the same bytes whether decoding
 was killed or not.

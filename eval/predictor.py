@@ -121,7 +121,7 @@ class Answerer:
         label: str,
         timed: Callable[[Decoded], None] = lambda decoded: None,
     ) -> list[Answer]:
-        """Answers, batch by batch into the file at `path`; what stands there already is not decoded again.
+        """Answers, batch by batch into the file at `path`; what is there already is not decoded again.
 
         Args:
           timed: is told what was decoded now.
@@ -173,7 +173,7 @@ class Answerer:
         return Checkpoints(self.plan.run_dir / "checkpoints", read_only=True)
 
     def _fingerprint(self, weights: Weights) -> dict[str, Any]:
-        """All that answers to given inputs hang on, to the bit."""
+        """All that answers to given inputs depend on, bit for bit."""
         return {
             "weights": weights.identity,
             "method": self.config.method.model_dump(mode="json"),

@@ -79,7 +79,7 @@ def mounted_script(folder: str) -> str:
 def mount_script(name: str) -> str:
     """Shell commands for a TPU VM: install gcsfuse if it is missing or too old, mount the bucket, try what a checkpoint does.
 
-    It may be run again: what is mounted stays. What goes wrong is said in one line, which `Tools` shows as an error.
+    It may be run again: what is mounted stays. Errors are one line, which `Tools` shows as an error.
     """
     options = shlex.join(f"--{option}" for option in _OPTIONS)
     return f"""\

@@ -2,7 +2,7 @@
 
 The manifest goes to `kubectl apply`, which leaves an unchanged job as it is: started twice it is one job. With
 `--xpk CLUSTER` xpk creates the workload instead. Failed pods are started again by the JobSet up to a limit, except after what
-starting again would not put right. Tokens come from a Kubernetes secret that you name; none stands in the manifest.
+starting again would not put right. Tokens come from a Kubernetes secret that you name; none is in the manifest.
 """
 
 import argparse

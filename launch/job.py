@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(options: argparse.Namespace) -> Job:
-    """Reads the configuration before anything is started, so that its mistakes are said here and not on 64 machines.
+    """Reads the configuration before anything is started, so that its mistakes are found here and not on 64 machines.
 
     Raises:
       UserError: of the configuration, or the name is none that every launcher takes.

@@ -2,7 +2,7 @@
 
 The job is found again by its name and not submitted a second time. Stopped by SLURM (preemption, the end of its time), training
 saves and exits with 143, and the job goes back into the queue. Variables of this shell, tokens among them, reach the job through
-sbatch's environment and stand in no file.
+sbatch's environment and are in no file.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Each YAML file of the folder is a run (those that begin with `_` are parts that runs share). A run whose directory is another's
 `model.weights` comes first. All are trained and evaluated, then compared: one table and one figure of tasks and runs. Started
-again, it goes on where it was ended: what is trained stays, and what is decoded is not decoded again.
+again, it resumes: what is trained stays, and what is decoded is not decoded again.
 
 With `model.weights=...` among the overrides no run is the base of the others any more: then that is what they are compared with,
 and a run that was only there to be the base is left out.

@@ -111,7 +111,7 @@ def check_checkout(folder: Path) -> None:
         top, tracked = None, []
     if (
         top is None or top.resolve() != folder.resolve()
-    ):  # the folder of an installed package may lie in a user's own checkout
+    ):  # the folder of an installed package may be in a user's own checkout
         raise UserError(f"{folder}: is no git checkout of this code; clone the repository and start this there")
     for name in tracked:
         if name.rpartition("/")[2].startswith(".env"):

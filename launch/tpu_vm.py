@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may lie there, and is not fetched. "
+        help="on all workers already, of storage that outlives the slice (NFS, say): run_dir may be there, and is not fetched. "
         "May be repeated",
     )
     parser.add_argument("--runtime-version", metavar="V", help="default: that of the accelerator")
@@ -126,7 +126,7 @@ class _Slice:
                 return self._finish(code)
             if restarts == self._options.max_restarts:
                 self._tools.say(
-                    f"{why}, and it was restarted {restarts} time(s): no more. Start this command again to go on"
+                    f"{why}, and it was restarted {restarts} time(s): no more. Start this command again to resume"
                 )
                 return RESUME
             restarts += 1
@@ -231,7 +231,7 @@ class _Slice:
         if not self._options.keep:
             self._delete()
         if code:
-            hint = ": what is wrong stands in its last line" if code == MISTAKE else ""
+            hint = ": what is wrong is in its last line" if code == MISTAKE else ""
             self._tools.say(f"{self._job.name}: ended with exit code {code}{hint}")
         return code
 

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", metavar="NAME", help="data set, task, or mixture of data sets")
     command.add_argument("--steps", type=int, default=1000, metavar="N", help="count epochs at so many (default 1000)")
-    command.add_argument("--batch-size", type=int, default=64, metavar="N", help="packed rows a step (default 64)")
+    command.add_argument("--batch-size", type=int, default=64, metavar="N", help="packed rows per step (default 64)")
     command.set_defaults(run=_show)
     command = commands.add_parser(
         "preview", parents=[common, more, vocabulary], help="examples exactly as the model gets them"

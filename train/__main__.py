@@ -1,4 +1,4 @@
-"""`python -m train CONFIG [key=value ...]`: trains a run; prepares what is missing, resumes what was cut off."""
+"""`python -m train CONFIG [key=value ...]`: trains a run; prepares what is missing, resumes an interrupted run."""
 
 import argparse
 from typing import TYPE_CHECKING

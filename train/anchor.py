@@ -1,5 +1,5 @@
 """The anchor of a run: what its regulariser pulls to, and what its replay compares with. Made before the first step, and again
-by a run that goes on, from the same weights and data; it is in no checkpoint.
+by a resumed run, from the same weights and data; it is in no checkpoint.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +88,7 @@ def start_files(method: Method, anchor: Anchor | None) -> Prints:
 
 
 def check_anchor(anchor: Anchor | None, metadata: dict[str, Any], *, read: Prints, files: Prints, where: str) -> None:
-    """Raises UserError when a run is to go on toward other weights than before.
+    """Raises UserError when a run is to resume toward other weights than before.
 
     An anchor is computed from the base, the method and the seed. The base is compared as it was read; the method and the seed
     are the configuration's, which may not differ anyway.

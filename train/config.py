@@ -65,7 +65,7 @@ class ModelConfig(Section):
     param_dtype: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="of kernels, embedding and head as they are kept. float32 are the master weights of what is computed in "
-        "bfloat16; bfloat16: half their memory, updates rounded by chance (optimizer state stays float32)",
+        "bfloat16; bfloat16: half their memory, updates rounded stochastically (optimizer state stays float32)",
     )
     remat: Annotated[Remat, BeforeValidator(_remat_name)] = Field(
         default="none",
@@ -135,7 +135,7 @@ class AdamWConfig(Section):
 
 
 class SkipConfig(Section):
-    """Steps whose loss or gradients are no numbers, or whose loss spikes, are not applied; see train/skip_rule.py."""
+    """Skips updates with a non-finite loss or gradient, or a loss spike; see train/skip_rule.py."""
 
     spike: float | None = Field(
         default=10.0,
@@ -151,7 +151,7 @@ class TrainConfig(Section):
     epochs: PositiveInt | None = Field(
         default=None, le=1_000_000, description="passes over the mixture; the last batch is filled with padding"
     )
-    batch_size: Rows = Field(default=64, description="packed rows an update, over all devices")
+    batch_size: Rows = Field(default=64, description="packed rows per update, over all devices")
     grad_accumulation: PositiveInt = Field(
         default=1,
         description="parts that a batch is computed in; changes memory, and the update only through dropout's masks",
@@ -424,7 +424,7 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-# What may differ when a run goes on: where, how fast and how long it runs. A schedule that ends with the run follows its new
+# What may differ when a run resumes: where, how fast and how long it runs. A schedule that ends with the run follows its new
 # length; other parts of a batch draw other dropout masks.
 FREE_ON_RESUME = ("run_dir", "train.steps", "train.epochs", "eval", "logging", "profile", "mesh", "checkpoint", "environment",
                   "data.root", "data.cache", "model.remat", "model.scan_layers", "model.attention", "train.grad_accumulation",

@@ -227,7 +227,7 @@ def run_steps(run: Run, start: Start) -> int:
             step += 1
             monitor.after(step, position, metrics, batch.stats)
 
-            # NOTE: `step` is the step just finished, `batches` stands behind its batch. Both hold until the next turn.
+            # NOTE: `step` is the step just finished, `batches` is behind its batch. Both hold until the next turn.
             last = stop.agreed(step) or step == total_steps
             saving = last or step % config.checkpoint.every_steps == 0
             # The first step is logged too: where the loss starts, and the time of compiling apart from the others'.

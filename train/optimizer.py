@@ -133,7 +133,7 @@ def widened(tree: Any) -> Any:
 
 
 def narrowed(tree: Any, like: Any, key: jax.Array) -> Any:
-    """Float32 arrays in the types of `like`'s, those in bfloat16 rounded by chance. For jit: drawing is not free."""
+    """Float32 arrays in the types of `like`'s, those in bfloat16 rounded stochastically. For jit: drawing is not free."""
     leaves, structure = jax.tree.flatten(tree)
     narrow = [
         stochastic_round(x, jax.random.fold_in(key, number)) if old.dtype == jnp.bfloat16 else x.astype(old.dtype)
@@ -143,7 +143,7 @@ def narrowed(tree: Any, like: Any, key: jax.Array) -> Any:
 
 
 def stochastic_round(x: jax.Array, key: jax.Array) -> jax.Array:
-    """Float32 -> bfloat16, one of the two neighbours, with the mean of `x`; what is no number stays none."""
+    """Float32 -> bfloat16, one of the two neighbours, with the mean of `x`; NaN and infinities stay what they are."""
     noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32) + noise
     # The upper half of a float32's bits is the bfloat16 towards zero.

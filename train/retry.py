@@ -31,5 +31,5 @@ def retrying(what: str, function: Callable[[], T], *, on: type[Exception] = OSEr
     except on as error:
         raise Failure(
             f"{what}: {one_line(error)}; tried {len(PAUSES_S) + 1} times over {sum(PAUSES_S)} s. Make room, or mend the file "
-            "system, and start the run again: it goes on after its last checkpoint"
+            "system, and start the run again: it resumes after its last checkpoint"
         ) from error

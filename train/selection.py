@@ -4,7 +4,7 @@
 
 Scores of tasks are another process's work: it decodes each checkpoint and writes RUN_DIR/eval/<step>/metrics.json. Training
 goes on meanwhile, one checkpoint ahead: before it saves the next it waits for the score of the last. So what is kept, and where
-the run ends, hangs on scores alone and not on which process is the faster, and a run that goes on decides as it would have.
+the run ends, depends on scores alone and not on which process is the faster, and a resumed run decides as it would have.
 
 Only scores of the split, limit and decoding that the run configures (`eval`) count: those of another evaluation say nothing. Nor
 do those of a checkpoint that lay in this one's place before the run was trained anew.

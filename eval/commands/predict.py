@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m eval predict",
         description="Answers the rows of a file, for example summarises dialogues, and writes a row of id and prediction for "
-        "each, in their order. Cut off and started again it goes on where it was.",
+        "each, in their order. Interrupted and started again it resumes.",
         epilog="Example: python -m eval predict runs/support --input today.csv --output summaries.jsonl",
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a run directory")

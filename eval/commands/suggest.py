@@ -1,7 +1,7 @@
 """`python -m eval suggest CARD --weights W`: proposes wordings for a card, some by the model, and ranks them with it.
 
 A wording ranks by how likely the model holds the references under it, over the first rows of the validation split; with
-`--score` by the card's first metric of what the model answers. The card's own templates stand in the same table.
+`--score` by the card's first metric of what the model answers. The card's own templates are in the same table.
 Imports no JAX before it is certain that there is something to rank.
 """
 
@@ -90,7 +90,7 @@ def first_rows(card: "Card", root: str | None, limit: int) -> "tuple[list[Row], 
 
 
 def without_repeats(proposals: "Sequence[Proposal]", card: "Card") -> "list[Proposal]":
-    """Leaves out what the card has, what stands there twice, and what lost a placeholder."""
+    """Leaves out what the card has, what is there twice, and what lost a placeholder."""
     from t5x_tasks.commands.paraphrase import normal, same_placeholders
 
     templates = {template.id: template for template in card.templates}

@@ -208,7 +208,7 @@ def _compared_by_answer(first: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _scores(rows: list[Row], summary: dict[str, Any]) -> Scores:
-    """Scores of each row, as they stand there; those of all rows together, such as BLEU, are computed anew."""
+    """Scores of each row, as they are there; those of all rows together, such as BLEU, are computed anew."""
     scores: dict[str, np.ndarray | Pooled] = {
         name: np.array([row["scores"][name] for row in rows], np.float64)
         for name in summary["metrics"]
@@ -222,7 +222,7 @@ def _scores(rows: list[Row], summary: dict[str, Any]) -> Scores:
 
 
 def _diagnostics(rows: list[Row]) -> Scores:
-    """The diagnostics that can be paired, from what stands in the rows."""
+    """The diagnostics that can be paired, from what is in the rows."""
     if not rows or not all("diagnostics" in row for row in rows):
         return {}
     alarms = np.array([100.0 * bool(row["diagnostics"]["made_up"]) for row in rows])

@@ -133,7 +133,7 @@ def beam_search(
 def best_continuations(logits: jax.Array, offsets: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The highest of `logits + offsets` over all beams of an example, best first.
 
-    Looks at the maxima of blocks of the vocabulary first: the best `count` lie in the `count` blocks with the highest maxima. The
+    Looks at the maxima of blocks of the vocabulary first: the best `count` are in the `count` blocks with the highest maxima. The
     sums of the others are never formed, and top-k runs over some thousand values instead of beams x vocabulary.
 
     Args:

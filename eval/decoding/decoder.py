@@ -101,7 +101,7 @@ class Decoder:
           inputs: token ids of each example with its end-of-sequence token, already cut to the length that is wanted.
           ids: of the examples; sampling needs them, they seed its random numbers.
           done: examples that need no decoding. Batches are cut as if they did, and left out when all of theirs are
-            done: what is decoded is decoded beside the same neighbours, to the bit.
+            done: what is decoded is decoded beside the same neighbours, bit for bit.
         """
         if isinstance(self.settings, SampleConfig) and ids is None:
             raise ValueError("sampling is seeded by the examples' ids")

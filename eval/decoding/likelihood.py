@@ -120,7 +120,7 @@ def target_log_likelihood(model: T5, inputs: jax.Array, targets: jax.Array) -> j
     inputs = constrain(inputs, ("batch", "length"))
     source = Inputs(inputs, (inputs != PAD).astype(jnp.int32))
     encoded = model.encode(*source)
-    # each row's targets stand behind one another, so no shard needs another's encoding
+    # each row's targets follow one another, so no shard needs another's encoding
     encoded, source = jax.tree.map(lambda x: jnp.repeat(x, slots, axis=0), (encoded, source))
     flat = targets.reshape(batch * slots, length)
     shifted = jnp.pad(flat, ((0, 0), (1, 0)), constant_values=PAD)[:, :-1]

@@ -1,6 +1,6 @@
 """Sampling: temperature, then top-k, then top-p, with the meaning that Hugging Face gives them.
 
-An example's random numbers hang on the seed, its id, the number of the sample and the position in the output, and on
+An example's random numbers depend on the seed, its id, the number of the sample and the position in the output, and on
 nothing else: neither its neighbours nor its place in the batch nor the mesh change what is drawn.
 """
 

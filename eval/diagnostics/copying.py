@@ -88,7 +88,7 @@ def copying_scores(rows: Sequence[Sequence[Copying]]) -> Scores:
     """Shares over all rows, in percent but for the density. A row may have several texts (its references): they are pooled.
 
     - `copied_share`: words in fragments copied from the dialogue (coverage of Grusky et al. 2018, equation 1, pooled).
-    - `copied_density`: mean length of the fragment that a word stands in (density, equation 2, pooled), in words.
+    - `copied_density`: mean length of the fragment that a word is in (density, equation 2, pooled), in words.
     - `novel_1grams`, `novel_2grams`, `novel_3grams`: n-grams that the dialogue lacks (See et al. 2017, figure 6).
     - `repeated_3grams`: trigrams that stand earlier in the same summary, too.
     - `empty`: summaries without a word.

@@ -2,7 +2,7 @@
 
 For each row the first reference and its corruptions (eval/diagnostics/corruptions.py) are scored as targets of the row's own
 input. The model prefers the reference where its log-likelihood a token is higher (a negation adds tokens, so the plain sum
-favours the reference); the plain sum's share stands beside it. A tie counts half. It needs no further model, and targets what
+favours the reference); the plain sum's share is beside it. A tie counts half. It needs no further model, and targets what
 summarizers get wrong: who, how many, whether. Imports JAX.
 
 Reference: the idea of ranking a summary against its corruption is that of Kryscinski et al. 2020, "Evaluating the Factual

@@ -38,7 +38,7 @@ def around_zero(value: float, low: float, high: float, *, most: float, mark: int
 
 
 def shares(outcome: Outcome) -> Markup:
-    """Won, tied and lost rows as parts of one bar, from left to right; the numbers stand beside it in words."""
+    """Won, tied and lost rows as parts of one bar, from left to right; the numbers are beside it in words."""
     total = outcome.won + outcome.tied + outcome.lost
     parts, at = [], 0.0
     for name, count in (("won", outcome.won), ("tied", outcome.tied), ("lost", outcome.lost)):

@@ -1,6 +1,6 @@
 """<task>/made.json: when, by which command and code, how fast and by how large a model a task's answers were made.
 
-It stands beside metrics.json, not in it: that and predictions.jsonl are the same whenever and wherever they are made.
+It is beside metrics.json, not in it: that and predictions.jsonl are the same whenever and wherever they are made.
 """
 
 import datetime

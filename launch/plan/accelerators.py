@@ -192,7 +192,7 @@ def _sizes(tpu: str) -> list[int]:
 
 
 def _check_slice(text: str, tpu: str, chips: float) -> None:
-    """Raises UserError if a TPU has no slice of so many chips; sizes are said as its slices are named."""
+    """Raises UserError if a TPU has no slice of so many chips; sizes follow the names of its slices."""
     sizes = _sizes(tpu)
     if chips in sizes:
         return

@@ -179,7 +179,9 @@ def _enough_devices(config: Config, options: argparse.Namespace, devices: Device
     """How many devices would suffice by shapes, a power of two times as many as these; None: not even the most looked at."""
     most = devices.count * 2 ** max(1, (_MOST_DEVICES // devices.count).bit_length() - 1)
     facts = _aot("shapes", options, dataclasses.replace(devices, count=most))
-    cuts = {(mesh["fsdp"], mesh["tensor"]): mesh for mesh in facts["meshes"]}  # bytes a device do not depend on `data`
+    cuts = {
+        (mesh["fsdp"], mesh["tensor"]): mesh for mesh in facts["meshes"]
+    }  # bytes per device do not depend on `data`
     count = devices.count
     while (count := 2 * count) <= most:
         more = more_of(devices, count)

@@ -121,7 +121,7 @@ def of_different_meshes(options: list[Option]) -> list[Option]:
 def make_option(
     config: Config, facts: dict[str, Any], devices: Devices, mfu: float, mesh: dict[str, int], remat: Remat, parts: int
 ) -> Option | None:
-    """The option; None: the batch cannot be divided so, or a copy of the model would lie in several TPU slices.
+    """The option; None: the batch cannot be divided so, or a copy of the model would be in several TPU slices.
 
     That is what a run refuses, too, unless the configuration says `mesh.slices=1`. Nodes of GPUs are joined well enough to be
     considered.

@@ -72,7 +72,7 @@ def _lengths(config: Config) -> Lengths:
 
 
 def compile_step(config: Config, mesh: Mesh, *, vocabulary_size: int) -> dict[str, int]:
-    """Compiles the train step for a mesh and returns bytes a device.
+    """Compiles the train step for a mesh and returns bytes per device.
 
     `params`, `frozen` (with a regulariser's anchor), `opt_state` and `batch` are what the compiled program takes of each, by
     the shardings that it was compiled with; `arguments` is what it says itself, `temporary` what it needs besides while it
@@ -212,7 +212,7 @@ def _size(variable: Any) -> int:
 
 
 def describe(config: Config, *, devices: int, vocabulary_size: int) -> dict[str, Any]:
-    """Everything about a configuration that follows from shapes: sizes, FLOPs, and the bytes a device on each mesh."""
+    """Everything about a configuration that follows from shapes: sizes, FLOPs, and the bytes per device on each mesh."""
     whole = make_mesh(MeshConfig(data=1), jax.devices()[:1])
     with jax.set_mesh(whole):
         model = open_model(config, vocabulary_size, whole)

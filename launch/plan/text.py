@@ -43,7 +43,7 @@ def render(plan: dict[str, Any]) -> str:
             ]
             if chip["kind"].startswith("TPU"):
                 lines += [
-                    "Parts of a copy (fsdp, tensor) stay in one slice; with mesh.slices=1 they may lie in several."
+                    "Parts of a copy (fsdp, tensor) stay in one slice; with mesh.slices=1 they may be in several."
                 ]
         return "\n".join(lines)
     if plan["configured"] is None or best["overrides"] != plan["configured"]["overrides"]:
@@ -56,7 +56,7 @@ def render(plan: dict[str, Any]) -> str:
             f"({', '.join(_seconds(option[f'{part}_s']) for part in ('compute', 'memory', 'link'))})"
         )
     if any(option["across"] for option in plan["alternatives"]):
-        lines.append("  across: a copy of the model lies in several of the nodes or slices, which takes mesh.slices=1")
+        lines.append("  across: a copy of the model is in several of the nodes or slices, which takes mesh.slices=1")
     return "\n".join([*lines, "", *_time(plan, best)])
 
 

@@ -121,7 +121,7 @@ class Card(Section):
       metrics: names from `t5x_tasks.metrics.METRICS`, or `package.module:function`.
       inverted_metrics: those of inverted templates.
       max_examples: at most so many examples of this data set in an epoch of a mixture; all are used over the epochs.
-      dedupe: rows of the training split whose inputs stand in another split, too, are left out of
+      dedupe: rows of the training split whose inputs occur in another split are left out of
         training, and of the exemplars of every split.
       heldout: the data set may be evaluated and never enters training.
     """
@@ -169,7 +169,7 @@ class Card(Section):
         if self.references and len(self._answer_fields) != 1:
             raise ValueError("references: the targets of the templates must have one and the same placeholder")
         if len(set(self.shots)) < len(self.shots):
-            raise ValueError("shots: a number stands there twice")
+            raise ValueError("shots: a number is given twice")
         if self.source.templated and len(self.templates) > 1:
             raise ValueError("templates: the rows are templated already; give one template, {inputs} and {targets}")
         twice = sorted({p.id for p in self.phrasings if sum(q.id == p.id for q in self.phrasings) > 1})

@@ -40,7 +40,7 @@ def _texts_of_map(value: Any) -> Any:
         if name is None or text is None:
             raise ValueError("map: must say VALUE: TEXT for each value of the column")
         if name in texts:
-            raise ValueError(f"map: {name} stands here twice; remove one of the two")
+            raise ValueError(f"map: {name} is given twice; remove one of the two")
         texts[name] = text
     return texts
 

@@ -1,6 +1,6 @@
 """Words of the names of columns and keys in German, Spanish and French, beside the English ones where such names are read.
 
-Each stands here with its accents and counts without them, too, as `expediteur` and `gespraech`: headers are often ASCII.
+Each is here with its accents and counts without them, too, as `expediteur` and `gespraech`: headers are often ASCII.
 """
 
 import unicodedata

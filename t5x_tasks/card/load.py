@@ -60,7 +60,7 @@ def card_from(values: Any, lines: Lines, path: Path) -> Card:
     for number, template in enumerate(checked):
         here = (*prefix, number)
         if template.id in seen or template.id in RESERVED:
-            why = "stands here twice" if template.id in seen else "names a mixture"
+            why = "is given twice" if template.id in seen else "names a mixture"
             raise located_error(
                 templates_path, template_lines, (*here, "id"), f"template id {template.id} {why}; rename it"
             )

@@ -52,7 +52,7 @@ _NOT_GIVEN: Any = object()
 
 
 class Message(NamedTuple):
-    """One line of a dialogue. `speaker` is "" where nobody is named, `text` where nothing is said."""
+    """One line of a dialogue. `speaker` is "" where nobody is named, `text` where there is none."""
 
     speaker: str
     text: str

@@ -95,7 +95,7 @@ def card_text(
         f"metrics: [{', '.join(guess.metrics)}]",
         "# At most so many examples of this data set in an epoch of a mixture.",
         "max_examples: 30000",
-        "# dedupe: true     leaves training rows out whose inputs stand in another split, too",
+        "# dedupe: true     leaves training rows out whose inputs occur in another split, too",
         "# heldout: true    lets the data set be evaluated and never trained on",
     ]
     if roles.key is not None:
@@ -148,7 +148,7 @@ def _templates(roles: Roles, guess: Guess) -> list[str]:
 
 
 def _scalar(text: str) -> str:
-    """Returns a text as it stands in YAML: plain where that reads back as the same text."""
+    """Returns a text as it is in YAML: plain where that reads back as the same text."""
     plain = re.fullmatch(r"[\w./-]+( [\w./-]+)*", text) is not None
     try:
         plain = plain and parse(f"x: {text}")[0] == {"x": text}

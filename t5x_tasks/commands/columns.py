@@ -168,7 +168,7 @@ def _is_asked(name: str) -> bool:
 
 
 def _field_names(columns: list[Column]) -> dict[str, str]:
-    """Column -> a name that can stand in a template: `Customer Message` becomes customer_message, `Chat Text` dialogue."""
+    """Column -> a name that can be in a template: `Customer Message` becomes customer_message, `Chat Text` dialogue."""
     plain = {column.name: _plain_name(column.name) for column in columns}
     dialogues = [c.name for c in columns[:-1] if c.is_messages or last_word(c.name) in DIALOGUES]
     names: dict[str, str] = {}

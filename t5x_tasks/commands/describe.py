@@ -268,7 +268,7 @@ def _is_in(raw: Mapping[str, Any], column: str) -> bool:
 
 
 def repeated(questions: dict[str, dict[tuple[str, ...], str]]) -> list[str]:
-    """Says which inputs stand in two splits: split -> question -> id of a row that asks it."""
+    """Says which inputs occur in two splits: split -> question -> id of a row that asks it."""
     lines = []
     seen = list(questions)
     for number, split in enumerate(seen):
@@ -277,7 +277,7 @@ def repeated(questions: dict[str, dict[tuple[str, ...], str]]) -> list[str]:
             if both:
                 ids = ", ".join(sorted(questions[other][asked] for asked in both)[:3])
                 lines.append(
-                    f"{len(both):,} inputs of {other} stand in {split}, too ({ids}); data.dedupe=true leaves them out of training"
+                    f"{len(both):,} inputs of {other} also occur in {split} ({ids}); data.dedupe=true leaves them out of training"
                 )
     return lines
 

@@ -28,7 +28,7 @@ class _Part:
     Attributes:
       rows: those that are trained on.
       pool: what exemplars are drawn from.
-      repeated: what is to be said of inputs that stand in two splits.
+      repeated: what is to be said of inputs that are in two splits.
     """
 
     name: str
@@ -69,7 +69,7 @@ def show_mixture(
       vocabulary: without one, lengths and epochs are left out.
       fits: (inputs, targets) tokens of a packed row.
       steps: of training that the epochs are counted for.
-      batch_size: packed rows a step.
+      batch_size: packed rows per step.
 
     Raises:
       UserError: when all the rest is printed: data are missing or cannot be read, so the rates are not the whole mixture's.

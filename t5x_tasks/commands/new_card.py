@@ -114,7 +114,7 @@ def new_card(
         raise UserError(f"{output}: cannot be written ({error})") from None
     try:
         check(str(output), None, None, (512, 128))
-    except BaseException:  # nothing stands in the way of the next try
+    except BaseException:  # nothing is in the way of the next try
         output.unlink(missing_ok=True)
         raise
     print(f"wrote {output}")

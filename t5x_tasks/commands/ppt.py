@@ -104,7 +104,7 @@ def build(
 
 
 def pairs(documents: Sequence[Document], rng: random.Random) -> Iterator[Row]:
-    """Sentence pairs (section 3.2, "sentence-pair classification"): each sentence once, the three labels by chance."""
+    """Sentence pairs (section 3.2, "sentence-pair classification"): each sentence once, the three labels drawn at random."""
     for number, document in enumerate(documents):
         for index, sentence in enumerate(document):
             label = rng.choice(PAIR_LABELS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parses a command line with `overrides`, which may also stand behind options. One written as an option gets a hint."""
+    """Parses a command line with `overrides`, which may also be behind options. One written as an option gets a hint."""
     options, rest = parser.parse_known_args(arguments)
     if unknown := [word for word in rest if word.startswith("-") or "=" not in word]:
         dotted = next((word.lstrip("-") for word in unknown if re.match(r"-+\w+\.\w", word)), None)

@@ -4,7 +4,7 @@
     data: {mixture: dialogsum}
 
 `load("configs/x.yaml", ["train.steps=200"], Schema)` merges the base files, the file and the overrides in this order and
-validates the result. This module knows how to load; what may stand in a file is said by the schema (train/config.py).
+validates the result. This module knows how to load; the schema says what a file may contain (train/config.py).
 """
 
 import os

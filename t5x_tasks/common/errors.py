@@ -31,7 +31,7 @@ def one_line(error: BaseException, *, most: int = 300) -> str:
     return " ".join(words)[:most] if len(words) > 1 else f"{type(error).__name__} {''.join(words)}".strip()[:most]
 
 
-# What stands in the way of a path is the user's to change. Not ENOENT: a file that nobody looked for first may be one we forgot.
+# What is in the way of a path is the user's to change. Not ENOENT: a file that nobody looked for first may be one we forgot.
 _USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 # A disk or a mount may come back, and then the same command works: 1, after which launchers start a run again.
 _DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
@@ -54,7 +54,7 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, UserError) and is_disk_fault(error):
         return Failure(str(error))
     if isinstance(error, OSError) and error.errno in _USERS and error.filename is not None:
-        return UserError(f"{error.filename}: {error.strerror}; choose another, or change what stands there")
+        return UserError(f"{error.filename}: {error.strerror}; choose another, or change what is there")
     if isinstance(error, OSError) and error.errno in _DISKS:
         where = "" if error.filename is None else f"{error.filename}: "
         return Failure(f"{where}{error.strerror}; make room, or mend the file system, and start the command again")

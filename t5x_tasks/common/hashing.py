@@ -11,7 +11,7 @@ def example_key(example_id: str) -> int:
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele, Lea and Flood 2014): a fixed bijection of uint64 in which every bit hangs on every other."""
+    """splitmix64 (Steele, Lea and Flood 2014): a fixed bijection of uint64 in which every bit depends on every other."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

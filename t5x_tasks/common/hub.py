@@ -46,7 +46,7 @@ def skip_retries_if_unreachable() -> None:
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         if (why := _why_unreachable(endpoint)) is None:
             return
-        print(f"{endpoint} cannot be reached ({why}): only what lies in its cache is used", file=sys.stderr, flush=True)
+        print(f"{endpoint} cannot be reached ({why}): only what is in its cache is used", file=sys.stderr, flush=True)
         os.environ["HF_HUB_OFFLINE"] = "1"
         for name in ("huggingface_hub.constants", "datasets.config"):  # where they are imported already
             if (module := sys.modules.get(name)) is not None:

@@ -79,7 +79,7 @@ def parse(text: str) -> tuple[Any, Lines]:
     """Returns the value of a YAML document, None of an empty one. All YAML of users is read here.
 
     Raises:
-      NotYaml: it is none, it is too long or stands for too much, or one of its aliases leads to what it stands in.
+      NotYaml: it is none, it is too long or stands for too much, or one of its aliases leads to what it is in.
     """
     if len(text) > _MOST_CHARACTERS:
         raise NotYaml(f"it is longer than {_MOST_CHARACTERS:,} characters")
@@ -134,7 +134,7 @@ def _check_size(node: yaml.Node, sizes: dict[yaml.Node, int], above: set[yaml.No
     if node in sizes:
         return sizes[node]
     if node in above:
-        raise NotYaml("an alias leads to what it stands in", node.start_mark.line + 1)
+        raise NotYaml("an alias leads to what it is in", node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
         if not node.value.isascii() and any("\ud800" <= character <= "\udfff" for character in node.value):
             raise NotYaml("a text holds half a character", node.start_mark.line + 1)
@@ -175,11 +175,11 @@ def validate(
     *,
     known_keys: Callable[[tuple[Any, ...]], Iterable[str]],
 ) -> Any:
-    """Validates values that stand in a file.
+    """Validates values that are in a file.
 
     Args:
       prefix: keys that lead to the values.
-      known_keys: place of an unknown key -> keys that may stand there.
+      known_keys: place of an unknown key -> keys that may be there.
 
     Raises:
       UserError: the first problem, with file and line. The message of a validator of a whole model begins with the key.

@@ -1,4 +1,4 @@
-"""Values as they stand in rows, of whatever type: as text, and in words for an error."""
+"""Values as they are in rows, of whatever type: as text, and in words for an error."""
 
 import datetime
 import decimal

@@ -110,7 +110,7 @@ class Vocabulary:
         """Counts the characters, as SentencePiece normalises them, that the vocabulary lacks.
 
         Args:
-          tokens: of each text, as `encode_batch` gives them; the end of sequence may stand behind.
+          tokens: of each text, as `encode_batch` gives them; the end of sequence may be behind.
         """
         found: Counter[str] = Counter()
         for text, ids in zip(texts, tokens, strict=True):

@@ -2,7 +2,7 @@
 
 A metric takes `predictions: Sequence[str]` and `references: Sequence[Sequence[str]]` (every right answer of each row) and
 returns its scores by name: an array of [rows] where the score of all is the mean of each row's, `Pooled` where it is not
-(BLEU, F1 over counts). Scores are 0 to 100, higher is better. What is otherwise is said by the metric's module: `settings()`
+(BLEU, F1 over counts). Scores are 0 to 100, higher is better. The metric's module says where it differs: `settings()`
 gives implementation, version and units, `LOWER_IS_BETTER` the names of the scores of which less is better.
 
 The names of scores. A score is called what its metric calls it. Where several metrics of one card use a name, each of them

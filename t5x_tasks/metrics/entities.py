@@ -1,6 +1,6 @@
 """Named entities as text, and precision, recall and F1 of their spans.
 
-`person: Ada Lovelace; location: London`, or `none`. The form can be read back whatever stands in a mention: a mention's `;` is
+`person: Ada Lovelace; location: London`, or `none`. The form can be read back whatever is in a mention: a mention's `;` is
 doubled where a single one would end it, which is rare (`corporation: AT&amp;T` needs nothing).
 
 Reference: Tjong Kim Sang & De Meulder, "Introduction to the CoNLL-2003 Shared Task", 2003: an entity is right if all of it is.

@@ -35,7 +35,7 @@ class DataConfig(Section):
         default=None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
     )
     dedupe: bool = Field(
-        default=False, description="leave rows out of training whose inputs stand in another split (also a card's key)"
+        default=False, description="leave rows out of training whose inputs occur in another split (also a card's key)"
     )
     skip_missing: bool = Field(
         default=False, description="train a mixture without the data sets that are out of reach, and say so"

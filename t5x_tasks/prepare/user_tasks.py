@@ -7,7 +7,7 @@
 They are prepared through SeqIO itself, with their own preprocessors, in a process of its own (prepare_seqio.py): whoever
 trains or evaluates imports no TensorFlow. What is prepared is found again without that process.
 
-SeqIO does not tell what data lie behind a task. So what was prepared is used for as long as the modules' files (not what
+SeqIO does not tell what data are behind a task. So what was prepared is used for as long as the modules' files (not what
 they import), the vocabulary and our code stay the same. When the *data* change, delete the task's folder, which a line on
 stderr names; it is then prepared anew.
 

@@ -46,7 +46,7 @@ class Job:
       phrasings: with the folder that each is written to and its recipe's hash.
       identities: of the source of each split that decides what is written; see recipe.py.
       text: keep blank rows, and each example's texts beside its tokens: for evaluation.
-      dedupe: rows whose inputs stand in another split are neither trained on nor exemplars.
+      dedupe: rows whose inputs occur in another split are neither trained on nor exemplars.
       fit: tokens that inputs with exemplars may have.
       threads: that tokenise.
     """

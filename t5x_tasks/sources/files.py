@@ -1,6 +1,6 @@
 """Rows of files: JSON Lines, CSV, TSV, Parquet and JSON documents, plain or compressed.
 
-The readers yield (place, row): the place is `file:line`, or `file: row N` where a format has no lines, and stands in every
+The readers yield (place, row): the place is `file:line`, or `file: row N` where a format has no lines, and is in every
 error about the row.
 """
 
@@ -166,7 +166,7 @@ def _read_csv(path: Path, source: CsvSource) -> Placed:
 
 
 def is_blank_record(values: Iterable[str]) -> bool:
-    """Tells whether nothing stands in a record: `;;;`, as spreadsheets write behind the last row."""
+    """Tells whether nothing is in a record: `;;;`, as spreadsheets write behind the last row."""
     return not any(value.strip() for value in values)
 
 

@@ -183,7 +183,7 @@ def test_fragments_are_the_longest_shared_runs_and_their_measures_those_of_grusk
     assert scores["copied_share"] == pytest.approx(100 * 5 / 6)
     assert scores["copied_density"] == pytest.approx((16 + 1) / 6)
     assert scores["novel_1grams"] == pytest.approx(100 / 6)
-    assert scores["novel_2grams"] == pytest.approx(100 * 1 / 5)  # only `here today`: `is here` stands in another place
+    assert scores["novel_2grams"] == pytest.approx(100 * 1 / 5)  # only `here today`: `is here` is in another place
     assert scores["repeated_3grams"] == scores["empty"] == 0
 
 

@@ -26,7 +26,7 @@ def decoded(monkeypatch) -> list[int]:
 
 
 def test_answers_before_training_are_given_anew_where_the_base_of_the_base_changed(run_dir, tmp_path, decoded):
-    """The files of a base may stay as they are: an adapter names its own base, and a run's weights lie in its checkpoints."""
+    """The files of a base may stay as they are: an adapter names its own base, and a run's weights are in its checkpoints."""
     base = Path(shutil.copytree(run_dir, tmp_path / "base"))
     save_checkpoint(base, 3, seed=7)
     path = run_dir / "config.yaml"

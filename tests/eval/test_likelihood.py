@@ -1,4 +1,4 @@
-"""Claims of teacher-forced log-likelihoods: they are those of the model's own logits, whatever stands beside a target."""
+"""Claims of teacher-forced log-likelihoods: they are those of the model's own logits, whatever is beside a target."""
 
 import json
 import os

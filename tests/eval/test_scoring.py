@@ -104,7 +104,7 @@ def test_pooled_and_plain_scores_are_resampled_together():
     both = bootstrap({"pooled": mean, "plain": values}, samples=300)
     assert list(both) == ["pooled", "plain"]
     assert both["pooled"] == pytest.approx(both["plain"])
-    assert bootstrap({"plain": values}, samples=300)["plain"] == both["plain"]  # whatever stands beside it
+    assert bootstrap({"plain": values}, samples=300)["plain"] == both["plain"]  # whatever is beside it
     assert bootstrap({"pooled": mean}, samples=300)["pooled"] == both["pooled"]
 
 

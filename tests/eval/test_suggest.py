@@ -31,7 +31,7 @@ CONFIG = T5Config(vocab_size=2560, dropout=0.0, compute_dtype=jax.numpy.dtype("f
 
 
 def outspoken_params(seed: int = 4):
-    """Random weights whose next word hangs on what was read."""
+    """Random weights whose next word depends on what was read."""
     params = init_params(CONFIG, seed)
     params["head"] = jax.random.normal(jax.random.key(seed), params["head"].shape)
     return params

@@ -72,7 +72,7 @@ def finish_both(processes: list[subprocess.Popen[str]], code: int = 0) -> list[t
 
 
 def rows(workplace: Path, run: str) -> list[dict[str, float]]:
-    """Rows that stand there whole: of the last one, a run that writes may have written a part."""
+    """Rows that are there whole: of the last one, a run that writes may have written a part."""
     path = workplace / run / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 

@@ -241,5 +241,5 @@ def test_a_moved_cache_still_opens(folder: Path, tmp_path: Path):
 
 
 def test_an_example_key_never_changes():
-    # Template choices hang on it: another value here would change every run that is resumed.
+    # Template choices depend on it: another value here would change every run that is resumed.
     assert example_key("train_0") == 1862171255863466608

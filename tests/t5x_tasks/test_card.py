@@ -35,7 +35,7 @@ def test_shipped_cards_have_ten_phrasings_and_two_held_out():
         ({"metrics": ["rogue"]}, "metrics", "unknown metric rogue, did you mean rouge?"),
         ({"max_examples": 0}, "max_examples", "max_examples: "),
         ({"shots": [-1]}, "- -1", "shots.0: "),
-        ({"shots": [2, 2]}, "shots", "shots: a number stands there twice"),
+        ({"shots": [2, 2]}, "shots", "shots: a number is given twice"),
         ({"options": {"choices": ["a", "b"], "style": ["none"]}}, "  style", "unknown key, did you mean styles?"),
         ({"options": {"styles": ["none"]}}, "options", "give either choices"),
         (
@@ -53,7 +53,7 @@ def test_shipped_cards_have_ten_phrasings_and_two_held_out():
         ({"fields": {}}, "fields", "no fields"),
         ({"templates": []}, "templates", "no templates"),
         ({"templates": "dialog_summarization"}, "templates", "did you mean dialogue_summarization?"),
-        ({"templates": [template(0), template(0)]}, "- id: t00", "t00 stands here twice"),
+        ({"templates": [template(0), template(0)]}, "- id: t00", "t00 is given twice"),
         ({"templates": [template(0, id="heldout")]}, "- id", "names a mixture"),
         ({"templates": [template(0, inputs="{dialog}")]}, "  inputs", "unknown field {dialog}, did you mean dialogue?"),
         ({"templates": [template(0, inputs="{dialogue")]}, "  inputs", "double it"),

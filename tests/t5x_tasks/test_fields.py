@@ -139,7 +139,7 @@ def test_a_transform_may_be_a_function_of_any_module():
         ({"columns": ["a", "b"]}, "columns: needs transform"),
         ({"column": "a", "transform": "spans"}, "transform: unknown transform spans"),
         ({"column": "a", "map": {0: False, 1: True}}, "map: 0: False is no text; write it in quotation marks"),
-        ({"column": "a", "map": {1: "a", "1": "b"}}, "map: 1 stands here twice"),
+        ({"column": "a", "map": {1: "a", "1": "b"}}, "map: 1 is given twice"),
         ({"column": "a", "map": {}}, "at least 1 item"),
         ({"column": "a", "map": ["x"]}, "valid dictionary"),
         ({"text": "a", "map": {"a": "b"}}, "text: is the same in every row"),

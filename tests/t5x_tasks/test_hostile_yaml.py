@@ -73,7 +73,7 @@ def test_a_value_of_the_command_line_that_expands_or_loops_is_refused(value: str
 def test_templates_beside_a_card_and_bases_are_read_in_the_same_way(tmp_path: Path, make_card) -> None:
     card = make_card(templates="mine")
     (card.parent / "mine.yaml").write_text("- &a [*a]\n")
-    with pytest.raises(UserError, match=r"mine\.yaml:1: not valid YAML \(an alias leads to what it stands in\)"):
+    with pytest.raises(UserError, match=r"mine\.yaml:1: not valid YAML \(an alias leads to what it is in\)"):
         card_file.load_card(card)
     (tmp_path / "base.yaml").write_text("environment: &a [*a]\n")
     (tmp_path / "run.yaml").write_text("base: base.yaml\nrun_dir: r\n")

@@ -1,4 +1,4 @@
-"""A machine without network, or whose network leads nowhere: one line, no retries, and what lies in the hub's caches is used."""
+"""A machine without network, or whose network leads nowhere: one line, no retries, and what is in the hub's caches is used."""
 
 import http.server
 import os
@@ -47,7 +47,7 @@ def test_weights_vocabulary_and_data_come_from_the_cache_with_one_line(make_card
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == ["a" * 40, "train [3, 3]", "test [3, 3]"]
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"{address} cannot be reached (") and line.endswith("only what lies in its cache is used")
+    assert line.startswith(f"{address} cannot be reached (") and line.endswith("only what is in its cache is used")
 
 
 @pytest.fixture

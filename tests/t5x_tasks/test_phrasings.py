@@ -85,7 +85,7 @@ def test_exemplars_are_solved_rows_of_the_training_split_before_the_question(rat
     )
 
 
-@pytest.mark.parametrize("split", ["train", "test"])  # the rows of `test` stand in train, too
+@pytest.mark.parametrize("split", ["train", "test"])  # the rows of `test` are in train, too
 def test_an_exemplar_is_never_the_question_itself(rated, vocabulary, split):
     card = rated(shots=[2])
     _, rows, drawn = exemplars_of(card, vocabulary, split=split)

@@ -49,7 +49,7 @@ def assert_same_bits(tree: dict, expected: dict) -> None:
 
 
 def read_as_t5x_does(folder: Path) -> Arrays:
-    """Every parameter: msgpack leaves as they are, specs opened as they stand there, their path made absolute."""
+    """Every parameter: msgpack leaves as they are, specs opened as they are there, their path made absolute."""
     tree = msgpack_restore((folder / "checkpoint").read_bytes())
     assert tree["version"] == 3
 

@@ -55,7 +55,7 @@ def scanned(folder: Path, _: Path) -> None:
 
 
 def peft(folder: Path, vocabulary: Path) -> None:
-    """DoRA of two kernels in one layer; its base lies beside it."""
+    """DoRA of two kernels in one layer; its base is beside it."""
     hf(folder.with_name("base"), vocabulary)
     folder.mkdir()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Steps with a loss that is no number, or that spikes: not applied, named with their examples, few."""
+"""Steps with a non-finite loss, or that spikes: not applied, named with their examples, few."""
 
 import json
 import math
@@ -81,7 +81,7 @@ def test_a_poisoned_batch_is_skipped_and_its_examples_are_in_the_log_resumed_or_
     assert [row["skipped_steps"] for row in rows] == [0] * 6 + [1] * 6
 
     (skipped,) = lines(workplace / "poisoned" / "skipped.jsonl")
-    assert (skipped["step"], skipped["loss"], skipped["why"]) == (7, None, "loss or gradients are no numbers")
+    assert (skipped["step"], skipped["loss"], skipped["why"]) == (7, None, "the loss or a gradient is not finite")
     chats = {row["id"]: row["chat"] for row in lines(workplace / "train.jsonl")}
     named = sorted(
         (f"Sum up: {chats[id]}" if task == "notes.t00" else f"{chats[id]} Who wants what?").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Whole runs in processes of their own: killed and resumed to the bit, on one device and on eight; free of TensorFlow."""
+"""Whole runs in processes of their own: killed and resumed bit for bit, on one device and on eight; free of TensorFlow."""
 
 import json
 import os

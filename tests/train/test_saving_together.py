@@ -152,7 +152,7 @@ def test_both_stop_with_the_same_words_where_the_fault_stays_and_the_step_before
     assert first == second
     assert (first["pauses"], first["steps"]) == ([1, 2, 4, 8, 16], [1])
     assert re.search(r"run/2: saving: process 1 on [^ ]+: .*File too large.*; tried 6 times over 31 s\.", first["ends"])
-    assert "start the run again: it goes on after its last checkpoint" in first["ends"]
+    assert "start the run again: it resumes after its last checkpoint" in first["ends"]
 
 
 # `python -m train`, but the second process can write no large file from the save of a step on, up to a pause.

@@ -167,4 +167,4 @@ def read(path: Path, model: type[Model], lists: dict[str, tuple[str, ...]]) -> M
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         place, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {place}: {message}; README.md says what may stand there") from None
+        raise UserError(f"{path}: {place}: {message}; README.md says what may be there") from None

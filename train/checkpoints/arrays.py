@@ -1,4 +1,4 @@
-"""How the arrays of a state lie in a step: under their path in the tree, in two parts, whatever the types of its containers."""
+"""How a checkpoint stores the arrays of a state: under their path in the tree, in two parts, whatever its containers."""
 
 from pathlib import Path
 from typing import Any

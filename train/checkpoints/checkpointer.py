@@ -4,11 +4,11 @@ A step holds `params/` (the trainable parameters), `train_state/` (step counter,
 commit's own metadata, what is small: the position in the input stream, the run's metadata, the metrics of the step.
 
     folder.py       which steps there are, whether they are whole
-    arrays.py       how the arrays of a state lie in a step
+    arrays.py       how a step stores the arrays of a state
     orbax_save.py   one save by Orbax, which nothing else touches but the code here
     agreement.py    what one of several processes meets, all of them learn
     seal.py         checksums
-    holds.py        who reads a step of a run that goes on training holds it, and pruning respects that
+    holds.py        who reads a step of a run that is still training holds it, and pruning respects that
 
 A save that failed is tried again under a name of its own (`7.try2`), which becomes the step's when all of it is there: what
 is still being written of the try before cannot mix with it. Several processes do so together, whichever of them failed.

@@ -3,10 +3,10 @@
 One rule says what counts: a step exists if, and only if, its commit marker is there. Orbax writes the marker last,
 pruning takes it away first. So neither a kill during a save nor one during a deletion leaves a step that looks whole;
 what such a kill leaves behind is removed when the run starts again. That needs a file system that renames a folder at once;
-where it moves file by file, a step whose renaming was cut off is removed then, too.
+where it moves file by file, a step whose renaming was interrupted is removed then, too.
 
 Behind the commit follow the checksums of its files (seal.py). Whoever reads a step has them compared first, so that one
-that was damaged since is an error which names the file, never a wrong weight; a run goes on after the step before.
+that was damaged since is an error which names the file, never a wrong weight; a run resumes after the step before.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from train.log import say
 from train.retry import retrying
 from train.rundir.origin import DESCRIPTION, MARKER
 
-_SMALL = ("",)  # the part of a step that lies in no subfolder
+_SMALL = ("",)  # the part of a step that is in no subfolder
 TRY = ".try"  # <step>.try<n> is where a save that failed before is written
 UNFINISHED = ".orbax-checkpoint-tmp"  # the name of a step's folder holds this until Orbax renames it at the commit
 
@@ -84,7 +84,7 @@ class StepFolder:
                 if aside.exists():
                     shutil.rmtree(aside)
                 path.rename(aside)
-                say(f"{error}. Set aside as {aside.name}; goes on with the checkpoint before, of step {step}")
+                say(f"{error}. Set aside as {aside.name}; resumes from the checkpoint before, of step {step}")
             return step
         if damaged:
             raise Damaged(f"{damaged[0][1]}; and no other checkpoint is whole. To begin again, choose another run_dir")
@@ -123,7 +123,7 @@ class StepFolder:
         path = self._folder / str(step)
         if not committed(path):
             there = ", ".join(map(str, self.steps())) or "none"
-            half = " whole (a save that was cut off, or is in progress)" if path.is_dir() else ""
+            half = " whole (a save that was interrupted, or is in progress)" if path.is_dir() else ""
             raise UserError(f"{self._folder}: no checkpoint of step {step}{half}; there are: {there}")
         return path
 

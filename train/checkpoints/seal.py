@@ -1,4 +1,4 @@
-"""Checksums of a folder's files: whether it holds, to the bit, what was once written into it.
+"""Checksums of a folder's files: whether it holds, bit for bit, what was once written into it.
 
 FOLDER/checksums.json is two lines: {"FILE": {"bytes": N, "sha256": HEX}, ...}, and the SHA-256 of that line.
 """
@@ -34,7 +34,7 @@ def damage(folder: Path, parts: Sequence[str] = ()) -> str | None:
 
     Args:
       folder: has checksums.
-      parts: subfolders; only their files and those that lie in no subfolder are read. Empty: all.
+      parts: subfolders; only their files and those that are in no subfolder are read. Empty: all.
 
     Raises:
       OSError: a file is there and cannot be read.

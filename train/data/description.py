@@ -34,7 +34,7 @@ def describe(
 
 
 def _describe_source(source: Source) -> Description:
-    # All fields of `Source`: each decides what is drawn, or what stands in a row. What is None needs no mention.
+    # All fields of `Source`: each decides what is drawn, or what is in a row. What is None needs no mention.
     return {
         "dataset": source.dataset,
         "examples": len(source) if source.examples is None else source.examples,

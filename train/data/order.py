@@ -78,7 +78,7 @@ class Stream:
       sources: the mixture; at least one, all prepared with one vocabulary.
       row_lengths: (inputs, targets) tokens of a row.
       seed: of everything random here.
-      pack: several examples a row.
+      pack: several examples per row.
       epochs: where the stream ends; None never.
 
     Raises:
@@ -200,7 +200,7 @@ def _permute(positions: np.ndarray, sizes: np.ndarray, keys: np.ndarray, domain:
       positions: [n] in 0..size-1 of their domain.
       sizes: [domains].
       keys: [domains] uint64.
-      domain: [n] which each position lies in; None if there is but one.
+      domain: [n] which each position is in; None if there is but one.
     """
     bits = np.array([max(2, (size - 1).bit_length()) for size in sizes.tolist()], np.uint64)
     low = bits // np.uint64(2)

@@ -77,7 +77,7 @@ def _best_fit(lengths: list[list[int]], least: list[list[int]], row_inputs: int,
       lengths: inputs and targets of each, [2, n].
       least: the smallest of those from each example on, [2, n].
 
-    Open rows lie in stacks by (class of target room, input room), and an integer for each class has bit s set where its
+    Open rows are in stacks by (class of target room, input room), and an integer for each class has bit s set where its
     stack at input room s has rows. So "least input room >= x" is a shift and a lowest bit; rows of a higher class than
     the example's surely take its target, only those of its own class need a look at their exact room.
 
@@ -178,7 +178,7 @@ def auto_lengths(lengths: np.ndarray) -> tuple[int, int]:
     shortest = np.quantile(lengths, 1 - _MAX_CUT, axis=0, method="higher")
     min_inputs = _round_up(shortest[0], _INPUTS_MULTIPLE)
     min_targets = _round_up(shortest[1], _TARGETS_MULTIPLE)
-    # Evenly over the whole, so that the choice does not hang on the order of the data beyond this.
+    # Evenly over the whole, so that the choice does not depend on the order of the data beyond this.
     sample = lengths[np.linspace(0, len(lengths) - 1, min(_SAMPLE, len(lengths))).astype(np.int64)]
     inputs, targets = np.minimum(sample, (min_inputs, min_targets)).sum(0)
     ratio = float(targets / inputs)

@@ -1,6 +1,6 @@
 """Reads examples of many prepared splits at once: a block of a mixture takes some records each of hundreds of them.
 
-Split by split, that is hundreds of times the same handful of numpy calls on a few numbers. Here all splits lie behind each
+Split by split, that is hundreds of times the same handful of numpy calls on a few numbers. Here all splits follow each
 other, so that the calls are as few as for one.
 """
 
@@ -21,7 +21,7 @@ class Records:
 
     Args:
       splits: prepared with one vocabulary.
-      prompts: of each split, the tokens that stand in front of the inputs of all its examples, virtual ones (train/methods)
+      prompts: of each split, the tokens that are in front of the inputs of all its examples, virtual ones (train/methods)
         among them; they count as the examples' own.
 
     Attributes:

@@ -83,7 +83,7 @@ class PTuning(Method):
     def to_peft(self, added: Params) -> peft.PeftAdapter:
         if self.in_templates is not None:
             raise UserError(
-                "--to peft: PEFT's prompts stand in front of the inputs, these pseudo tokens in the templates; `--to hf` writes "
+                "--to peft: PEFT's prompts are in front of the inputs, these pseudo tokens in the templates; `--to hf` writes "
                 "them into the rows of <extra_id_0>, <extra_id_1>, ..., which then stand for them in the text"
             )
         return prompt_adapter(np.asarray(_embeddings(added["prompt"])))

@@ -1,4 +1,4 @@
-"""Cross-entropy from hidden states, in parts of the positions: the logits of all never stand in memory.
+"""Cross-entropy from hidden states, in parts of the positions: the logits of all are never in memory.
 
 Parts that are nothing but padding are left out.
 

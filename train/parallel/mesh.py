@@ -170,7 +170,7 @@ WHOLE = Share(0, 1)
 def batch_share(mesh: Mesh) -> Share:
     """The rows that this process's devices compute on.
 
-    Processes that share the rows' devices only along `tensor` read the same rows; one whose devices lie here and there in the
+    Processes that share the rows' devices only along `tensor` read the same rows; one whose devices are here and there in the
     batch reads all of it.
     """
     shards = mesh.shape["data"] * mesh.shape["fsdp"]

@@ -62,7 +62,7 @@ class OutOfStep(BaseException):
 def initialize() -> None:
     """Joins this process with the others of its run, if there are any. Call it before anything asks JAX for devices.
 
-    Who they are is said by JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID; or
+    They are told by JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID; or
     JAX finds it out: under SLURM, Open MPI and on Cloud TPUs.
 
     Raises:

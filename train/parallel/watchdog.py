@@ -1,7 +1,7 @@
 """Ends a process that would wait for ever: for a peer that is gone, or in a step that does not come to its end.
 
 Each of several processes tells every two seconds that it lives and which step it finished. One that is silent for
-PEER_TIMEOUT_S is dead, or cut off: the others say which one it is and exit, for without it no step of theirs can end. (When
+PEER_TIMEOUT_S is dead or unreachable: the others say which one it is and exit, for without it no step of theirs can end. (When
 process 0 dies, JAX's coordination service dies with it, and JAX itself ends the others at once, with signal 6.) A process
 whose own loop stands still for `hang_s` writes the stacks of its threads before it exits, alone as among others.
 """
@@ -131,7 +131,7 @@ class Watchdog:
                             faulthandler.dump_traceback(file, all_threads=True)
                 faulthandler.dump_traceback(sys.stderr, all_threads=True)
             print(
-                f"{processes.name()} stops: {why}. Start the run again: it goes on after its last checkpoint",
+                f"{processes.name()} stops: {why}. Start the run again: it resumes after its last checkpoint",
                 file=sys.stderr,
                 flush=True,
             )

@@ -11,7 +11,7 @@ Every moment since the first start of the run belongs to exactly one account, so
     lost        steps that were done again: from the checkpoint that a restart went back to, to the last sign of life
     down        from there to the restart
 
-Each logged row carries them in seconds (`wall_s/steps`, ...), with the time of day. A run that goes on after step n takes the
+Each logged row carries them in seconds (`wall_s/steps`, ...), with the time of day. A run that resumes after step n takes the
 accounts of row n; what the last row says more is lost, and since then it was down.
 """
 
@@ -45,7 +45,7 @@ class Clock:
         self._called: set[str] = set()
 
     def go_on(self, metrics: Path, *, step: int) -> None:
-        """Adds what an earlier process of this run booked up to the step that this one goes on after (0: none)."""
+        """Adds what an earlier process of this run booked up to the step that this one resumes after (0: none)."""
         rows = _timed_rows(metrics)
         if not rows:
             return

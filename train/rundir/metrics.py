@@ -18,8 +18,8 @@ METRICS = "metrics.jsonl"  # of a run directory
 class MetricsLog:
     """RUN_DIR/metrics.jsonl, one JSON object a logged step, and the same scalars for the trackers.
 
-    Opening it at step n (a run that goes on) first drops what is later than n, and a last line that a crash left
-    unfinished, so that no step stands there twice. Each line is one write; who reads while a run writes may all the same
+    Opening it at step n (a resumed run) first drops what is later than n, and a last line that a crash left
+    unfinished, so that no step is there twice. Each line is one write; who reads while a run writes may all the same
     see the last one in part (a file grows by pages), which `read_rows` passes over.
     """
 
@@ -87,7 +87,7 @@ def keep_until(path: Path, step: int, *, of_numbers: bool = True) -> None:
 
 
 def _lines(path: Path, *, of_numbers: bool, report: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Lines that are rows of a step, as they stand there and read. `report`: says which others there are."""
+    """Lines that are rows of a step, as they are there and read. `report`: says which others there are."""
     *lines, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     for number, line in enumerate([*lines, last], 1):
         if (row := _row(line, of_numbers)) is not None:

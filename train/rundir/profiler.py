@@ -17,7 +17,7 @@ class ProfileWindow:
         self._recording = False
 
     def after(self, step: int, results: Any = None) -> None:
-        """Call it before the first step, with the step that it goes on after, and after each; `results` are the step's."""
+        """Call it before the first step, with the step that it resumes after, and after each; `results` are the step's."""
         if self._config is None:
             return
         if step == self._config.start - 1:
@@ -28,7 +28,7 @@ class ProfileWindow:
             self.close()
 
     def close(self) -> None:
-        """Writes what was recorded, also of a window that the end of the run cut off."""
+        """Writes what was recorded, also of a window that the end of the run interrupted."""
         if self._recording:
             self._recording = False
             jax.profiler.stop_trace()

@@ -49,13 +49,13 @@ def check_run_dir(config: Config, run_dir: Path) -> Config:
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         raise UserError(
             f"{run_dir}: holds a run of another configuration ({'; '.join(different[:3])}{more}); "
-            "choose another run_dir, or give the run's own values to go on with it"
+            "choose another run_dir, or give the run's own values to resume it"
         )
     return config
 
 
 def say_new_course(config: Config, run_dir: Path) -> None:
-    """Says so if a run that goes on is to end elsewhere than it was, and its learning rate depends on that."""
+    """Says so if a resumed run is to end elsewhere than it was, and its learning rate depends on that."""
     path = run_dir / "config.yaml"
     if config.optimizer.schedule.type not in ("linear", "cosine") or not path.is_file():
         return

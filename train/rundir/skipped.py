@@ -69,7 +69,7 @@ class SkippedSteps:
             ):
                 if count >= most:
                     raise Failure(
-                        f"{self._run_dir}: step {step}: {count} steps {how} had a loss or gradients that are no numbers, or a "
+                        f"{self._run_dir}: step {step}: {count} steps {how} had a non-finite loss or gradients, or a "
                         f"loss that spikes, and were not applied; the last checkpoint is that of step {saved()}. "
                         f"{self._run_dir / LOG} names their examples. If those are sound, try a lower learning rate or "
                         f"model.compute_dtype=float32 (train.skip.max_{how.replace(' ', '_')}={most})"
@@ -81,7 +81,7 @@ class SkippedSteps:
         dump.parent.mkdir(exist_ok=True)
         np.savez(dump, **batch.arrays)  # pyright: ignore[reportArgumentType]
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
-        why = "the loss spikes" if finite else "loss or gradients are no numbers"
+        why = "the loss spikes" if finite else "the loss or a gradient is not finite"
         row = {
             "step": step,
             "why": why,

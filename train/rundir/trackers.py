@@ -25,7 +25,7 @@ def check_installed(config: LoggingConfig) -> None:
 
 
 def open_trackers(config: Config, run_dir: Path, *, step: int) -> list[Tracker]:
-    """Opens those that are configured; a run that goes on after `step` goes on there."""
+    """Opens those that are configured; a resumed run continues there."""
     trackers: list[Tracker] = []
     if config.logging.tensorboard:
         trackers.append(_TensorBoard(run_dir, step))
@@ -51,7 +51,7 @@ class _TensorBoard:
 class _Remote:
     """wandb, or trackio, which has its functions.
 
-    A restarted run sends the steps again that it does again; they are the same to the bit, and wandb keeps the first.
+    A restarted run sends the steps again that it does again; they are the same bit for bit, and wandb keeps the first.
     """
 
     def __init__(self, config: Config, run_dir: Path):

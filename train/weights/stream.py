@@ -36,10 +36,10 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one of our parameters lies in another format."""
+    """Where one of our parameters is in another format."""
 
     names: tuple[str, ...]  # one a layer, or the only one
-    shape: tuple[int, ...]  # of each, as it lies there
+    shape: tuple[int, ...]  # of each, as it is there
     axes: tuple[int, ...]  # our axis behind each of its axes
 
     @property

@@ -1,4 +1,4 @@
-"""Claims that hold for every method: it trains what it says and nothing else, learns, resumes to the bit, can be merged."""
+"""Claims that hold for every method: it trains what it says and nothing else, learns, resumes bit for bit, can be merged."""
 
 from typing import Any
 

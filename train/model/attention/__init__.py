@@ -47,7 +47,7 @@ def attention(
       key_dropout: float `[batch, k_length, heads, 1]`, a mask over keys already scaled by 1 / keep. T5 drops attention
         weights with one mask for all queries (as T5X, `broadcast_dropout`), which is the same as scaling the values: no random
         bits for `[q_length, k_length]`, and it holds for any fused kernel.
-      front: what stands in front of the keys; nothing of it is dropped. It goes by XLA's path, whatever `path` says.
+      front: what is in front of the keys; nothing of it is dropped. It goes by XLA's path, whatever `path` says.
       path: what computes it. Lengths that the Pallas kernel has no blocks for go by XLA's path, too, and so do few logits where
         rows were wanted.
 
