@@ -34,7 +34,7 @@ class Weights(NamedTuple):
 
     Attributes:
       identity: of all their bits, for answers that are kept.
-      fingerprint: for scores and reports, see `Answerer.fingerprint`.
+      fingerprint: for scores and reports, see `Predictor.fingerprint`.
     """
 
     params: Params
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
     fingerprint: str
 
 
-class Answerer:
+class Predictor:
     """The model of a plan on its mesh, with a decoder.
 
     Raises:

@@ -18,7 +18,7 @@ from eval.diagnostics.probe import probe
 from eval.examples import Questions, open_questions
 from eval.plan import Plan
 from eval.predictions_file import Answer, digest, inputs_digest
-from eval.predictor import Answerer, Weights
+from eval.predictor import Predictor, Weights
 from eval.report.summary import print_scores
 from eval.scoring.made import Decoded, write_made
 from eval.scoring.results import tasks_scored, write_predictions, write_task
@@ -113,7 +113,7 @@ class Evaluation:
         processes.from_first("output", lambda: check_writable(plan.output, "eval.output"))
         if plan.remark:
             say(plan.remark)
-        self.answerer = Answerer(plan)
+        self.answerer = Predictor(plan)
         self.plan, self._config = plan, self.answerer.config
         with processes.first_alone("evaluation data"):
             opened = open_questions(
@@ -232,7 +232,7 @@ def _check_references(questions: Questions) -> None:
         )
 
 
-def _count(questions: Questions, answerer: Answerer) -> dict[str, int | None]:
+def _count(questions: Questions, answerer: Predictor) -> dict[str, int | None]:
     """Counts what is cut and what cannot be scored, and says so before the time is spent."""
     for remark in remarks(count_references(questions), len(questions.examples)):
         say(f"{questions.task}: {remark}")

@@ -163,7 +163,7 @@ def start_or_resume(run: Run) -> Start | None:
     if step:
         metadata = run.checkpoints.info(step).metadata
         processes.from_first("data as before", lambda: provenance.check_data(config, metadata, run.streams))
-        if ended := _ended(run, step, metadata):
+        if (ended := _ended(run, step, metadata)) is not None:
             say(f"{run.run_dir}: is trained to step {step} already{ended}")
             return None
         provenance.say_new_course(config, run.run_dir)

@@ -76,7 +76,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
     import jax
 
     from eval.examples import own_questions
-    from eval.predictor import Answerer
+    from eval.predictor import Predictor
     from eval.run import all_samples
     from t5x_tasks.common.output import check_writable
     from train.parallel import processes, runtime
@@ -86,7 +86,7 @@ def predict(plan: "Plan", path: Path, output: Path, *, id_column: str | None = N
     runtime.set_up(config.data.cache_folder())
     with watching():
         processes.from_first("output", lambda: check_writable(output.parent, "--output"))
-        answerer = Answerer(plan)
+        answerer = Predictor(plan)
         own = own_questions(task, path, cards=config.data.cards, vocabulary=answerer.vocabulary, id_column=id_column)
         questions = answerer.prompted(own)
         inputs = answerer.inputs(questions)

@@ -33,7 +33,7 @@ def write_task(plan: Plan, step: int, task: str, scores: TaskScores, *, fingerpr
     """Writes predictions.jsonl and the task's part of metrics.json; says which scores make way for it.
 
     Args:
-      fingerprint: of the weights, see `Answerer.fingerprint`: scores of others that were in their place make way.
+      fingerprint: of the weights, see `Predictor.fingerprint`: scores of others that were in their place make way.
     """
     head, folder = head_of(plan, step, fingerprint), plan.output / str(step)
     path, kept = folder / "metrics.json", plan.config.eval.scores_file(folder)

@@ -233,7 +233,7 @@ def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_weights_are_loaded(run_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.predictor.Answerer.load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("eval.predictor.Predictor.load", lambda *_: pytest.fail("weights were loaded"))
     below = tmp_path / "file" / "new"
     below.parent.touch()
     with pytest.raises(UserError, match=f"eval.output: {below}: cannot be written"):

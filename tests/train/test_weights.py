@@ -112,15 +112,15 @@ def test_each_device_gets_its_part(folder):
     code = f"""if True:
         import jax, numpy as np
         from pathlib import Path
-        from train import weights
+        from train.params import load_weights
         from train.config import MeshConfig
         from train.model.t5 import T5Config, abstract_model
         from train.parallel.mesh import make_mesh, param_shardings
         config = T5Config(32, 16, 24, 4, 6, 2, 3)
         shapes, axes = abstract_model(config)[1:]
         places = param_shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)), axes)
-        params = weights.load_weights(Path({str(folder)!r}), shapes, places, config)
-        whole = weights.load_weights(Path({str(folder)!r}), shapes, None, config)
+        params = load_weights(Path({str(folder)!r}), shapes, places, config)
+        whole = load_weights(Path({str(folder)!r}), shapes, None, config)
         assert jax.tree.map(lambda p: p.sharding, params) == places
         assert params["encoder"]["mlp"]["up"].addressable_shards[0].data.shape == (2, 8, 12)
         jax.tree.map(np.testing.assert_array_equal, params, whole)

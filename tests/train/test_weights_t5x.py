@@ -104,7 +104,7 @@ def test_each_device_gets_its_part(tmp_path):
     code = f"""if True:
         import jax, numpy as np
         from pathlib import Path
-        from train import weights
+        from train.params import load_weights
         from train.config import MeshConfig
         from train.model.t5 import T5Config, abstract_model
         from train.parallel.mesh import make_mesh, param_shardings
@@ -118,10 +118,10 @@ def test_each_device_gets_its_part(tmp_path):
             kind.__getitem__ = lambda self, index, get=get: read.append(values := get(self, index)) or values
         for folder in sorted(Path({str(tmp_path)!r}).iterdir()):
             read.clear()
-            params = weights.load_weights(folder, shapes, places, config)
+            params = load_weights(folder, shapes, places, config)
             # Each number once, though two devices have it each.
             assert sum(values.size for values in read) == sum(p.size for p in jax.tree.leaves(params))
-            whole = weights.load_weights(folder, shapes, None, config)
+            whole = load_weights(folder, shapes, None, config)
             assert jax.tree.map(lambda p: p.sharding, params) == places
             assert params["encoder"]["mlp"]["up"].addressable_shards[0].data.shape == (2, 8, 12)
             jax.tree.map(np.testing.assert_array_equal, params, whole)

@@ -8,7 +8,7 @@ from t5x_tasks.common.functions import check_name, load_function
 from train.methods.base import Method
 from train.methods.full import Full
 
-__all__ = ["METHODS", "Full", "Method", "parse_method"]
+__all__ = ["METHODS", "Adapter", "Full", "Method", "Prompt", "parse_method"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 # Imported when a configuration names them: they need JAX, and `--help` must not.
 METHODS = {
@@ -21,6 +21,19 @@ METHODS = {
     "p_tuning": "train.methods.p_tuning:PTuning",
     "prefix_tuning": "train.methods.prefix_tuning:PrefixTuning",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """`Adapter` and `Prompt`, base classes for methods of the user's own: they need JAX, so they are imported when asked for."""
+    if name == "Adapter":
+        from train.model.adapters import Adapter
+
+        return Adapter
+    if name == "Prompt":
+        from train.model.soft_prompts import Prompt
+
+        return Prompt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def parse_method(value: Any) -> Any:
