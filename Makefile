@@ -8,13 +8,14 @@ PY := $(VENV)/bin/python
 # Some images forbid Python to keep what it compiled. TensorFlow's modules alone would then take 13 s more at each start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install quickstart forgetting test lint lock bench
+.PHONY: help install quickstart forgetting test lint docs lock bench
 
 help:
 	@echo "make install      set up $(VENV) from the lock file (EXTRA=cuda or EXTRA=tpu for accelerators)"
 	@echo "make quickstart   train, evaluate before and after, show what came out"
 	@echo "make test         run the tests"
 	@echo "make lint         ruff, pyright, and who may import whom"
+	@echo "make docs         write docs/reference, docs/schema and tests/golden anew, from the code"
 	@echo "make forgetting   what each way to fine-tune forgets, and what keeps it: one table, one figure"
 	@echo "make bench        speed beside what a user would pick instead, as ratios inside one run (DATA=folder: on DialogSum, too)"
 
@@ -51,6 +52,9 @@ lint: install
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
 	$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
+
+docs: install
+	$(PY) -m tools.reference
 
 # Each says by its exit status whether it missed its aim; all are asked, then make fails if one did. PyTorch, which most of it compares
 # with, is in no lock file; it comes as in .ci/run.

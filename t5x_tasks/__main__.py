@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", metavar="NAME", help="task or mixture")
     command.add_argument("-n", type=int, default=3, metavar="N", help="rows of each data set (default 3)")
-    command.add_argument("--split", default="train")
+    command.add_argument("--split", default="train", help="split that is shown (default train)")
     command.set_defaults(run=_preview)
     command = commands.add_parser(
         "check",
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("card", metavar="CARD", help="file")
     command.set_defaults(run=_check)
-    command = commands.add_parser("new", help="look at a file of rows, write a commented card for it, and check it")
+    command = commands.add_parser("new", help="write a card for a file of rows, and check it")
     command.add_argument("name", metavar="NAME", help="of the new data set: letters, digits and _")
     command.add_argument(
         "--from",
@@ -78,42 +78,56 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="its training rows: .jsonl, .csv, .tsv or .parquet, plain or compressed",
     )
-    command.add_argument("--validation", type=Path, metavar="FILE")
-    command.add_argument("--test", type=Path, metavar="FILE")
+    command.add_argument("--validation", type=Path, metavar="FILE", help="its validation rows")
+    command.add_argument("--test", type=Path, metavar="FILE", help="its test rows")
     command.add_argument("--output", type=Path, metavar="CARD.yaml", help="default: NAME.yaml beside the training rows")
     command.add_argument(
-        "--category", default="", metavar="C", help="summarization, classification, qa ... (else guessed)"
+        "--category",
+        default="",
+        metavar="C",
+        help="summarization, classification, qa ... (default: by the names of the fields)",
     )
     command.add_argument(
         "--fields",
         metavar="A=COL,B=COL",
-        help="the columns that count, the answer last (else guessed); COL.KEY is a key inside one, and COL.KEY+COL.KEY the "
-        "speakers and texts of messages: dialogue=log.by+log.said,summary=recap",
+        help="the inputs and, last, the target (default: columns with usual names, as dialogue and summary); COL.KEY is a key "
+        "inside one, and COL.KEY+COL.KEY the speakers and texts of messages: dialogue=log.by+log.said,summary=recap",
     )
     command.set_defaults(run=_new)
     command = commands.add_parser(
         "dialogues",
-        help="make conversations of a table with one message a row, and join their summaries",
-        description="Makes conversations of a table with one message a row (.jsonl, .csv, .tsv, .parquet; also compressed), with "
-        "what another table says of each, and writes them as JSON Lines for `new`. Columns that are not named are guessed. "
-        "Overwrites nothing.",
+        help="group a table with one message per row into dialogues, and join their summaries",
+        description="Groups a table with one message per row (.jsonl, .csv, .tsv, .parquet; also compressed) into dialogues, "
+        "joins what another table says of each, and writes them as JSON Lines for `new`. Overwrites nothing.",
     )
     command.add_argument(
-        "files", metavar="FILE", type=Path, nargs="+", help="messages; several files of the same columns, or a quoted pattern as "
-        "'export/*.csv', are read one behind the other as one table",
+        "files",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="messages; several files of the same columns are concatenated",
+    )
+    command.add_argument("--by", default="", metavar="COLUMN", help="identifies the dialogue of a message")
+    command.add_argument(
+        "--speaker", metavar="COLUMN", action="append", default=[],
+        help="who wrote it; may be repeated: the first that is not blank",
     )  # fmt: skip
-    command.add_argument("--by", metavar="COLUMN", help="names the conversation of a message")
-    command.add_argument("--speaker", metavar="COLUMN", help="says who wrote it")
-    command.add_argument("--text", metavar="COLUMN", help="what it says")
+    command.add_argument("--text", default="", metavar="COLUMN", help="what it says")
     command.add_argument(
         "--order", metavar="COLUMN", action="append", default=[],
-        help="numbers or times by which the messages are sorted; may be repeated (else guessed, or the order of the file)",
+        help="numbers or ISO times by which messages are sorted; repeated, as for a day and a time, they are joined by a space "
+        "(default: the order of the file)",
     )  # fmt: skip
     command.add_argument(
-        "--answers", type=Path, metavar="TABLE", help="file with a row, as a summary, for each conversation; those without one "
+        "--time-format", default="", metavar="FORMAT", help="of --order, as in strptime: '%%d.%%m.%%Y %%H:%%M'"
+    )
+    command.add_argument(
+        "--answers", type=Path, metavar="TABLE", help="file with one row per dialogue, as a summary; dialogues without one "
         "are left out (default: all are kept)",
     )  # fmt: skip
-    command.add_argument("--answers-by", metavar="COLUMN", help="names the conversation there")
+    command.add_argument(
+        "--answers-by", default="", metavar="COLUMN", help="identifies the dialogue there (default: as --by)"
+    )
     command.add_argument(
         "--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside the first FILE"
     )
@@ -122,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(command)
     command.set_defaults(run=_suggest)
     command = commands.add_parser("prepare", help="write the token cache of a run, for training and evaluation")
-    command.add_argument("config", metavar="CONFIG")
-    command.add_argument("overrides", nargs="*", metavar="key=value")
+    command.add_argument("config", metavar="CONFIG", help="a YAML file")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file's")
     command.set_defaults(run=_prepare)
     return parser
 
@@ -188,10 +202,10 @@ def _new(arguments: argparse.Namespace) -> None:
 
 
 def _dialogues(arguments: argparse.Namespace) -> None:
-    from t5x_tasks.commands.dialogues import Given, dialogues
+    from t5x_tasks.commands.dialogues import dialogues
 
-    given = Given(arguments.by, arguments.speaker, arguments.text, tuple(arguments.order), arguments.answers_by)
-    dialogues(arguments.files, given, answers=arguments.answers, output=arguments.output)
+    given = {name: value for name, value in vars(arguments).items() if name not in ("run", "files")}
+    dialogues(arguments.files, **given)
 
 
 def _suggest(arguments: argparse.Namespace) -> int:

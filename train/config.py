@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SerializeAsAny, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
 
 from t5x_tasks.common import config_files as configuration
 from t5x_tasks.common.config_files import Folder, OneLine, Section
@@ -31,6 +39,9 @@ Rows = Annotated[int, Field(ge=1, le=2**18)]  # of a batch
 Axis = Annotated[int, Field(le=2**20)]
 
 
+_REMAT_SCHEMA = {"enum": ["none", "selected", "layer", True, False]}
+
+
 def _remat_name(value: Any) -> Any:
     return {True: "layer", False: "none"}[value] if isinstance(value, bool) else value
 
@@ -38,7 +49,7 @@ def _remat_name(value: Any) -> Any:
 class ModelConfig(Section):
     """Shape, initial weights, vocabulary and numerics of the model. A size that is given wins over the preset's."""
 
-    preset: PresetName = "flan-t5-base"
+    preset: PresetName = Field(default="flan-t5-base", description="published shape that the sizes below start from")
     weights: OneLine = Field(
         default="random",
         description="hf://ID or hf://ID@REVISION, a Hugging Face directory, a T5X checkpoint, one of our runs, or `random`",
@@ -52,12 +63,12 @@ class ModelConfig(Section):
         le=2**22,
         description="rows of the embedding; null: 32,128 for flan-t5-*, else the vocabulary's size padded to 128",
     )
-    emb_dim: Width | None = None
-    mlp_dim: Width | None = None
-    num_heads: Width | None = None
-    head_dim: Width | None = None
-    num_encoder_layers: Layers | None = None
-    num_decoder_layers: Layers | None = None
+    emb_dim: Width | None = Field(default=None, description="size of the embedding; null: the preset's")
+    mlp_dim: Width | None = Field(default=None, description="hidden units of each MLP; null: the preset's")
+    num_heads: Width | None = Field(default=None, description="attention heads per layer; null: the preset's")
+    head_dim: Width | None = Field(default=None, description="size of each attention head; null: the preset's")
+    num_encoder_layers: Layers | None = Field(default=None, description="layers of the encoder; null: the preset's")
+    num_decoder_layers: Layers | None = Field(default=None, description="layers of the decoder; null: the preset's")
     compute_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="of matrix products; auto: bfloat16 on GPU and TPU, float32 on CPU",
@@ -65,9 +76,9 @@ class ModelConfig(Section):
     param_dtype: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="of kernels, embedding and head as they are kept. float32 are the master weights of what is computed in "
-        "bfloat16; bfloat16: half their memory, updates rounded stochastically (optimizer state stays float32)",
+        "bfloat16; bfloat16: half their memory, with stochastic rounding (optimizer state stays float32)",
     )
-    remat: Annotated[Remat, BeforeValidator(_remat_name)] = Field(
+    remat: Annotated[Remat, BeforeValidator(_remat_name), WithJsonSchema(_REMAT_SCHEMA)] = Field(
         default="none",
         description="what the backward pass computes anew, for less memory. layer: all of each layer, a third more FLOPs; "
         "selected: all but attention and products with weights, nearly no FLOPs; true: layer, false: none",
@@ -102,7 +113,7 @@ class Schedule(Section):
         default="constant",
         description="after the warm-up: flat; linear or half a cosine down to `end_factor`; peak*sqrt(warmup/step)",
     )
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, description="steps in which the rate rises linearly from 0 to its peak")
     end_factor: float = Field(default=0.0, ge=0, le=1, description="share of the peak that is left at the last step")
 
 
@@ -126,12 +137,12 @@ class AdamWConfig(Section):
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); norms' scales are not decayed."""
 
     type: Literal["adamw"] = "adamw"
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0, description="peak of the learning rate, absolute")
     schedule: Schedule = Schedule()
-    b1: float = Field(default=0.9, ge=0, lt=1)
-    b2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    b1: float = Field(default=0.9, ge=0, lt=1, description="decay of the first moment, per step")
+    b2: float = Field(default=0.999, ge=0, lt=1, description="decay of the second moment, per step")
+    eps: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled decay, times the learning rate, per step")
 
 
 class SkipConfig(Section):
@@ -147,6 +158,8 @@ class SkipConfig(Section):
 
 
 class TrainConfig(Section):
+    """How long, on how much at once, and with which loss."""
+
     steps: PositiveInt | None = Field(default=None, description="optimizer updates; or say `epochs`")
     epochs: PositiveInt | None = Field(
         default=None, le=1_000_000, description="passes over the mixture; the last batch is filled with padding"
@@ -156,10 +169,12 @@ class TrainConfig(Section):
         default=1,
         description="parts that a batch is computed in; changes memory, and the update only through dropout's masks",
     )
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="decides data order, dropout and what starts at random")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="probability that an activation is dropped")
     z_loss: float = Field(default=1e-4, ge=0, description="weight of log(Z)^2 (Shazeer et al. 2018); 0 turns it off")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="probability that the loss spreads evenly over the vocabulary"
+    )
     clip_norm: float | None = Field(
         default=1.0, gt=0, description="global norm that gradients are clipped to; null: not clipped"
     )
@@ -210,8 +225,10 @@ def _task_score(text: str) -> str:
 
 
 class CheckpointConfig(Section):
-    every_steps: PositiveInt = 500
-    keep_latest: PositiveInt = 2
+    """When checkpoints are written, and which are kept."""
+
+    every_steps: PositiveInt = Field(default=500, description="steps between two checkpoints")
+    keep_latest: PositiveInt = Field(default=2, description="newest checkpoints that are kept")
     keep_best: int = Field(default=1, ge=0, description="kept besides, by `best`")
     best: Annotated[str, AfterValidator(_task_score)] | None = Field(
         default=None,
@@ -268,7 +285,7 @@ class BeamConfig(_DecodeConfig):
     """Beam search with the meaning that Hugging Face gives to its settings."""
 
     type: Literal["beam"] = "beam"
-    beams: int = Field(default=4, ge=1, le=64)
+    beams: int = Field(default=4, ge=1, le=64, description="hypotheses that are kept per example")
     length_penalty: float = Field(default=1.0, description="scores are divided by length to this power")
     early_stopping: bool | Literal["never"] = Field(
         default=False,
@@ -281,7 +298,7 @@ class SampleConfig(_DecodeConfig):
     """Draws each token; first the restrictions apply, then temperature, then top_k, then top_p, as in Hugging Face's."""
 
     type: Literal["sample"] = "sample"
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, description="what the logits are divided by")
     top_k: int = Field(default=0, ge=0, description="draw among the k most likely tokens; 0: among all")
     top_p: float = Field(
         default=1.0, gt=0, le=1, description="draw among the most likely tokens that together have this probability"
@@ -305,11 +322,13 @@ class ProbeConfig(Section):
 
 
 class EvalConfig(Section):
+    """How a run is decoded and scored."""
+
     tasks: tuple[str, ...] = Field(
         default=(),
-        description="tasks and mixtures to score; `dialogsum.*`: each phrasing on all rows; empty: the mixture trained on",
+        description="tasks and mixtures to score; `dialogsum.*`: each variant on all rows; empty: the mixture trained on",
     )
-    split: str = "validation"
+    split: str = Field(default="validation", description="split that is decoded and scored")
     metrics: Annotated[tuple[Annotated[str, AfterValidator(_metric_name)], ...], Field(min_length=1)] = Field(
         default=("rouge",), description="of plain SeqIO tasks (data.modules); cards have their own"
     )
@@ -336,8 +355,10 @@ class EvalConfig(Section):
 
 
 class LoggingConfig(Section):
-    every_steps: PositiveInt = 20
-    tensorboard: bool = True
+    """Where metrics of the training go."""
+
+    every_steps: PositiveInt = Field(default=20, description="steps between two rows of metrics.jsonl")
+    tensorboard: bool = Field(default=True, description="write events for TensorBoard too")
     tracker: Literal["wandb", "trackio"] | None = Field(
         default=None, description="besides; its package must be installed"
     )
@@ -348,13 +369,13 @@ class ProfileConfig(Section):
     """Steps that JAX's profiler records; see train/rundir/profiler.py."""
 
     start: PositiveInt = Field(default=20, description="the first step; later than compiling")
-    steps: PositiveInt = 5
+    steps: PositiveInt = Field(default=5, description="steps that are recorded")
 
 
 class Config(Section):
     """A run, as the files of configs/ describe it."""
 
-    run_dir: Folder
+    run_dir: Folder = Field(description="folder of the run: its checkpoints, metrics and evaluations")
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     method: Annotated[SerializeAsAny[Method], BeforeValidator(parse_method)] = Full()

@@ -1,39 +1,36 @@
-"""A model that paraphrases instructions, and ranks wordings by what it makes of a data set under them."""
+"""A model that writes templates, and ranks them by what it makes of a data set under them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
+from flax import nnx
 
 from eval.decoding.decoder import Decoder
 from eval.decoding.likelihood import LogLikelihood
+from eval.decoding.template_search import blank_input, joint_search, texts_of
 from t5x_tasks.card.card import Card, Phrasing
 from t5x_tasks.card.template import OPTIONS, placeholders
-from t5x_tasks.commands.paraphrase import Proposal, instruction_of, training_templates, with_instruction
+from t5x_tasks.commands.proposals import Proposal, training_templates
 from t5x_tasks.common.errors import UserError
-from t5x_tasks.common.vocabulary import Vocabulary
+from t5x_tasks.common.vocabulary import UNKNOWN, Vocabulary
 from t5x_tasks.metrics import compute
 from t5x_tasks.metrics.pooled import value
 from t5x_tasks.rendering.render import as_answer, render
 from t5x_tasks.sources import Row
 from train import config as configuration
 from train.checkpoints.checkpointer import Checkpoints
-from train.config import BeamConfig, Config, GreedyConfig, ModelConfig
+from train.config import Config, GreedyConfig, ModelConfig
 from train.model.t5 import Params
 from train.model_spec import ModelSpec, open_model, resolve_method
 from train.parallel import runtime
+from train.parallel.mesh import replicated
 from train.params import checkpoint_params, infer_config, load_params
 from train.weights.locate import resolve_weights
 
-_PROMPTS = (
-    "Paraphrase this instruction: {}",
-    "Say this in other words: {}",
-    "Rewrite the following sentence and keep its meaning: {}",
-)
-
-
+_BEAMS, _TEMPLATE_TOKENS = 100, 24  # LM-BFF: a beam of 100
 _BATCH_SIZE = 16
 
 
@@ -98,26 +95,38 @@ class Judge:
             ranked.append(Ranked(proposal, likely, metric, result))
         return sorted(ranked, key=lambda entry: (-entry.score, -entry.likelihood))
 
-    def paraphrase(self, card: Card) -> list[Proposal]:
-        """Lets the model say the instructions of a card in other words; what is no sentence is left out."""
-        asked = [
-            (template, prompt.format(instruction))
-            for template in training_templates(card)
-            if (instruction := instruction_of(template.inputs))
-            for prompt in _PROMPTS
+    def generate(self, card: Card, rows: Sequence[Row]) -> list[Proposal]:
+        """Lets the model write templates around the fields of training rows, likeliest first; see template_search.py."""
+        template = training_templates(card)[0]
+        fields = " ".join(f"{{{name}}}" for name in placeholders(template.inputs))
+        phrasing = _phrasing(card, Proposal(fields, template.targets, template.id, ""))
+        renderings = [render(card, phrasing, row) for row in rows]
+        asked = self.vocabulary.encode_batch([r.inputs for r in renderings])
+        answers = self.vocabulary.encode_batch([r.targets for r in renderings])
+        inputs = [
+            blank_input(self.vocabulary, one, answer, self.lengths[0])
+            for one, answer in zip(asked, answers, strict=True)
         ]
-        if not asked:
-            return []
-        inputs = self._tokens([prompt for _, prompt in asked], self.lengths[0])
-        decoder = self._decoder(BeamConfig(beams=4, max_tokens=max(map(len, inputs)) + 8))
-        said = [" ".join(self.vocabulary.decode(ids).split()) for ids in decoder(self.params, inputs)]
-        return [
-            Proposal(with_instruction(template.inputs, text), template.targets, template.id, "by the model")
-            for (template, _), text in zip(asked, said, strict=True)
-            if _is_sentence(text)
-        ]
+        shards = self.model.mesh.shape["data"] * self.model.mesh.shape["fsdp"]
+        batch = np.zeros((-(-len(inputs) // shards) * shards, max(map(len, inputs))), np.int32)
+        for number, ids in enumerate(inputs):
+            batch[number, : len(ids)] = ids
 
-    def _decoder(self, settings: GreedyConfig | BeamConfig) -> Decoder:
+        def search(params: Params, batch: jax.Array) -> tuple[jax.Array, jax.Array]:
+            model = nnx.merge(self.model.graphdef, params)
+            return joint_search(model, batch, size=self.vocabulary.size, beams=_BEAMS, max_tokens=_TEMPLATE_TOKENS)
+
+        with jax.set_mesh(self.model.mesh):
+            found = np.asarray(jax.jit(search, out_shardings=replicated(self.model.mesh))(self.params, batch)[0])
+        proposals = []
+        for text in (texts_of(self.vocabulary, tokens) for tokens in found):
+            if text is not None and any(text) and UNKNOWN not in "".join(text):
+                before, behind = (part.replace("{", "{{").replace("}", "}}") for part in text)
+                inputs_text = " ".join(filter(None, (before, fields, behind)))
+                proposals.append(Proposal(inputs_text, template.targets, template.id, "by the model"))
+        return proposals
+
+    def _decoder(self, settings: GreedyConfig) -> Decoder:
         return Decoder(self.model.graphdef, settings, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
 
     def _tokens(self, texts: Sequence[str], length: int, prompt: Sequence[int] = ()) -> list[np.ndarray]:
@@ -148,12 +157,6 @@ def config_of(source: str, vocabulary: str | None) -> tuple[Config, Path | None]
     theirs = infer_config(folder)
     sizes = {name: getattr(theirs, name) for name in (*ModelConfig().sizes(), "vocab_size")}
     return Config(run_dir="", model=ModelConfig(weights=str(folder), vocabulary=vocabulary, **sizes)), None
-
-
-def _is_sentence(text: str) -> bool:
-    """Tells whether what a model wrote may be an instruction: two words or more, most of them different, none unknown."""
-    found = re.findall(r"[^\W\d_]{2,}", text.lower())
-    return len(found) >= 2 and 2 * len(set(found)) > len(found) and "extra_id" not in text and "⁇" not in text
 
 
 def _load(config: Config, run_dir: Path | None, model: ModelSpec) -> Params:

@@ -1,4 +1,4 @@
-"""`python -m eval suggest CARD --weights W`: proposes wordings for a card, some by the model, and ranks them with it.
+"""`python -m eval suggest CARD --weights W`: lets the model write templates for a card and ranks them.
 
 A wording ranks by how likely the model holds the references under it, over the first rows of the validation split; with
 `--score` by the card's first metric of what the model answers. The card's own templates are in the same table.
@@ -15,37 +15,39 @@ from t5x_tasks.common.errors import UserError
 
 if TYPE_CHECKING:
     from t5x_tasks.card.card import Card
-    from t5x_tasks.commands.paraphrase import Proposal
+    from t5x_tasks.commands.proposals import Proposal
     from t5x_tasks.sources import Row
 
 
-_MORE = 3  # candidates of the rules for each proposal that is wanted, to have something to rank
+_MORE = 3  # candidates for each proposal that is wanted, to have something to rank
+_EXAMPLES = 16  # of train, that templates are written around
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m eval suggest",
-        description="Proposes wordings for a card's templates, by rule and by a model, and ranks them. Writes nothing.",
+        description="Lets a model write templates for a card, and ranks them. Writes nothing.",
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)
     if not options.weights:
-        raise UserError("--weights: is missing; without a model: python -m t5x_tasks suggest CARD")
+        raise UserError("--weights: is missing; name a run or a Hugging Face directory")
     card = find_card(options.card)
     if options.score and not card.metrics:
         raise UserError(f"{card.path}: metrics: {card.name} has none to score with; add one, or leave --score out")
     rows, split = first_rows(card, options.root, options.limit)
 
     from eval.commands.judge import Judge
-    from t5x_tasks.commands.paraphrase import Proposal, forward_templates, paraphrases
+    from t5x_tasks.commands.proposals import Proposal, forward_templates
+    from t5x_tasks.sources import iter_rows
 
     judge = Judge(options.weights, vocabulary=options.vocabulary, lengths=options.lengths)
     own = [
         Proposal(t.inputs, t.targets, t.id, "in the card" + " (held out)" * (t.split == "heldout"))
         for t in forward_templates(card)
     ]
-    by_rule = paraphrases(card, _MORE * options.n, seed=options.seed)
-    new = without_repeats([*judge.paraphrase(card), *by_rule], card)
+    examples = list(itertools.islice(iter_rows(card, "train", options.root), _EXAMPLES))
+    new = without_repeats(judge.generate(card, examples), card)[: _MORE * options.n]
     ranked = judge.rank(card, [*own, *new], rows, score=options.score)
     best = [entry for entry in ranked if entry.proposal in new][: options.n]
     shown = [entry for entry in ranked if entry in best or entry.proposal in own]
@@ -91,7 +93,7 @@ def first_rows(card: "Card", root: str | None, limit: int) -> "tuple[list[Row], 
 
 def without_repeats(proposals: "Sequence[Proposal]", card: "Card") -> "list[Proposal]":
     """Leaves out what the card has, what is there twice, and what lost a placeholder."""
-    from t5x_tasks.commands.paraphrase import normal, same_placeholders
+    from t5x_tasks.commands.proposals import normal, same_placeholders
 
     templates = {template.id: template for template in card.templates}
     known = {normal(template.inputs) for template in card.templates}

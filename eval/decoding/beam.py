@@ -55,7 +55,32 @@ def beam_search(
     early_stopping: bool | Literal["never"],
     restrict: Restrict | None = None,
 ) -> BeamOutput:
+    """Decodes a batch and returns the best hypothesis of each example; arguments as of `beam_hypotheses`."""
+    tokens, scores = beam_hypotheses(
+        model,
+        inputs,
+        beams=beams,
+        max_tokens=max_tokens,
+        length_penalty=length_penalty,
+        early_stopping=early_stopping,
+        restrict=restrict,
+    )
+    return BeamOutput(tokens[:, 0], scores[:, 0])
+
+
+def beam_hypotheses(
+    model: T5,
+    inputs: jax.Array,
+    *,
+    beams: int,
+    max_tokens: int,
+    length_penalty: float,
+    early_stopping: bool | Literal["never"],
+    restrict: Restrict | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Decodes a batch; ends as soon as every example is closed.
+
+    Returns tokens `[batch, beams, max_tokens]` and scores `[batch, beams]`, best first; NEVER where there are fewer.
 
     Args:
       inputs: int32 `[batch, length]`, each row with its end-of-sequence token, then padding 0. A row of padding only
@@ -127,7 +152,7 @@ def beam_search(
         decoder.empty_cache(),
     )
     end = jax.lax.while_loop(unfinished, step, start)
-    return BeamOutput(end.finished[:, 0], end.finished_scores[:, 0])
+    return end.finished, end.finished_scores
 
 
 def best_continuations(logits: jax.Array, offsets: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:

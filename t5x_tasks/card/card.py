@@ -6,7 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from t5x_tasks.card.codec import check_codec_name
 from t5x_tasks.card.fields import FieldSpec
@@ -31,24 +39,27 @@ Columns = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1)], ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
     Field(min_length=1),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "minItems": 1}),
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Style = Literal["dashed", "lettered", "none"]
 
 
 class Template(Section):
-    """One wording of the task. Held-out wordings are evaluated and never trained on.
+    """One paraphrase of the instruction: text with placeholders."""
 
-    Attributes:
-      inputs: plain text with placeholders, perhaps with pseudo tokens `[p0..p9]`; see template.py.
-      inverted: it asks for the input from the answer; a task of its own, in NAME.inverted only.
-    """
-
-    id: Name
-    inputs: Annotated[Text, AfterValidator(expand_pseudo_tokens)]
-    targets: Text
-    split: Literal["train", "heldout"] = "train"
-    inverted: bool = False
+    id: Name = Field(description="name of the template; `NAME.ID` is its SeqIO task")
+    inputs: Annotated[Text, AfterValidator(expand_pseudo_tokens)] = Field(
+        description="what the model reads: `{field}` is filled in, `{{` and `}}` are braces, `[p0..p9]` pseudo tokens"
+    )
+    targets: Text = Field(description="what the model is to write, with placeholders as in `inputs`")
+    split: Literal["train", "heldout"] = Field(
+        default="train", description="`heldout`: the template is evaluated and never trained on"
+    )
+    inverted: bool = Field(
+        default=False,
+        description="whether it asks for the input from the answer; a task of its own, in `NAME.inverted` only",
+    )
 
 
 class Phrasing(Section):
@@ -74,9 +85,19 @@ class Phrasing(Section):
 class Options(Section):
     """The closed set of answers: the same for all rows (`choices`), or a list in each row (`column`)."""
 
-    choices: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    column: str = ""
-    styles: Annotated[tuple[Style, ...], Field(min_length=1)] = ("dashed", "lettered", "none")
+    choices: (
+        Annotated[
+            tuple[str, ...],
+            Field(min_length=2),
+            WithJsonSchema({"type": "array", "items": {"type": ["string", "number"]}, "minItems": 2}),
+        ]
+        | None
+    ) = Field(default=None, description="the answers, if they are the same for all rows")
+    column: str = Field(default="", description="column with a list of the answers of each row, in place of `choices`")
+    styles: Annotated[tuple[Style, ...], Field(min_length=1)] = Field(
+        default=("dashed", "lettered", "none"),
+        description="how `{options}` shows them, one variant of each template for each: `- yes`, `(A) yes`, not at all",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,60 +117,72 @@ class Options(Section):
 
 
 class Card(Section):
-    """A data set as a task.
-
-    Attributes:
-      name: of the data set, of its folder in a mirror, and of the SeqIO mixture.
-      mirror: the folder in a mirror where that is another one: flan_cot/gsm8k.
-      source: where the rows are if no mirror has them.
-      fields: name used in templates -> column of the source, or how to get a text from columns: see fields.py.
-      id: column that names a row in predictions, unique in its split. Where it is left out, `id` in rows that have one, and
-        else the number.
-      options: the closed set of answers, for `{options}` in templates.
-      templates: wordings, the name of a file of them (t5x_tasks/library/templates/NAME.yaml, or one beside the card), or
-        `heuristic`: built from the names of the fields and the category, see heuristics.py.
-      references: column with a list of right answers (or a transform that gives one), where a split has several; it then
-        takes the place of the column behind the placeholder of `targets`. Where that column holds the lists itself, in all
-        splits or some, `references` is not needed.
-      group_by: split -> column. Rows of that split that are equal in this column become one row whose answers are its
-        `references`: the hub's DialogSum has three rows for each test dialogue. Left alone where the rows already
-        have the `references` column, as a mirror's may.
-      groups: name -> column, or columns of which a row may have either, by whose values reports part the rows: a topic, a
-        product. A row may have none, or a list of several. No part of a task.
-      shots: each forward template once for each number of exemplars; 0 = zero-shot.
-      inverted: ids of templates that ask for the input from the answer, where the templates do not say so themselves.
-      metrics: names from `t5x_tasks.metrics.METRICS`, or `package.module:function`.
-      inverted_metrics: those of inverted templates.
-      max_examples: at most so many examples of this data set in an epoch of a mixture; all are used over the epochs.
-      dedupe: rows of the training split whose inputs occur in another split are left out of
-        training, and of the exemplars of every split.
-      heldout: the data set may be evaluated and never enters training.
-    """
+    """A data set as a task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
-    name: Name
-    description: str = ""
-    licence: str = ""
-    category: str = ""
-    mirror: str = ""
-    source: Annotated[Source, Field(discriminator="type")]
-    split: Split | None = None
-    fields: Annotated[dict[Name, FieldSpec], Field(min_length=1)]  # pyright: ignore[reportIncompatibleMethodOverride]
-    id: Text | None = None
-    options: Options | None = None
-    templates: tuple[Template, ...]
-    references: FieldSpec | None = None
-    group_by: dict[str, str] = Field({})
-    groups: dict[Name, Columns] = Field({})
-    shots: Annotated[tuple[Annotated[int, Field(ge=0, le=32)], ...], Field(min_length=1)] = (0,)
-    inverted: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    inverted_metrics: tuple[str, ...] = ("rouge",)
-    max_examples: int | None = Field(None, ge=1)
-    dedupe: bool = False
-    heldout: bool = False
-    path: Path = Field(Path(), exclude=True)  # of the card's own file; set by card_file.py
+    name: Name = Field(description="name of the data set, of its SeqIO mixture, and of its folder in a mirror")
+    description: str = Field(default="", description="what the data set is, for `list` and `show`")
+    licence: str = Field(default="", description="who may use the data; one that forbids commercial use is warned of")
+    category: str = Field(
+        default="",
+        description="`summarization`, `classification`, `rating`, `entities`, `code`, `translation`, `qa`, `nli`, `reasoning`, "
+        "or a word of your own",
+    )
+    mirror: str = Field(default="", description="folder under `data.root`, where it is not the name: `flan_cot/gsm8k`")
+    source: Annotated[Source, Field(discriminator="type")] = Field(
+        description="where the rows are, unless a mirror has them; see [Sources](#sources)"
+    )
+    split: Split | None = Field(
+        default=None, description="fractions of the source's `train` that become its other splits; see [Split](#split)"
+    )
+    fields: Annotated[dict[Name, FieldSpec], Field(min_length=1)] = Field(  # pyright: ignore[reportIncompatibleMethodOverride]
+        description="name in templates -> column, or how to make a text of columns; see [Fields](#fields)"
+    )
+    id: Text | None = Field(
+        default=None,
+        description="column that names a row in predictions, unique in its split; else `id`, or the row's number",
+    )
+    options: Options | None = Field(
+        default=None, description="the closed set of answers, for `{options}` in templates; see [Options](#options)"
+    )
+    templates: tuple[Template, ...] = Field(
+        description="list of [templates](#templates), the name of a file of them (one that ships, or one beside the card), or "
+        "`heuristic`: built from the names of the fields and the category"
+    )
+    references: FieldSpec | None = Field(
+        default=None,
+        description="column with a list of right answers, beside the answer's own; a column of lists needs no such key",
+    )
+    group_by: dict[str, str] = Field(
+        default={},
+        description="split -> column: rows of the split that are equal in it become one row with several references",
+    )
+    groups: dict[Name, Columns] = Field(
+        default={},
+        description="name -> column (or columns of which a row has either) by whose values reports part the rows",
+    )
+    shots: Annotated[tuple[Annotated[int, Field(ge=0, le=32)], ...], Field(min_length=1)] = Field(
+        default=(0,),
+        description="numbers of exemplars before the question; each makes one variant of every forward template",
+    )
+    inverted: tuple[str, ...] = Field(
+        default=(),
+        description="ids of templates that ask for the input from the answer, where these do not say so themselves",
+    )
+    metrics: tuple[str, ...] = Field(default=(), description="names of metrics, or `package.module:function`")
+    inverted_metrics: tuple[str, ...] = Field(default=("rouge",), description="metrics of the inverted templates")
+    max_examples: int | None = Field(
+        default=None,
+        ge=1,
+        description="examples that one epoch of a mixture takes from this data set, at most; null: all",
+    )
+    dedupe: bool = Field(
+        default=False,
+        description="leave rows out of training, and of the exemplars, whose inputs are in another split too",
+    )
+    heldout: bool = Field(default=False, description="the data set may be evaluated and is never trained on")
+    path: Path = Field(default=Path(), exclude=True)  # of the card's own file; set by card_file.py
 
     @model_validator(mode="after")
     def _is_coherent(self) -> "Card":

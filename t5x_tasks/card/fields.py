@@ -18,7 +18,15 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from t5x_tasks.card.transforms import TRANSFORMS
 from t5x_tasks.common.config_files import Section
@@ -46,23 +54,40 @@ def _texts_of_map(value: Any) -> Any:
 
 
 class FieldSpec(Section):
-    """How a field is made. A name of a column alone is short for `{column: NAME}`.
+    """How a field is made. A name of a column alone is short for `{column: NAME}`."""
 
-    Attributes:
-      column: of the source. `answers.text` is the key `text` inside column `answers`, if no column has that name.
-      columns: several, in place of `column`, for a transform.
-      text: the same in every row, in place of a column.
-      transform: function of the values that gives the text: a name of `TRANSFORMS` or `package.module:function`.
-      map: value (after the transform) -> text. A value that is not in it is an error that names the row.
-      codec: reversible text codec for the tokens. The field's text is not encoded here; see `rendering`.
-    """
+    column: Column | None = Field(
+        default=None,
+        description="column of the source; `answers.text` is the key `text` inside `answers`, if no column has that name",
+    )
+    columns: tuple[Column, ...] = Field(
+        default=(), description="several columns, in place of `column`, for a transform"
+    )
+    text: str | None = Field(default=None, description="the same text in every row, in place of a column")
+    transform: str | None = Field(
+        default=None,
+        description="function of the values that gives the text: a name that ships, or `package.module:function`",
+    )
+    map: (
+        Annotated[
+            dict[str, str],
+            BeforeValidator(_texts_of_map),
+            Field(min_length=1),
+            WithJsonSchema(
+                {"type": "object", "additionalProperties": {"type": ["string", "number"]}, "minProperties": 1}
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None, description="value (after the transform) -> text; any other value is an error that names the row"
+    )
+    codec: str | None = Field(
+        default=None, description="reversible text codec, for the tokens alone: what is compared stays as it is"
+    )
 
-    column: Column | None = None
-    columns: tuple[Column, ...] = ()
-    text: str | None = None
-    transform: str | None = None
-    map: Annotated[dict[str, str], BeforeValidator(_texts_of_map), Field(min_length=1)] | None = None
-    codec: str | None = None
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler.resolve_ref_schema(handler(schema))]}
 
     @model_validator(mode="before")
     @classmethod

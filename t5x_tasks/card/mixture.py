@@ -26,34 +26,37 @@ Rule = Literal["examples", "temperature", "weights", "equal"]
 
 
 class Member(Section):
-    """One part of a mixture.
+    """One part of a mixture."""
 
-    Attributes:
-      weight: with `rate: weights` its share; otherwise a factor on what the rule gives it.
-    """
-
-    name: str
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    name: str = Field(description="data set, mixture, or a template's task")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="with `rate: weights` its share; otherwise a factor on what the rule gives it",
+    )
 
 
 class Mixture(Section):
-    """Data sets that are learned together.
+    """Data sets that are learned together."""
 
-    Attributes:
-      rate: `examples`: as many as each member has, up to `cap`. `temperature`: those numbers to the power 1 / temperature.
-        `weights`: the members' weights. `equal`: the same of each.
-      cap: the most examples that a member counts for; null for no limit.
-      temperature: 1 is `examples`, infinity would be `equal`.
-      members: see above.
-    """
-
-    name: Name
-    description: str = ""
-    rate: Rule = "examples"
-    cap: int | None = Field(None, ge=1)
-    temperature: float = Field(2.0, ge=1, allow_inf_nan=False)
-    members: Annotated[tuple[Member, ...], Field(min_length=1)]
-    path: Path = Field(Path(), exclude=True)  # of its own file
+    name: Name = Field(description="name of the mixture")
+    description: str = Field(default="", description="what the mixture is, for `list` and `show`")
+    rate: Rule = Field(
+        default="examples",
+        description="`examples`: as many as each member has, up to `cap`; `temperature`: those numbers to the power "
+        "1 / temperature; `weights`: the members' weights; `equal`: the same of each",
+    )
+    cap: int | None = Field(
+        default=None, ge=1, description="examples that a member counts for, at most; null: no limit"
+    )
+    temperature: float = Field(
+        default=2.0, ge=1, allow_inf_nan=False, description="1 is `examples`, infinity would be `equal`"
+    )
+    members: Annotated[tuple[Member, ...], Field(min_length=1)] = Field(
+        description="names of data sets, mixtures or single templates, or `{name: NAME, weight: 3}`"
+    )
+    path: Path = Field(default=Path(), exclude=True)  # of its own file
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from t5x_tasks.common.config_files import Section
 from t5x_tasks.common.functions import refuse_standard
@@ -26,20 +26,34 @@ def _as_mapping(value: Any) -> Any:
 
 
 # One file, a glob, or a list of both.
-Files = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)]
+Files = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_as_tuple),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
 # Splits as the card calls them -> as the library does: `[train, test]`, or `{validation: dev_r1}`.
-SplitNames = Annotated[dict[Split, Text], BeforeValidator(_as_mapping), Field(min_length=1)]
+SplitNames = Annotated[
+    dict[Split, Text],
+    BeforeValidator(_as_mapping),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "type": ["array", "object"],
+            "items": {"enum": list(SPLITS)},
+            "propertyNames": {"enum": list(SPLITS)},
+            "additionalProperties": {"type": "string"},
+        }
+    ),
+]
 ALL_SPLITS: dict[Split, str] = {"train": "train", "validation": "validation", "test": "test"}
 
 
 class BaseSource(Section):
-    """The base of all sources.
+    """The keys that all sources have."""
 
-    Attributes:
-      obtain: where a person gets the data, for the error that says they are missing.
-    """
-
-    obtain: str = ""
+    obtain: str = Field(
+        default="", description="where a person gets the data, for the error that says they are missing"
+    )
 
     templated: ClassVar[bool] = False  # by others: says nothing about paraphrases, so no statistics of them
 
@@ -60,7 +74,10 @@ class BaseSource(Section):
 class SplitsSource(BaseSource):
     """A source that has its splits by name."""
 
-    splits: SplitNames = ALL_SPLITS
+    splits: SplitNames = Field(
+        default=ALL_SPLITS,
+        description="splits that the data set has: a list, or `{validation: dev_r1}` for those of other names",
+    )
 
     @property
     def named_splits(self) -> dict[str, Any]:
@@ -73,9 +90,9 @@ class FileSource(BaseSource):
     Plain or compressed: .gz, .bz2, .xz or .zst.
     """
 
-    train: Files = ()
-    validation: Files = ()
-    test: Files = ()
+    train: Files = Field(default=(), description="files of the training split")
+    validation: Files = Field(default=(), description="files of the validation split")
+    test: Files = Field(default=(), description="files of the test split")
 
     @model_validator(mode="after")
     def _has_splits(self) -> "FileSource":
@@ -95,21 +112,20 @@ class FileSource(BaseSource):
 class JsonlSource(FileSource):
     """JSON Lines: one object a line, UTF-8."""
 
-    type: Literal["jsonl"]
+    type: Literal["jsonl"] = Field(description="which source this is")
 
 
 class CsvSource(FileSource):
-    """Comma- or tab-separated values, UTF-8, with a header unless `columns` names the columns.
+    """Comma- or tab-separated values, UTF-8, with a header unless `columns` names the columns."""
 
-    Attributes:
-      delimiter: one character; comma for csv, tab for tsv.
-      quoting: `double` undoes "a ""quoted"" text"; with `none` a quotation mark is a character like others.
-    """
-
-    type: Literal["csv", "tsv"]
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
-    columns: tuple[Text, ...] = ()
-    quoting: Literal["double", "none"] = "double"
+    type: Literal["csv", "tsv"] = Field(description="which source this is")
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = Field(
+        default=None, description="one character; null: comma for csv, tab for tsv"
+    )
+    columns: tuple[Text, ...] = Field(default=(), description="names of the columns of files without a header")
+    quoting: Literal["double", "none"] = Field(
+        default="double", description='`double` undoes `""`; with `none` a quotation mark is a character like others'
+    )
 
     def reading_options(self) -> dict[str, Any]:
         return self.model_dump(mode="json", include={"type", "delimiter", "columns", "quoting"})
@@ -118,25 +134,22 @@ class CsvSource(FileSource):
 class ParquetSource(FileSource):
     """Parquet files, read batch by batch."""
 
-    type: Literal["parquet"]
+    type: Literal["parquet"] = Field(description="which source this is")
 
 
 class HubSource(SplitsSource):
-    """A data set of the Hugging Face hub, a local folder laid out like one, or one that `save_to_disk` wrote.
+    """A data set of the Hugging Face hub, a local folder laid out like one, or one that `save_to_disk` wrote."""
 
-    Attributes:
-      path: id of the hub, or folder relative to the card.
-      name: of the configuration: `rte` of `nyu-mll/glue`.
-      revision: pins what is read, if it is a commit: 40 hexadecimal digits. A branch or a tag can move.
-      splits: those that the data set has, as a list, or `{validation: dev_r1}` where it calls them otherwise.
-      streaming: rows are fetched while they are used, for data sets that do not fit on the disk.
-    """
-
-    type: Literal["hub"]
-    path: Text
-    name: str | None = None
-    revision: str | None = None
-    streaming: bool = False
+    type: Literal["hub"] = Field(description="which source this is")
+    path: Text = Field(description="id on the hub, or a folder relative to the card")
+    name: str | None = Field(default=None, description="configuration of the data set: `rte` of `nyu-mll/glue`")
+    revision: str | None = Field(
+        default=None,
+        description="commit (40 hexadecimal digits), which pins what is read, or a branch or tag, which can move",
+    )
+    streaming: bool = Field(
+        default=False, description="fetch rows while they are used, for data that do not fit on the disk"
+    )
 
     @property
     def is_pinned(self) -> bool:
@@ -144,16 +157,15 @@ class HubSource(SplitsSource):
 
 
 class TfdsSource(SplitsSource):
-    """A TensorFlow Datasets data set.
+    """A TensorFlow Datasets data set."""
 
-    Attributes:
-      name: `glue/rte:2.0.0`, or a prepared folder relative to the card (the one with dataset_info.json).
-      data_dir: folder of prepared data sets, relative to the card; the library's own if not given.
-    """
-
-    type: Literal["tfds"]
-    name: Text
-    data_dir: str | None = None
+    type: Literal["tfds"] = Field(description="which source this is")
+    name: Text = Field(
+        description="`glue/rte:2.0.0`, or a prepared folder relative to the card (the one with dataset_info.json)"
+    )
+    data_dir: str | None = Field(
+        default=None, description="folder of prepared data sets, relative to the card; null: the library's own"
+    )
 
 
 def _function(text: str) -> str:
@@ -164,16 +176,13 @@ def _function(text: str) -> str:
 
 
 class PythonSource(BaseSource):
-    """A function of the user's that is called with `split=` and gives dicts.
+    """A function of the user's that is called with `split=` and gives dicts."""
 
-    Attributes:
-      function: `package.module:function`, or `file.py:function` with the file beside the card.
-      splits: those that it knows.
-    """
-
-    type: Literal["python"]
-    function: Annotated[str, AfterValidator(_function)]
-    splits: SplitNames
+    type: Literal["python"] = Field(description="which source this is")
+    function: Annotated[str, AfterValidator(_function)] = Field(
+        description="`package.module:function`, or `file.py:function` with the file beside the card"
+    )
+    splits: SplitNames = Field(description="splits that the function knows")
 
     @property
     def named_splits(self) -> dict[str, Any]:
@@ -185,20 +194,18 @@ class TemplatedSource(FileSource):
 
     Its rows become `inputs` and `targets` (with `references`, where an instance has several right answers), beside the
     columns that they had. The files are Parquet, CSV, TSV or JSON Lines, by their name; SuperNI's task files are JSON.
-
-    Attributes:
-      layout: flan (Open-Orca/FLAN: inputs, targets), p3 (inputs_pretokenized, targets_pretokenized), or superni (task
-        files with Definition and Instances, or rows with definition, inputs and targets).
-      path, name, revision, splits, streaming: as in a hub source, in place of files.
     """
 
-    type: Literal["templated"]
-    layout: Literal["flan", "p3", "superni"]
-    path: Text | None = None
-    name: str | None = None
-    revision: str | None = None
-    splits: SplitNames = ALL_SPLITS
-    streaming: bool = False
+    type: Literal["templated"] = Field(description="which source this is")
+    layout: Literal["flan", "p3", "superni"] = Field(
+        description="flan: columns `inputs`, `targets`; p3: `inputs_pretokenized`, `targets_pretokenized`; superni: task files "
+        "with `Definition` and `Instances`, or rows with `definition`, `inputs`, `targets`"
+    )
+    path: Text | None = Field(default=None, description="id on the hub, in place of files")
+    name: str | None = Field(default=None, description="as in a hub source")
+    revision: str | None = Field(default=None, description="as in a hub source")
+    splits: SplitNames = Field(default=ALL_SPLITS, description="as in a hub source")
+    streaming: bool = Field(default=False, description="as in a hub source")
     templated: ClassVar[bool] = True
 
     @model_validator(mode="after")

@@ -24,10 +24,12 @@ from t5x_tasks.common.config_files import Section
 
 
 class Split(Section):
-    """Fractions of the source's `train`, cut off by a hash of what each row asks; `train` is what remains."""
+    """Fractions of the source's `train` that become its other splits, by a hash of what each row asks; `train` keeps the rest."""
 
-    validation: float | None = Field(None, gt=0, lt=1, description="fraction of the rows that is the validation split")
-    test: float | None = Field(None, gt=0, lt=1, description="fraction of the rows that is the test split")
+    validation: float | None = Field(
+        default=None, gt=0, lt=1, description="fraction of the rows that is the validation split"
+    )
+    test: float | None = Field(default=None, gt=0, lt=1, description="fraction of the rows that is the test split")
 
     @model_validator(mode="after")
     def _leaves_rows(self) -> "Split":
@@ -39,7 +41,7 @@ class Split(Section):
 
     @property
     def fractions(self) -> dict[str, float]:
-        """Split that is cut off -> its fraction."""
+        """Split that is cut from train -> its fraction."""
         named = {"validation": self.validation, "test": self.test}
         return {split: fraction for split, fraction in named.items() if fraction is not None}
 

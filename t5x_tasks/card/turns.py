@@ -16,18 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from t5x_tasks.card import foreign_names
-from t5x_tasks.card.heuristic_templates import name_parts
-from t5x_tasks.common.values import is_missing, known_columns, scalar_text, shown
+from t5x_tasks.common.values import is_missing, known_columns, name_parts, scalar_text, shown
 
 # Words of the keys that say who speaks, the most telling first: a name before a role, for a summary says who did what.
 _SPEAKERS = (
     {"name", "speaker name", "sender name", "author name", "user name", "username", "display name", "from name",
      "participant name", "full name", "nickname", "real name"},
     {"speaker", "sender", "author", "from", "who", "participant", "actor", "user", "interlocutor",
-     "speakers", "senders", "authors", *foreign_names.SPEAKERS},
+     "speakers", "senders", "authors"},
     {"role", "speaker role", "sender role", "author role", "user role", "participant role", "speaker type", "sender type",
-     "author type", "user type", "participant type", "party", "direction", "roles", *foreign_names.ROLES},
+     "author type", "user type", "participant type", "party", "direction", "roles"},
     {"speaker id", "sender id", "author id", "user id", "from id", "participant id"},
 )  # fmt: skip
 # In an object that is itself the author of a message.
@@ -35,17 +33,15 @@ _OF_AN_AUTHOR = (*_SPEAKERS, {"first name"}, {"type"}, {"id"}, {"email"})
 # And of the keys of the text. `value` is ShareGPT's, `parts` Gemini's.
 _TEXTS = (
     {"message text", "message body", "message content", "text content", "utterance text"},
-    {"text", "content", "body", "utterance", "message", "msg", "texts", "utterances", *foreign_names.TEXTS},
+    {"text", "content", "body", "utterance", "message", "msg", "texts", "utterances"},
     {"value", "sentence", "transcript", "comment", "statement", "reply", "parts"},
 )
 # Last words of keys that say nothing of the speaker.
 _BESIDE = {"id", "type", "timestamp", "time", "date", "ts", "at", "index", "turn", "number", "lang", "language"}
-_BESIDE |= foreign_names.TIMES
 # What `type` says where nothing else names the speaker (LangChain).
 _ROLES = {"human", "ai", "user", "assistant", "system", "bot", "agent", "customer", "tool", "function"}
 # Keys of an object around a list of messages.
 _AROUND = {"messages", "turns", "conversation", "conversations", "dialogue", "dialog", "utterances", "chat", "history"}
-_AROUND |= foreign_names.DIALOGUES | foreign_names.MESSAGES
 # What to do where the keys do not tell.
 NAME_BOTH = "; name both in the card, as {columns: [COLUMN.sender, COLUMN.body], transform: turns}"
 _NOT_GIVEN: Any = object()

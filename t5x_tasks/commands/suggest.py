@@ -1,7 +1,7 @@
-"""`python -m t5x_tasks suggest CARD`: proposes wordings for a card; nothing is written into it.
+"""`python -m t5x_tasks suggest CARD`: proposes templates for a card; nothing is written into it.
 
-Here they are made by rule. Ranking them takes a model, and so belongs to `python -m eval suggest`, which takes the same
-arguments and shows what it found with `print_suggestions`. Imports neither `train` nor `eval`.
+Writing and ranking them takes a model: `python -m eval suggest`, which takes the
+same arguments and is started by this. Imports neither `train` nor `eval`.
 """
 
 import argparse
@@ -21,11 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that `python -m t5x_tasks suggest` and `python -m eval suggest` share."""
     parser.add_argument("card", metavar="CARD", help="file, or the name of a shipped data set")
     parser.add_argument("-n", type=int, default=10, metavar="N", help="how many proposals (default 10)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="other proposals (default 0)")
     parser.add_argument(
         "--weights",
         metavar="W",
-        help="run directory, Hugging Face directory or hf://owner/name: let this model paraphrase, too, and rank all",
+        help="run directory, Hugging Face directory or hf://owner/name: this model writes templates and ranks all",
     )
     parser.add_argument("--vocabulary", metavar="V", help="of the weights, if they do not tell")
     parser.add_argument("--limit", type=int, default=64, metavar="N", help="rows that are ranked on (default 64)")
@@ -50,26 +49,13 @@ def suggest(arguments: argparse.Namespace) -> int:
     Raises:
       UserError: no such card, or one whose wordings are not its own.
     """
-    if arguments.weights:
-        command = [sys.executable, "-m", "eval", "suggest", *_as_written(arguments)]
-        print(f"with weights: python {' '.join(command[1:])}", file=sys.stderr, flush=True)
-        return subprocess.run(command, check=False).returncode
-    if arguments.score:
-        raise UserError("--score: needs --weights, the model that is to answer")
-    from t5x_tasks.commands.paraphrase import paraphrases
-
-    card = find_card(arguments.card)
-    proposals = paraphrases(card, arguments.n, seed=arguments.seed)
-    lines = [(str(number), p.template, p.how, one_line(p.inputs)) for number, p in enumerate(proposals, 1)]
-    print_suggestions(
-        arguments.card,
-        ("rank", "from", "what was changed", "wording"),
-        lines,
-        [(p.inputs, p.targets) for p in proposals],
-        {template.id for template in card.templates},
-    )
-    print("\nRanked by how far they are from what the card has. With --weights a model ranks them, and adds its own.")
-    return 0
+    if not arguments.weights:
+        raise UserError(
+            "--weights: is missing: templates are written by a model; name a run or a Hugging Face directory"
+        )
+    command = [sys.executable, "-m", "eval", "suggest", *_as_written(arguments)]
+    print(f"with weights: python {' '.join(command[1:])}", file=sys.stderr, flush=True)
+    return subprocess.run(command, check=False).returncode
 
 
 def find_card(name: str) -> "Card":
@@ -89,7 +75,7 @@ def find_card(name: str) -> "Card":
             raise UserError(f"{name}: neither a file nor a shipped data set; `python -m t5x_tasks list` shows those")
     if card.source.templated:
         raise UserError(
-            f"{card.path}: its rows were worded by others (source.type templated): there is nothing to paraphrase"
+            f"{card.path}: its rows were worded by others (source.type templated): there is nothing to suggest"
         )
     return card
 
@@ -112,7 +98,7 @@ def print_suggestions(
     from t5x_tasks.common.located_yaml import quoted
 
     if not proposals:
-        raise UserError(f"{name}: the rules find no other wording; write one more template, to start from")
+        raise UserError(f"{name}: the model writes no other template that could be used")
     print_rows([header, *lines])
     print(f"\nTo take one, paste its lines under `templates:` of {name}, or into the file that it names there:\n")
     free = (f"s{number:02}" for number in range(len(taken) + len(proposals)) if f"s{number:02}" not in taken)
@@ -128,7 +114,7 @@ def one_line(text: str) -> str:
 
 
 def _as_written(arguments: argparse.Namespace) -> list[str]:
-    written = [arguments.card, "-n", str(arguments.n), "--seed", str(arguments.seed), "--limit", str(arguments.limit)]
+    written = [arguments.card, "-n", str(arguments.n), "--limit", str(arguments.limit)]
     written += ["--weights", arguments.weights, "--lengths", "/".join(map(str, arguments.lengths))]
     for key in ("vocabulary", "root"):
         if value := getattr(arguments, key):

@@ -3,7 +3,9 @@
 import datetime
 import decimal
 import math
+import re
 import reprlib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,3 +62,9 @@ def printable(text: str) -> str:
 def short_line(text: str) -> str:
     """Returns a text of lines, or a long one, as one line of 200 characters at most; any other as it is."""
     return " ".join(text.split())[:200] if "\n" in text or len(text) > 200 else text
+
+
+def name_parts(name: str) -> list[str]:
+    """Returns a name's words: `reviewText`, `review_text` and `Review text` -> [review, text]; `sentence1` -> [sentence, 1]."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", unicodedata.normalize("NFC", name))
+    return re.findall(r"[^\W_]+", spaced.lower())

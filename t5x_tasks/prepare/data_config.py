@@ -17,8 +17,8 @@ MAX_LENGTH = 4096
 class Lengths(Section):
     """Length of a packed row, in tokens, on the encoder's and on the decoder's side."""
 
-    inputs: int = Field(default=512, ge=8, le=MAX_LENGTH)
-    targets: int = Field(default=128, ge=8, le=MAX_LENGTH)
+    inputs: int = Field(default=512, ge=8, le=MAX_LENGTH, description="tokens of a row on the encoder's side")
+    targets: int = Field(default=128, ge=8, le=MAX_LENGTH, description="tokens of a row on the decoder's side")
 
 
 class DataConfig(Section):
@@ -29,13 +29,16 @@ class DataConfig(Section):
     root: Folder | None = Field(
         default=None, description="folder that mirrors data sets: ROOT/<dataset>/<split>.jsonl[.gz]"
     )
-    lengths: Lengths | Literal["auto"] = Lengths()
-    pack: bool = True
+    lengths: Lengths | Literal["auto"] = Field(
+        default=Lengths(), description="tokens of a row; `auto`: chosen by the lengths of the data"
+    )
+    pack: bool = Field(default=True, description="put several examples into one row")
     rate_cap: int | None = Field(
         default=None, ge=1, description="examples a data set brings to one epoch of the mixture, at most"
     )
     dedupe: bool = Field(
-        default=False, description="leave rows out of training whose inputs occur in another split (also a card's key)"
+        default=False,
+        description="leave rows out of training whose inputs are in another split too (also a card's key)",
     )
     skip_missing: bool = Field(
         default=False, description="train a mixture without the data sets that are out of reach, and say so"

@@ -100,8 +100,6 @@ def code_files() -> list[Path]:
         "card/fields.py",
         "card/transforms.py",
         "card/turns.py",
-        "card/heuristic_templates.py",
-        "card/foreign_names.py",
         "common/values.py",
         "common/functions.py",
         "common/hashing.py",

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 import yaml
+from flax import nnx
 
 from eval.commands import suggest
 from eval.commands.judge import Judge
 from eval.commands.suggest import first_rows, without_repeats
+from eval.decoding.likelihood import target_log_likelihood
+from eval.decoding.template_search import blank_input, joint_search, sentinel
 from t5x_tasks.card.load import load_card
-from t5x_tasks.commands.paraphrase import Proposal, normal
+from t5x_tasks.commands.proposals import Proposal, normal
 from t5x_tasks.common.errors import UserError
+from t5x_tasks.common.vocabulary import Vocabulary
 from train.export.hf import save_hf
-from train.model.t5 import T5Config, init_params
+from train.model.t5 import T5, T5Config, init_params
 
 REPOSITORY = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {
@@ -65,17 +70,34 @@ def test_with_score_the_first_metric_ranks(make_card, weights, capsys):
     assert 0 <= float(first.split()[1]) <= 100
 
 
-def test_the_model_says_instructions_in_its_own_words(make_card, weights):
-    path = make_card(
-        templates=[{"id": "t00", "inputs": "Summarize.\n\n{dialogue}\n\nSummary:", "targets": "{summary}"}]
-    )
-    card = load_card(path)
+def test_generated_templates_hold_each_placeholder_once_on_one_line(make_card, weights):
+    card = load_card(make_card())
     judge = Judge(str(weights), vocabulary=None, lengths=(64, 16))
-    proposals = judge.paraphrase(card)
-    assert proposals  # of random weights they are no English, but they are words
+    proposals = judge.generate(card, first_rows(card, None, 3)[0])
+    assert proposals
     for proposal in proposals:
-        assert proposal.inputs.endswith("\n\n{dialogue}\n\nSummary:") and proposal.how == "by the model"
-        assert not proposal.inputs.startswith("Summarize.")
+        assert proposal.inputs.count("{dialogue}") == 1 and "\n" not in proposal.inputs
+        assert "extra_id" not in proposal.inputs and "⁇" not in proposal.inputs
+
+
+def test_a_templates_score_is_the_sum_of_its_log_probabilities_over_the_examples(vocabulary_path):
+    vocabulary = Vocabulary.load(vocabulary_path)
+    graphdef, _ = nnx.split(nnx.eval_shape(lambda: T5(CONFIG, rngs=nnx.Rngs(0))))
+    model = nnx.merge(graphdef, outspoken_params())
+    examples = [
+        blank_input(vocabulary, *vocabulary.encode_batch(texts), 32) for texts in (["a b", "c"], ["hello", "d"])
+    ]
+    inputs = np.zeros((3, 32), np.int32)  # the last row is padding
+    for row, ids in zip(inputs, examples, strict=False):
+        row[: len(ids)] = ids
+    found, scores = joint_search(model, jax.numpy.asarray(inputs), size=vocabulary.size, beams=8, max_tokens=8)
+    for tokens, score in zip(np.asarray(found), np.asarray(scores), strict=True):
+        if 1 in tokens:
+            tokens = np.where(tokens == 1, sentinel(vocabulary, 2), tokens)
+            targets = jax.numpy.asarray(np.tile(tokens, (2, 1, 1)))
+            by_hand = target_log_likelihood(model, jax.numpy.asarray(inputs[:2]), targets).sum()
+            assert score == pytest.approx(float(by_hand), rel=1e-4)
+    assert any(1 in tokens for tokens in np.asarray(found))
 
 
 def test_what_the_card_has_and_what_lost_a_placeholder_is_left_out(make_card):
@@ -113,7 +135,7 @@ def test_t5x_tasks_hands_over_to_eval_and_says_so(make_card, weights):
     ("change", "expected"),
     [
         (["--weights", "nowhere"], "neither a run directory .* nor a Hugging Face one"),
-        ([], "--weights: is missing; without a model"),
+        ([], "--weights: is missing"),
     ],
 )
 def test_what_the_user_got_wrong_is_named(make_card, change, expected):

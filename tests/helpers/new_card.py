@@ -17,7 +17,7 @@ def note_rows(count: int = 20) -> list[dict]:
     for number in range(count):
         (one, other), thing = draw.sample(NAMES, 2), draw.choice(THINGS)
         chat = f"{one}: I need {thing} by {number + 1} May.\n{other}: I will see what I can do today."
-        rows.append({"case": number, "chat": chat, "recap": f"{one} asks {other} for {thing} by {number + 1} May."})
+        rows.append({"case": number, "chat": chat, "summary": f"{one} asks {other} for {thing} by {number + 1} May."})
     return rows
 
 

@@ -64,8 +64,7 @@ def test_a_header_that_is_too_long_is_named(refusal):
 
 def test_what_only_counts_rows_reads_no_longer_lines(make_card):
     path = make_card(source={"type": "jsonl", "train": "rows.jsonl.gz"})
-    file = path.parent / "rows.jsonl.gz"
-    file.write_bytes(gzip.compress(GOOD + LONG, 1))
+    (path.parent / "rows.jsonl.gz").write_bytes(gzip.compress(GOOD + LONG, 1))
     assert count_rows(locate(load_card(path), "train")) is None
 
 

@@ -32,27 +32,6 @@ def test_each_shape_gives_the_same_lines(messages):
     assert turns(repr(messages)) == EXPECTED  # as pandas writes it into a CSV
 
 
-@pytest.mark.parametrize(
-    ("speaker", "text"),
-    [
-        ("Absender", "Nachricht"),
-        ("sprecher", "Text"),
-        ("Von", "Inhalt"),
-        ("autor", "texto"),
-        ("remitente", "mensaje"),
-        ("hablante", "contenido"),
-        ("auteur", "texte"),
-        ("Expéditeur", "contenu"),
-        ("expediteur", "message"),
-        ("Rolle", "text"),
-    ],
-)
-def test_keys_of_messages_are_known_in_other_languages(speaker, text):
-    said = [("Ann", "Where is it?"), ("Bob", "On its way.")]
-    assert turns([{speaker: one, text: other, "Uhrzeit": "9:15"} for one, other in said]) == EXPECTED
-    assert turns([{text: other, "fecha": "2024-05-01"} for _, other in said]) == "Where is it?\nOn its way."
-
-
 def test_two_columns_are_speakers_and_texts():
     spec = FieldSpec(columns=("log.who_said", "log.what"), transform="turns")
     row = {"log": [{"who_said": "Ann", "what": "Where is it?"}, {"who_said": "Bob", "what": "On its way."}]}

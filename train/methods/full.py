@@ -32,7 +32,7 @@ class Full(Method):
     )
     last_layers: PositiveInt | None = Field(
         default=None,
-        description="train only so many layers of each stack and what is behind them; what feeds the first layers "
+        description="train only so many layers of each stack and what comes after them; what feeds the first layers "
         "(embedding, position biases) is frozen too",
     )
 

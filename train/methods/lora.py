@@ -27,7 +27,7 @@ class Lora(Method):
 
     starts_as_base: ClassVar[bool] = True
     type: Literal["lora"] = "lora"
-    rank: PositiveInt = Field(default=8, le=2**16)
+    rank: PositiveInt = Field(default=8, le=2**16, description="rank of the product of A and B")
     alpha: float = Field(
         default=16.0, gt=0, le=float(np.finfo(np.float32).max), description="the product is scaled by alpha / rank"
     )

@@ -31,7 +31,7 @@ class PrefixTuning(Method):
     """
 
     type: Literal["prefix_tuning"] = "prefix_tuning"
-    length: PositiveInt = Field(default=20, le=4096)
+    length: PositiveInt = Field(default=20, le=4096, description="virtual tokens of the prefix")
     places: tuple[Place, ...] = Field(
         default=("encoder", "decoder", "cross"),
         min_length=1,

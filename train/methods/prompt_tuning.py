@@ -33,28 +33,28 @@ class Uniform(Section):
     """Uniform in +-`bound`."""
 
     type: Literal["uniform"] = "uniform"
-    bound: float = Field(default=0.5, gt=0)
+    bound: float = Field(default=0.5, gt=0, description="numbers are drawn from [-bound, bound]")
 
 
 class Pieces(Section):
     """The embeddings of pieces drawn, without repetition as far as they last, from the most common ones."""
 
     type: Literal["vocabulary"] = "vocabulary"
-    pieces: PositiveInt = Field(default=5000, le=2**22)
+    pieces: PositiveInt = Field(default=5000, le=2**22, description="most common pieces that are drawn from")
 
 
 class Labels(Section):
     """One token for each label, the mean of its pieces' embeddings; the rest as `vocabulary`."""
 
     type: Literal["labels"] = "labels"
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=1, description="texts of the labels")
 
 
 class Text(Section):
     """The embeddings of a text's pieces, said again until the prompt is full."""
 
     type: Literal["text"] = "text"
-    text: str = Field(min_length=1)
+    text: str = Field(min_length=1, description="text whose pieces are taken")
 
 
 class File(Section):
@@ -78,7 +78,7 @@ class PromptTuning(Method):
     """
 
     type: Literal["prompt_tuning"] = "prompt_tuning"
-    length: PositiveInt = Field(default=100, le=4096)
+    length: PositiveInt = Field(default=100, le=4096, description="virtual tokens of a prompt")
     tasks: tuple[str, ...] = Field(
         default=(), description="data sets that have a prompt each; empty: one prompt for all examples"
     )
