@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
 
 
 def open_source(prepared: list[Prepared]) -> Source:
-    return Source(prepared[0].dataset, [(task.phrasing, task.open()) for task in prepared])
+    return Source(prepared[0].dataset, [(task.variant, task.open()) for task in prepared])
 
 
 def print_fills(lengths: np.ndarray) -> None:

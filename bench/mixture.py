@@ -2,11 +2,11 @@
 
     python -m bench.mixture --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model --cache /tmp/cache
 
-Opens all data sets in all their phrasings from the cache, as `train` does (what is missing is prepared first and not
+Opens all data sets in all their templates from the cache, as `train` does (what is missing is prepared first and not
 timed). The single task is the same examples, an epoch of the mixture, written as one task: then the two differ in
-nothing but the number of tasks. Beside them stands the largest data set in one phrasing, whose examples are longer or
+nothing but the number of tasks. Beside them stands the largest data set in one template, whose examples are longer or
 shorter: how many share a row says how much of its ratio is due to that. What the ratio then says is mostly memory: the
-mixture's examples lie anywhere in all phrasings of all data sets (1.4 GB), those of one task in a few MB that the
+mixture's examples lie anywhere in all templates of all data sets (1.4 GB), those of one task in a few MB that the
 processor's caches hold. Each makes a block of batches in turn, planning included, in one thread and its processor time,
 for other work on the machine would make the clock's meaningless. The ratios are medians over the turns: compare these,
 not rates of different runs.

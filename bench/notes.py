@@ -12,7 +12,7 @@ SIZES = {"emb_dim": 32, "mlp_dim": 32, "num_heads": 2, "head_dim": 8, "num_encod
 
 
 def write_notes(folder: Path) -> Path:
-    """Writes the card `notes` in two phrasings, 48 rows to train on and 12 to validate with; returns the card's path."""
+    """Writes the card `notes` in two templates, 48 rows to train on and 12 to validate with; returns the card's path."""
     draw = random.Random(0)
     rows = []
     for number in range(60):

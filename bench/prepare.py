@@ -1,11 +1,11 @@
 """How fast cards become tokens in the cache, how much room they take, and what that comes to for a collection like FLAN's.
 
     python -m bench.prepare --mixture multitask --root ../shared/data --vocabulary ../shared/data/t5_vocab/spiece.model
-    python -m bench.prepare ... --limit-phrasings 4          # of each data set: a minute instead of several
+    python -m bench.prepare ... --limit-templates 4          # of each data set: a minute instead of several
 
 Prepares the training split of a mixture into a temporary folder, as a run does that has no cache yet. An example is a
-row in one phrasing: templated, tokenised, and written with its lengths. Start-up is what happens before the first
-phrasing is begun: reading the cards and hashing the source files; that each process imports and reads its rows is not
+row in one template: templated, tokenised, and written with its lengths. Start-up is what happens before the first
+template is begun: reading the cards and hashing the source files; that each process imports and reads its rows is not
 in it. Rates are by the clock, over all cores this process may use; processor time of all processes is beside it,
 because on a machine that does other work the clock says little. The estimate takes the rate and the bytes per example
 measured here, and counts a core there as a core here.
@@ -34,10 +34,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--root", help="folder that mirrors data sets")
     shipped = Path(__file__).parents[1] / "t5x_tasks" / "vocabularies" / "support_chats.model"
     parser.add_argument("--vocabulary", default=str(shipped), help="a SentencePiece model (default: the shipped one)")
-    parser.add_argument("--limit-phrasings", type=int, metavar="N", help="so many of each data set")
+    parser.add_argument("--limit-templates", type=int, metavar="N", help="so many of each data set")
     chosen = parser.parse_args(arguments)
     vocabulary = Vocabulary.load(chosen.vocabulary)
-    names = limited(chosen.mixture, chosen.limit_phrasings)
+    names = limited(chosen.mixture, chosen.limit_variants)
     with tempfile.TemporaryDirectory() as folder:
         data = DataConfig.model_validate({"root": chosen.root, "cache": folder, "skip_missing": True})
         before, start, began = _processor(), time.perf_counter(), time.time()
@@ -50,15 +50,15 @@ def limited(mixture: str, most: int | None) -> list[str]:
     """Returns the tasks behind a mixture, `most` of each data set."""
     counts: dict[str, int] = {}
     names = []
-    for card, phrasing in load_catalog().resolve(mixture):
+    for card, variant in load_catalog().resolve(mixture):
         counts[card.name] = counts.get(card.name, 0) + 1
         if most is None or counts[card.name] <= most:
-            names.append(card.task_name(phrasing))
+            names.append(card.task_name(variant))
     return names
 
 
 def first_written(prepared: list[Prepared]) -> float:
-    """Returns when (time.time) the first phrasing was begun: then its task's lock was taken, a file that stays as it is."""
+    """Returns when (time.time) the first template was begun: then its task's lock was taken, a file that stays as it is."""
     return min((entry.folder.parent / ".lock").stat().st_ctime for entry in prepared)
 
 

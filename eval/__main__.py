@@ -1,6 +1,6 @@
 """`python -m eval CONFIG|RUN_DIR [key=value ...]` decodes and scores; its commands `score`, `compare`, `rate`, `predict` and
 `suggest` are for output that is there already, several systems side by side, what people say of two, one's own rows, and other
-wordings of a task."""
+templates of a task."""
 
 import argparse
 import importlib

@@ -1,4 +1,4 @@
-"""The examples to evaluate: those of a task or mixture, each in one phrasing, with all its right answers.
+"""The examples to evaluate: those of a task or mixture, each in one template, with all its right answers.
 
 Imports no JAX and no TensorFlow.
 """
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from t5x_tasks.card.card import Card, Phrasing, Template
+from t5x_tasks.card.card import Card, Template, Variant
 from t5x_tasks.card.catalog import Catalog, load_catalog
 from t5x_tasks.card.fields import has_column
 from t5x_tasks.card.template import placeholders
@@ -22,8 +22,8 @@ from t5x_tasks.sources import Row, locate, read_rows
 from t5x_tasks.sources.locate import raw_rows
 from t5x_tasks.sources.named import source_of
 
-PHRASING_SEED = (
-    0  # of the choice among a mixture's phrasings, whatever the run's seed: all runs answer the same questions
+VARIANT_SEED = (
+    0  # of the choice among a mixture's templates, whatever the run's seed: all runs answer the same questions
 )
 
 
@@ -33,7 +33,7 @@ class Example:
 
     Attributes:
       id: of the row.
-      phrasing: it is put in this one; None in a plain SeqIO task.
+      variant: it is put in this one; None in a plain SeqIO task.
       inputs: the text that the model reads, whole.
       references: right answers, one or more, as plain text.
       dialogue: the raw text that summaries are of; None where the task is no summarization.
@@ -42,7 +42,7 @@ class Example:
     """
 
     id: str
-    phrasing: Phrasing | None
+    variant: Variant | None
     inputs: str
     references: list[str]
     dialogue: str | None
@@ -57,7 +57,7 @@ class Questions:
     Attributes:
       task: the name it was asked for by: dialogsum, dialogsum.t00, dialogsum.heldout.
       card: of the data set; None of a plain SeqIO task (t5x_tasks/prepare/user_tasks.py).
-      metrics: of the card, for this kind of phrasing; otherwise those of eval.metrics.
+      metrics: of the card, for this kind of template; otherwise those of eval.metrics.
       tokens: input token ids of each example, whole, with end of sequence; empty when answers come from elsewhere.
       unknown_tokens: pieces of the inputs that the vocabulary lacks; None when there is no vocabulary.
     """
@@ -80,14 +80,14 @@ class Questions:
         """Returns the references of each example in the form that is tokenised."""
         card = self.card
         return [
-            [as_target(card, e.phrasing, text) if card and e.phrasing else text for text in e.references]
+            [as_target(card, e.variant, text) if card and e.variant else text for text in e.references]
             for e in self.examples
         ]
 
     def plain(self, answers: Sequence[str]) -> list[str]:
         """Returns what a model wrote, an answer for each example, as plain text: code is decoded."""
         pairs = zip(self.examples, answers, strict=True)
-        return [as_answer(self.card, e.phrasing, a) if self.card and e.phrasing else a for e, a in pairs]
+        return [as_answer(self.card, e.variant, a) if self.card and e.variant else a for e, a in pairs]
 
 
 def open_questions(
@@ -135,7 +135,7 @@ def prepare_questions(
 ) -> Questions:
     """Takes the (first `limit`) rows of a split from the cache, preparing them where that was not done.
 
-    A mixture asks each example in one of its phrasings: the one that training with seed 0 shows it in its first epoch.
+    A mixture asks each example in one of its templates: the one that training with seed 0 shows it in its first epoch.
 
     Raises:
       UserError: no such task, its data cannot be read, or it is a mixture of several data sets' or has no metric.
@@ -152,13 +152,13 @@ def prepare_questions(
             raise
         raise UserError(f"{error}; eval.split names the split to score") from None
     splits = [entry.open() for entry in prepared]
-    phrasings = {phrasing.id: phrasing for _, phrasing in pairs}
+    variants = {variant.id: variant for _, variant in pairs}
     examples, tokens = [], []
-    for index, choice in enumerate(_choose_phrasings(prepared)[:limit].tolist()):
+    for index, choice in enumerate(_choose_variants(prepared)[:limit].tolist()):
         stored = splits[choice].example(index)
-        phrasing = phrasings[stored["phrasing"]]
+        variant = variants[stored["phrasing"]]
         row = Row(stored["id"], stored["fields"], tuple(stored["references"]), groups=stored["groups"])
-        examples.append(_example(card, phrasing, row, stored["inputs"], stored["references"]))
+        examples.append(_example(card, variant, row, stored["inputs"], stored["references"]))
         tokens.append(splits[choice].tokens([index])[0][0].astype(np.int32))
     return Questions(task, split, card, metrics, examples, tokens, _count_unknown(tokens, vocabulary))
 
@@ -168,7 +168,7 @@ def read_questions(
 ) -> Questions:
     """Reads the rows of a split from their source, for answers that come from elsewhere.
 
-    Whoever answered may have put the question as they liked, so all examples get the first phrasing of the task.
+    Whoever answered may have put the question as they liked, so all examples get the first template of the task.
 
     Args:
       metrics: in place of the card's.
@@ -178,18 +178,18 @@ def read_questions(
     """
     pairs = load_catalog(cards).resolve(task)
     card, metrics = _single_card(task, pairs, metrics)
-    phrasing = pairs[0][1]
+    variant = pairs[0][1]
     examples = []
     for row in read_rows(card, split, root):
-        rendering = render(card, phrasing, row)
-        examples.append(_example(card, phrasing, row, rendering.inputs, rendering.references))
+        rendering = render(card, variant, row)
+        examples.append(_example(card, variant, row, rendering.inputs, rendering.references))
     return Questions(task, split, card, metrics, examples, [], None)
 
 
 def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequence[str] = ()) -> list[str]:
     """Puts the data sets of a mixture (`multitask`) in its place: each is answered and scored by itself.
 
-    `dialogsum.*` stands for each phrasing of a data set, held-out ones too: each is answered on all rows. Inverted ones are
+    `dialogsum.*` stands for each template of a data set, held-out ones too: each is answered on all rows. Inverted ones are
     another task, and left out.
 
     Of a mixture's data sets those without such a split are passed over. With `modules` (of data.modules) a name that the
@@ -201,7 +201,7 @@ def task_names(names: Sequence[str], split: str, catalog: Catalog, modules: Sequ
     tasks: list[str] = []
     for name in names:
         if name.endswith(".*"):
-            tasks += catalog.every_phrasing(name)
+            tasks += catalog.every_variant(name)
             continue
         if modules and not catalog.knows(name):
             tasks.append(name)
@@ -221,20 +221,20 @@ def own_questions(
     """Reads a file of the user's whose columns are those of a task's inputs; there are no answers in it.
 
     Args:
-      task: a data set, which stands for its first wording without exemplars, or one of its phrasings: dialogsum.t03.
+      task: a data set, which stands for its first template without exemplars, or one of its templates: dialogsum.t03.
       path: JSON Lines, CSV, TSV or Parquet, by its name.
       id_column: that names a row; None: the card's, where the rows have it.
 
     Raises:
-      UserError: no such task, it needs exemplars or mixes data sets, or a row lacks what the wording asks for.
+      UserError: no such task, it needs exemplars or mixes data sets, or a row lacks what the template asks for.
     """
     pairs = load_catalog(cards).resolve(task)
     card, _ = _single_card(task, pairs)
-    phrasing = next((phrasing for _, phrasing in pairs if not phrasing.shots), None)
-    if phrasing is None:
-        raise UserError(f"{task}: shows exemplars, which rows without answers have not; take a zero-shot wording")
-    # The same card, asking for no more than this wording reads.
-    template = Template(id=phrasing.template, inputs=phrasing.inputs, targets="-")
+    variant = next((variant for _, variant in pairs if not variant.shots), None)
+    if variant is None:
+        raise UserError(f"{task}: shows exemplars, which rows without answers have not; take a zero-shot template")
+    # The same card, asking for no more than this template reads.
+    template = Template(id=variant.template, inputs=variant.inputs, targets="-")
     keep = ("name", "fields", "options", "category")
     asking = Card(
         **{key: getattr(card, key) for key in keep},
@@ -248,13 +248,13 @@ def own_questions(
         raise UserError(f"{path}: no rows")
     if id_column is None and card.id is not None and has_column(first, card.id):  # these rows may lack it
         asking = asking.model_copy(update={"id": card.id})
-    worded = next(p for p in asking.phrasings if p.style == phrasing.style)
+    worded = next(p for p in asking.variants if p.style == variant.style)
     examples, texts = [], []
     for row in read_rows(asking, "train", stem="row"):
         texts.append(render(asking, worded, row).inputs)
-        examples.append(_example(card, phrasing, row, texts[-1], []))
+        examples.append(_example(card, variant, row, texts[-1], []))
     tokens = [np.append(ids, vocabulary.eos_id).astype(np.int32) for ids in vocabulary.encode_batch(texts)]
-    return Questions(f"{card.name}.{phrasing.id}", "", card, (), examples, tokens, _count_unknown(tokens, vocabulary))
+    return Questions(f"{card.name}.{variant.id}", "", card, (), examples, tokens, _count_unknown(tokens, vocabulary))
 
 
 def _plain_questions(entry: Prepared, metrics: tuple[str, ...], vocabulary: Vocabulary, limit: int | None) -> Questions:
@@ -270,30 +270,30 @@ def _count_unknown(tokens: Sequence[np.ndarray], vocabulary: Vocabulary) -> int:
     return sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for ids in tokens)
 
 
-def _example(card: Card, phrasing: Phrasing, row: Row, inputs: str, references: list[str]) -> Example:
-    summarizes = card.category == "summarization" and not phrasing.inverted
-    empty = any(is_blank(row.fields[name]) for name in placeholders(phrasing.inputs) if name in row.fields)
+def _example(card: Card, variant: Variant, row: Row, inputs: str, references: list[str]) -> Example:
+    summarizes = card.category == "summarization" and not variant.inverted
+    empty = any(is_blank(row.fields[name]) for name in placeholders(variant.inputs) if name in row.fields)
     dialogue = row.fields.get("dialogue") if summarizes else None
-    return Example(row.id, phrasing, inputs, references, dialogue, empty, row.groups)
+    return Example(row.id, variant, inputs, references, dialogue, empty, row.groups)
 
 
 def _single_card(
-    task: str, pairs: list[tuple[Card, Phrasing]], metrics: Sequence[str] = ()
+    task: str, pairs: list[tuple[Card, Variant]], metrics: Sequence[str] = ()
 ) -> tuple[Card, tuple[str, ...]]:
-    card, phrasing = pairs[0]
+    card, variant = pairs[0]
     if any(other.name != card.name for other, _ in pairs):
         raise UserError(f"{task}: mixes several data sets; give each of them to eval.tasks")
-    if not (metrics := tuple(metrics) or card.metrics_of(phrasing)):
+    if not (metrics := tuple(metrics) or card.metrics_of(variant)):
         raise UserError(f"{card.path}: metrics: {card.name} has none, so nothing can be scored; add `metrics: [rouge]`")
     return card, metrics
 
 
-def _choose_phrasings(prepared: list[Prepared]) -> np.ndarray:
+def _choose_variants(prepared: list[Prepared]) -> np.ndarray:
     """For each example, in the order of the rows, which entry of `prepared` it is asked in: int [n]."""
     from train.data.order import Source, Stream
 
-    source = Source(prepared[0].dataset, [(entry.phrasing, entry.open()) for entry in prepared])
-    stream = Stream([source], row_lengths=(1, 1), seed=PHRASING_SEED)
+    source = Source(prepared[0].dataset, [(entry.variant, entry.open()) for entry in prepared])
+    stream = Stream([source], row_lengths=(1, 1), seed=VARIANT_SEED)
     choice = np.empty(len(source), np.int64)
     for number in range(stream.blocks_per_epoch):
         splits, indices = stream.order(number)

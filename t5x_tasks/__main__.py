@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="OUT.jsonl", help="default: FILE.dialogues.jsonl beside the first FILE"
     )
     command.set_defaults(run=_dialogues)
-    command = commands.add_parser("suggest", help="propose other wordings for a card's templates; writes nothing")
+    command = commands.add_parser("suggest", help="propose more templates for a card; writes nothing")
     add_arguments(command)
     command.set_defaults(run=_suggest)
     command = commands.add_parser("prepare", help="write the token cache of a run, for training and evaluation")

@@ -14,7 +14,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.catalog import KINDS, Catalog, dataset_name, load_catalog
 from t5x_tasks.card.mixture import Mixture
 from t5x_tasks.common.errors import UserError
@@ -56,7 +56,7 @@ class LazyVocabulary(seqio.SentencePieceVocabulary):
 
 
 class CardRows:
-    """The rows of a card, read once for all of its phrasings."""
+    """The rows of a card, read once for all of its templates."""
 
     def __init__(self, card: Card, root: str | None, inputs_length: int):
         self.card = card
@@ -83,7 +83,7 @@ class CardRows:
 
 
 class CardSource(seqio.DataSource):
-    """Rows of a card in one phrasing, as a tf.data pipeline that can be checkpointed.
+    """Rows of a card in one template, as a tf.data pipeline that can be checkpointed.
 
     Features: inputs, targets and id, string scalars; inputs_ids and targets_ids, [length] int32; references,
     [most references in the shard] strings, "" where a row has fewer. Rows with an empty field are left out of the
@@ -96,10 +96,10 @@ class CardSource(seqio.DataSource):
     reads the whole split.
     """
 
-    def __init__(self, rows: CardRows, phrasing: Phrasing, vocabulary: LazyVocabulary):
+    def __init__(self, rows: CardRows, variant: Variant, vocabulary: LazyVocabulary):
         super().__init__(rows.card.splits)
         self._rows = rows
-        self._phrasing = phrasing
+        self._variant = variant
         self._vocabulary = vocabulary
 
     @property
@@ -126,9 +126,9 @@ class CardSource(seqio.DataSource):
         if shard_info is not None:
             rows = rows[shard_info.index :: shard_info.num_shards]
         shots: Sequence[Sequence[Row]] = [[] for _ in rows]
-        if self._phrasing.shots:
-            shots = Exemplars(card, self._phrasing, self._rows.pool, native, self._rows.inputs_length).choose(rows)
-        renderings = [render(card, self._phrasing, row, before) for row, before in zip(rows, shots, strict=True)]
+        if self._variant.shots:
+            shots = Exemplars(card, self._variant, self._rows.pool, native, self._rows.inputs_length).choose(rows)
+        renderings = [render(card, self._variant, row, before) for row, before in zip(rows, shots, strict=True)]
         most = max((len(r.references) for r in renderings), default=1)
         references = [text for r in renderings for text in r.references + [""] * (most - len(r.references))]
         features: Any = {
@@ -167,11 +167,11 @@ def native_tokens(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return example
 
 
-def answers(card: Card, phrasing: Phrasing) -> Callable[..., str | list[str]]:
+def answers(card: Card, variant: Variant) -> Callable[..., str | list[str]]:
     """Makes SeqIO's postprocessor: a target becomes the list of all right answers of its row, a prediction plain text."""
 
     def postprocess(output: str, example: Mapping[str, Any] | None = None, is_target: bool = False) -> str | list[str]:
-        plain = as_answer(card, phrasing, output)
+        plain = as_answer(card, variant, output)
         if not is_target or example is None:
             return plain
         texts = [text.decode() for text in np.asarray(example["references"]).tolist()]
@@ -238,8 +238,8 @@ def _install_card(rows: CardRows, vocabulary: LazyVocabulary, old: list[Any]) ->
     features = {side: seqio.Feature(vocabulary, add_eos=True) for side in ("inputs", "targets")}
     made: list[seqio.Task | seqio.Mixture] = [
         seqio.TaskRegistry.add(
-            card.task_name(phrasing),
-            source=CardSource(rows, phrasing, vocabulary),
+            card.task_name(variant),
+            source=CardSource(rows, variant, vocabulary),
             # What is cached is whole: it is cut to a run's lengths when it is read.
             preprocessors=[
                 native_tokens,
@@ -247,16 +247,16 @@ def _install_card(rows: CardRows, vocabulary: LazyVocabulary, old: list[Any]) ->
                 seqio.preprocessors.append_eos_after_trim,
             ],
             output_features=features,
-            postprocess_fn=answers(card, phrasing),
-            metric_fns=[metric_fn(*metrics)] if (metrics := card.metrics_of(phrasing)) else [],
+            postprocess_fn=answers(card, variant),
+            metric_fns=[metric_fn(*metrics)] if (metrics := card.metrics_of(variant)) else [],
         )
-        for phrasing in card.phrasings
+        for variant in card.variants
     ]
     for kind in ("", *KINDS):
-        if phrasings := card.pool(kind):
+        if variants := card.pool(kind):
             name = f"{card.name}.{kind}" if kind else card.name
-            # All phrasings have the same rows: equal rates give every row its phrasings evenly.
-            made.append(seqio.MixtureRegistry.add(name, [card.task_name(p) for p in phrasings], default_rate=1.0))
+            # All templates have the same rows: equal rates give every row its templates evenly.
+            made.append(seqio.MixtureRegistry.add(name, [card.task_name(p) for p in variants], default_rate=1.0))
     return made
 
 
@@ -271,17 +271,17 @@ def _install_mixture(mixture: Mixture, catalog: Catalog, rows: Mapping[str, Card
     @functools.cache
     def rates() -> dict[str, float]:
         examples = catalog.examples_per_epoch(mixture.name, size)
-        shares = catalog.phrasing_shares(mixture.name, size)
+        shares = catalog.variant_shares(mixture.name, size)
         return {
-            card.task_name(phrasing): examples[dataset] * shares[dataset][phrasing.id]
-            for card, phrasing in pairs
-            for dataset in [dataset_name(card, phrasing)]
+            card.task_name(variant): examples[dataset] * shares[dataset][variant.id]
+            for card, variant in pairs
+            for dataset in [dataset_name(card, variant)]
         }
 
     def rate(task: seqio.Task | seqio.Mixture) -> float:
         return rates()[task.name]
 
-    return seqio.MixtureRegistry.add(mixture.name, [(card.task_name(phrasing), rate) for card, phrasing in pairs])
+    return seqio.MixtureRegistry.add(mixture.name, [(card.task_name(variant), rate) for card, variant in pairs])
 
 
 def _make_room(names: Sequence[str], path: Any, old: list[Any]) -> None:

@@ -49,7 +49,7 @@ def _check_names(config: "Config") -> None:
             continue  # a SeqIO task of the user's: seen when it is prepared
         try:
             if name.endswith(".*"):
-                catalog.every_phrasing(name)
+                catalog.every_variant(name)
             else:
                 catalog.resolve(name)
         except UserError as error:

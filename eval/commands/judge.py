@@ -11,7 +11,7 @@ from flax import nnx
 from eval.decoding.decoder import Decoder
 from eval.decoding.likelihood import LogLikelihood
 from eval.decoding.template_search import blank_input, joint_search, texts_of
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.template import OPTIONS, placeholders
 from t5x_tasks.commands.proposals import Proposal, training_templates
 from t5x_tasks.common.errors import UserError
@@ -39,7 +39,7 @@ _MAIN_SCORES = ("rougeL", "accuracy", "bleu", "f1", "exact_match")  # of a metri
 
 @dataclass(frozen=True)
 class Ranked:
-    """A wording with what the model makes of it.
+    """A template with what the model makes of it.
 
     Attributes:
       likelihood: mean log-probability of a token of the first reference, in nats, averaged over rows.
@@ -76,21 +76,21 @@ class Judge:
         self.params = _load(config, run_dir, self.model)
 
     def rank(self, card: Card, proposals: Sequence[Proposal], rows: Sequence[Row], *, score: bool) -> list[Ranked]:
-        """Ranks wordings, zero-shot: by the score if it is asked for, then by likelihood; the best first."""
+        """Ranks templates, zero-shot: by the score if it is asked for, then by likelihood; the best first."""
         log_likelihood = LogLikelihood(self.model.graphdef, mesh=self.model.mesh, batch_size=_BATCH_SIZE)
         decoder = self._decoder(GreedyConfig(max_tokens=self.lengths[1])) if score else None
         prompt = self._method.prompt(card.name)
         ranked = []
         for proposal in proposals:
-            phrasing = _phrasing(card, proposal)
-            renderings = [render(card, phrasing, row) for row in rows]
+            variant = _variant(card, proposal)
+            renderings = [render(card, variant, row) for row in rows]
             inputs = self._tokens([r.inputs for r in renderings], self.lengths[0], prompt)
             targets = self._tokens([r.targets for r in renderings], self.lengths[1])
             sums, num_tokens = log_likelihood(self.params, inputs, targets)
             likely = float(np.mean(sums / num_tokens))
             metric, result = "", 0.0
             if decoder is not None:
-                said = [as_answer(card, phrasing, self.vocabulary.decode(ids)) for ids in decoder(self.params, inputs)]
+                said = [as_answer(card, variant, self.vocabulary.decode(ids)) for ids in decoder(self.params, inputs)]
                 metric, result = _main_score(card.metrics[0], said, [r.references for r in renderings])
             ranked.append(Ranked(proposal, likely, metric, result))
         return sorted(ranked, key=lambda entry: (-entry.score, -entry.likelihood))
@@ -99,8 +99,8 @@ class Judge:
         """Lets the model write templates around the fields of training rows, likeliest first; see template_search.py."""
         template = training_templates(card)[0]
         fields = " ".join(f"{{{name}}}" for name in placeholders(template.inputs))
-        phrasing = _phrasing(card, Proposal(fields, template.targets, template.id, ""))
-        renderings = [render(card, phrasing, row) for row in rows]
+        variant = _variant(card, Proposal(fields, template.targets, template.id, ""))
+        renderings = [render(card, variant, row) for row in rows]
         asked = self.vocabulary.encode_batch([r.inputs for r in renderings])
         answers = self.vocabulary.encode_batch([r.targets for r in renderings])
         inputs = [
@@ -167,10 +167,10 @@ def _load(config: Config, run_dir: Path | None, model: ModelSpec) -> Params:
         return checkpoint_params(config, model, checkpoints, step) if step else load_params(config, model)
 
 
-def _phrasing(card: Card, proposal: Proposal) -> Phrasing:
-    """A wording as the model meets it: zero-shot, with the card's first rendering of options."""
+def _variant(card: Card, proposal: Proposal) -> Variant:
+    """A template as the model meets it: zero-shot, with the card's first rendering of options."""
     style = card.options.styles[0] if card.options and OPTIONS in placeholders(proposal.inputs) else ""
-    return Phrasing(
+    return Variant(
         id="new",
         template="new",
         inputs=proposal.inputs,

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         help="the file to write, .jsonl, .csv or .tsv; must not be there yet",
     )
     parser.add_argument(
-        "--task", help="a data set, or one of its wordings as dialogsum.t03 (default: what the run was trained on)"
+        "--task", help="a data set, or one of its templates as dialogsum.t03 (default: what the run was trained on)"
     )
     parser.add_argument(
         "--step",

@@ -1,6 +1,6 @@
 """`python -m eval suggest CARD --weights W`: lets the model write templates for a card and ranks them.
 
-A wording ranks by how likely the model holds the references under it, over the first rows of the validation split; with
+A template ranks by how likely the model holds the references under it, over the first rows of the validation split; with
 `--score` by the card's first metric of what the model answers. The card's own templates are in the same table.
 Imports no JAX before it is certain that there is something to rank.
 """
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     )
     print(
         f"\nlog-likelihood: of the references, nats a token, mean of the first {len(rows)} rows of {split}; higher is likelier.\n"
-        f"{len(new)} new wordings were ranked beside the card's own {len(own)}, by {options.weights}."
+        f"{len(new)} new templates were ranked beside the card's own {len(own)}, by {options.weights}."
     )
     if len({proposal.targets for proposal in (*own, *new)}) > 1:
         print("The templates do not all have the same targets: ranks compare those that do.")

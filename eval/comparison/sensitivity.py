@@ -1,4 +1,4 @@
-"""Paraphrase sensitivity: how much a system's scores and answers depend on the wording of the instruction.
+"""Paraphrase sensitivity: how much a system's scores and answers depend on the template of the instruction.
 
 Reference for spread as the measure: Sclar et al. 2024, "Quantifying Language Models' Sensitivity to Spurious Features in Prompt
 Design", section 3 (performance spread).
@@ -14,19 +14,19 @@ import numpy as np
 from eval.comparison.task import Comparison, Interval
 from eval.diagnostics.copying import words
 
-FEWEST = 2  # phrasings that make a family
+FEWEST = 2  # templates that make a family
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One phrasing's score.
+    """One template's score.
 
     Attributes:
-      phrasing: its id in the card.
+      variant: its id in the card.
       heldout: it was never trained on; None where the evaluation does not say.
     """
 
-    phrasing: str
+    variant: str
     heldout: bool | None
     interval: Interval
 
@@ -37,11 +37,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Spread:
-    """Over the phrasings of one kind.
+    """Over the templates of one kind.
 
     Attributes:
       kind: training, held-out or all.
-      sd: sample standard deviation (n - 1); 0 of one phrasing.
+      sd: sample standard deviation (n - 1); 0 of one template.
       spread: best minus worst.
     """
 
@@ -59,7 +59,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike a system's answers to one row are under two phrasings, on average over pairs of phrasings and rows, in percent.
+    """How alike a system's answers to one row are under two templates, on average over pairs of templates and rows, in percent.
 
     Attributes:
       identical: the same text but for white space around it.
@@ -75,7 +75,7 @@ class Sensitivity:
     """One system on one data set and split.
 
     Attributes:
-      n: rows that each phrasing was asked for.
+      n: rows that each template was asked for.
       score: name of the score.
     """
 
@@ -92,12 +92,12 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Choice:
-    """The phrasing that validation chose, and what it gives on another split.
+    """The template that validation chose, and what it gives on another split.
 
     Attributes:
       chosen: its score where it was reported; `on_validation` where it was chosen.
-      average: mean of all phrasings on the reported split: what a choice without looking gives.
-      best: the best phrasing of the reported split, which nobody could have known.
+      average: mean of all templates on the reported split: what a choice without looking gives.
+      best: the best template of the reported split, which nobody could have known.
     """
 
     dataset: str
@@ -112,17 +112,17 @@ class Choice:
 
 
 def families(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], list[Comparison]]:
-    """Groups the comparisons of single phrasings (dialogsum.t00) by data set and split; a family has two or more."""
+    """Groups the comparisons of single templates (dialogsum.t00) by data set and split; a family has two or more."""
     found: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
-        if _phrasing(comparison) is not None:
+        if _variant(comparison) is not None:
             dataset = comparison.task.partition(".")[0]
             found.setdefault((dataset, comparison.split), []).append(comparison)
     return {key: family for key, family in found.items() if len(family) >= FEWEST}
 
 
 def sensitivities(family: Sequence[Comparison]) -> list[Sensitivity]:
-    """Measures each system that answered two or more phrasings of a family."""
+    """Measures each system that answered two or more templates of a family."""
     found = []
     score = family[0].main
     if score is None:
@@ -134,10 +134,10 @@ def sensitivities(family: Sequence[Comparison]) -> list[Sensitivity]:
             if index is None or score not in comparison.intervals[index]:
                 continue
             column = comparison.columns[index]
-            phrasing = _phrasing(comparison) or ""
-            kind = column.summary.get("phrasings", {}).get(phrasing)
+            variant = _variant(comparison) or ""
+            kind = column.summary.get("phrasings", {}).get(variant)
             asked.append(
-                Asked(phrasing, None if kind is None else kind == "heldout", comparison.intervals[index][score])
+                Asked(variant, None if kind is None else kind == "heldout", comparison.intervals[index][score])
             )
             answers.append({row["id"]: row["prediction"] for row in column.rows})
             weights, n = column.system.weights, comparison.n
@@ -150,10 +150,10 @@ def sensitivities(family: Sequence[Comparison]) -> list[Sensitivity]:
 
 
 def agreement(answers: Sequence[dict[str, str]]) -> Agreement:
-    """Compares the answers of each pair of phrasings, row by row.
+    """Compares the answers of each pair of templates, row by row.
 
     Args:
-      answers: of each phrasing, id -> prediction; ids that all have count.
+      answers: of each template, id -> prediction; ids that all have count.
     """
     ids = [id for id in answers[0] if all(id in of_one for of_one in answers)]
     identical, f1, pairs = 0, 0.0, 0
@@ -169,7 +169,7 @@ def agreement(answers: Sequence[dict[str, str]]) -> Agreement:
 
 
 def choices(found: Sequence[Sensitivity]) -> list[Choice]:
-    """For each system that answered on validation and another split: the phrasing that is best on validation, reported there."""
+    """For each system that answered on validation and another split: the template that is best on validation, reported there."""
     made = []
     for chooser in (s for s in found if s.split == "validation"):
         for reported in found:
@@ -180,15 +180,15 @@ def choices(found: Sequence[Sensitivity]) -> list[Choice]:
             )
             if not same or reported.split == chooser.split:
                 continue
-            there = {asked.phrasing: asked for asked in reported.asked}
-            known = [asked for asked in chooser.asked if asked.phrasing in there]
+            there = {asked.variant: asked for asked in reported.asked}
+            known = [asked for asked in chooser.asked if asked.variant in there]
             if not known:
                 continue
             best_here = max(known, key=lambda asked: asked.value)
             made.append(
                 Choice(
                     chooser.dataset, chooser.system, chooser.score, chooser.split, reported.split, best_here,
-                    there[best_here.phrasing], float(np.mean([asked.value for asked in reported.asked])),
+                    there[best_here.variant], float(np.mean([asked.value for asked in reported.asked])),
                     max(reported.asked, key=lambda asked: asked.value),
                 )
             )  # fmt: skip
@@ -209,8 +209,8 @@ def _spread(kind: str, asked: list[Asked]) -> Spread:
     return Spread(kind, len(asked), float(values.mean()), sd, worst, best)
 
 
-def _phrasing(comparison: Comparison) -> str | None:
-    """The phrasing's id if a task is a single one."""
+def _variant(comparison: Comparison) -> str | None:
+    """The template's id if a task is a single one."""
     dataset, _, rest = comparison.task.partition(".")
     known = comparison.columns[0].summary.get("phrasings")
     if known is not None:

@@ -38,8 +38,8 @@ class Contents:
     """All that a report tells.
 
     Attributes:
-      comparisons: of all tasks, single phrasings too; they carry the examples.
-      shown: those with tables of their own: not the phrasings of a family, which `sensitivities` sums up.
+      comparisons: of all tasks, single templates too; they carry the examples.
+      shown: those with tables of their own: not the templates of a family, which `sensitivities` sums up.
       over_steps: task -> system -> (step, main score) of all evaluated steps.
       notes: what a reader must know of the choice of systems and rows.
       unsure: of which systems it is not known how much a seed matters; may be empty.
@@ -147,7 +147,7 @@ def _charts(contents: Contents) -> dict[str, Any]:
             charts.curves(f"{task} over training", of_task, x_label="step", marks=_run_marks(contents, of_task))
             for task, of_task in contents.over_steps.items()
         ],
-        "phrasings": _phrasing_charts(contents.sensitivities, contents.marks),
+        "phrasings": _variant_charts(contents.sensitivities, contents.marks),
     }
 
 
@@ -210,14 +210,14 @@ def _thin(points: list[tuple[float, float]], most: int = 400) -> list[tuple[floa
     return points[::-1][::stride][::-1]
 
 
-def _phrasing_charts(found: Sequence[Sensitivity], marks: Mapping[str, int]) -> dict[tuple[str, str], Markup]:
+def _variant_charts(found: Sequence[Sensitivity], marks: Mapping[str, int]) -> dict[tuple[str, str], Markup]:
     drawn = {}
     for dataset, split in dict.fromkeys((s.dataset, s.split) for s in found):
         of_both = [s for s in found if (s.dataset, s.split) == (dataset, split)]
         rows: dict[str, list[charts.Dot | None]] = {}
         for number, sensitivity in enumerate(of_both):
             for asked in sensitivity.asked:
-                label = asked.phrasing + (" (held out)" if asked.heldout else "")
+                label = asked.variant + (" (held out)" if asked.heldout else "")
                 rows.setdefault(label, [None] * len(of_both))[number] = _dot(asked.interval)
         title = f"{dataset}, {split}: {of_both[0].score} of each template"
         names = [s.system for s in of_both]

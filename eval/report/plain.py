@@ -71,7 +71,7 @@ def markdown_text(contents: Contents, report: str) -> str:
         lines += ["**Learned and forgotten**", "", *forgetting_table(contents.matrix), ""]
     for choice in contents.choices:
         lines.append(
-            f"- {_cell(choice.dataset)}, {_cell(choice.system)}: template `{choice.chosen.phrasing}`, chosen on "
+            f"- {_cell(choice.dataset)}, {_cell(choice.system)}: template `{choice.chosen.variant}`, chosen on "
             f"{choice.chosen_on}, has {choice.score} {choice.chosen.value:.1f} on {choice.reported_on} (mean of all templates "
             f"{choice.average:.1f})"
         )

@@ -78,11 +78,11 @@ def score_task(
             said = [baseline(dialogue or "") for dialogue in dialogues]
             baselines[name] = summarized(compute(questions.metrics, said, references))
     scores = compute(questions.metrics, predictions, references)
-    phrasings = {example.phrasing.id: example.phrasing.split for example in examples if example.phrasing}
+    variants = {example.variant.id: example.variant.split for example in examples if example.variant}
     summary = {
         "n": len(examples),
         "metric_names": list(questions.metrics),
-        "phrasings": phrasings,
+        "phrasings": variants,
         "metrics": summarized(scores),
         "baselines": baselines,
         "counts": {**counts, **count_references(questions), **_count_texts(examples, predictions)},
@@ -167,7 +167,7 @@ def _convention(name: str, most: int, choice: str) -> str:
 def _row(example: Example, prediction: str) -> dict[str, Any]:
     row = {
         "id": example.id,
-        "template": example.phrasing.id if example.phrasing else None,
+        "template": example.variant.id if example.variant else None,
         "inputs": example.inputs,
         "prediction": prediction,
         "references": example.references,

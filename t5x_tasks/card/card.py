@@ -62,7 +62,7 @@ class Template(Section):
     )
 
 
-class Phrasing(Section):
+class Variant(Section):
     """A template as the model meets it: with one rendering of the answer options and a number of exemplars.
 
     Attributes:
@@ -205,9 +205,9 @@ class Card(Section):
             raise ValueError("shots: a number is given twice")
         if self.source.templated and len(self.templates) > 1:
             raise ValueError("templates: the rows are templated already; give one template, {inputs} and {targets}")
-        twice = sorted({p.id for p in self.phrasings if sum(q.id == p.id for q in self.phrasings) > 1})
+        twice = sorted({p.id for p in self.variants if sum(q.id == p.id for q in self.variants) > 1})
         if twice:
-            raise ValueError(f"templates: two phrasings would be called {twice[0]}; rename a template")
+            raise ValueError(f"templates: two templates would be called {twice[0]}; rename a template")
         return self
 
     @model_validator(mode="after")
@@ -220,13 +220,13 @@ class Card(Section):
 
     @property
     def _answer_fields(self) -> set[str]:
-        return {f for p in self.phrasings if not p.inverted for f in placeholders(p.targets)}
+        return {f for p in self.variants if not p.inverted for f in placeholders(p.targets)}
 
     @cached_property
-    def phrasings(self) -> tuple[Phrasing, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """Every template in every rendering of the options and with every number of exemplars."""
         return tuple(
-            Phrasing(
+            Variant(
                 id=template.id + (f"_{style}" if number else "") + (f"_{shots}shot" if shots else ""),
                 template=template.id,
                 inputs=template.inputs,
@@ -264,7 +264,7 @@ class Card(Section):
     @cached_property
     def input_fields(self) -> tuple[str, ...]:
         """Fields that are asked about: two rows equal in all of them are the same question."""
-        asked = {f for p in self.phrasings if not p.inverted for f in placeholders(p.inputs)}
+        asked = {f for p in self.variants if not p.inverted for f in placeholders(p.inputs)}
         return tuple(field for field, spec in self.fields.items() if field in asked and spec.text is None)
 
     @property
@@ -277,20 +277,20 @@ class Card(Section):
         """Of the data set in a mirror."""
         return self.mirror or self.name
 
-    def task_name(self, phrasing: Phrasing) -> str:
-        return f"{self.name}.{phrasing.id}"
+    def task_name(self, variant: Variant) -> str:
+        return f"{self.name}.{variant.id}"
 
-    def metrics_of(self, phrasing: Phrasing) -> tuple[str, ...]:
-        return self.inverted_metrics if phrasing.inverted else self.metrics
+    def metrics_of(self, variant: Variant) -> tuple[str, ...]:
+        return self.inverted_metrics if variant.inverted else self.metrics
 
-    def pool(self, kind: str = "") -> list[Phrasing]:
-        """Returns the phrasings of mixture NAME (`kind` ""), NAME.heldout or NAME.inverted.
+    def pool(self, kind: str = "") -> list[Variant]:
+        """Returns the templates of mixture NAME (`kind` ""), NAME.heldout or NAME.inverted.
 
-        Inverted ones are never pooled with the others. Of a held-out data set all forward phrasings are in NAME.heldout.
+        Inverted ones are never pooled with the others. Of a held-out data set all forward templates are in NAME.heldout.
         """
         if kind == "inverted":
-            return [p for p in self.phrasings if p.inverted and p.split == "train" and not self.heldout]
-        forward = [p for p in self.phrasings if not p.inverted]
+            return [p for p in self.variants if p.inverted and p.split == "train" and not self.heldout]
+        forward = [p for p in self.variants if not p.inverted]
         if self.heldout:
             return forward if kind == "heldout" else []
         return [p for p in forward if (p.split == "heldout") == (kind == "heldout")]

@@ -1,7 +1,7 @@
 """The catalog: all cards and mixtures that are known, and what a name stands for.
 
 catalog = load_catalog(["my_cards/"])
-catalog.resolve("dialogsum")          # (card, phrasing) pairs: the tasks behind a name
+catalog.resolve("dialogsum")          # (card, template) pairs: the tasks behind a name
 catalog.examples_per_epoch(...)       # how much of each data set an epoch of a mixture holds
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.load import card_from
 from t5x_tasks.card.mixture import Mixture, mixture_from
 from t5x_tasks.common.errors import UserError, suggest
@@ -23,9 +23,9 @@ KINDS = ("heldout", "inverted")  # dialogsum.heldout, dialogsum.inverted
 _Pool = tuple[str, tuple[str, ...]]
 
 
-def dataset_name(card: Card, phrasing: Phrasing) -> str:
-    """Returns the name under which the phrasings of the same examples are drawn from: inverted ones are drawn apart."""
-    return card.name + ".inverted" * phrasing.inverted
+def dataset_name(card: Card, variant: Variant) -> str:
+    """Returns the name under which the templates of the same examples are drawn from: inverted ones are drawn apart."""
+    return card.name + ".inverted" * variant.inverted
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,23 @@ class Catalog:
     cards: Mapping[str, Card]
     mixtures: Mapping[str, Mixture]
 
-    def resolve(self, names: str | Sequence[str]) -> list[tuple[Card, Phrasing]]:
-        """Returns the (card, phrasing) pairs behind names of tasks and mixtures, each once, in order.
+    def resolve(self, names: str | Sequence[str]) -> list[tuple[Card, Variant]]:
+        """Returns the (card, template) pairs behind names of tasks and mixtures, each once, in order.
 
-        `dialogsum.t00` is a task; `dialogsum` the mixture of its training phrasings; `dialogsum.heldout` that of its
+        `dialogsum.t00` is a task; `dialogsum` the mixture of its training templates; `dialogsum.heldout` that of its
         held-out ones, `dialogsum.inverted` that of its inverted ones; `multitask` a mixture of data sets.
 
         Raises:
-          UserError: no such name, with a suggestion; or a mixture that has no phrasings, or that contains itself.
+          UserError: no such name, with a suggestion; or a mixture that has no templates, or that contains itself.
         """
-        pairs: dict[tuple[str, str], tuple[Card, Phrasing]] = {}
+        pairs: dict[tuple[str, str], tuple[Card, Variant]] = {}
         for name in [names] if isinstance(names, str) else names:
-            for card, phrasing, _ in self._leaves(name, ()):
-                pairs[card.name, phrasing.id] = (card, phrasing)
+            for card, variant, _ in self._leaves(name, ()):
+                pairs[card.name, variant.id] = (card, variant)
         return list(pairs.values())
 
-    def every_phrasing(self, name: str) -> list[str]:
-        """Returns the tasks that `dialogsum.*` stands for: each phrasing, held-out ones too; inverted ones are another task.
+    def every_variant(self, name: str) -> list[str]:
+        """Returns the tasks that `dialogsum.*` stands for: each template, held-out ones too; inverted ones are another task.
 
         Raises:
           UserError: no such data set.
@@ -60,24 +60,24 @@ class Catalog:
         if dataset not in self.cards:
             raise UserError(f"{name}: no data set {dataset}{suggest(dataset, self.cards)}")
         card = self.cards[dataset]
-        return [card.task_name(phrasing) for phrasing in card.phrasings if not phrasing.inverted]
+        return [card.task_name(variant) for variant in card.variants if not variant.inverted]
 
     def knows(self, name: str) -> bool:
-        """Tells whether a name is of a card or mixture here, though it may name none of the card's phrasings."""
+        """Tells whether a name is of a card or mixture here, though it may name none of the card's templates."""
         return name in self.mixtures or name.partition(".")[0] in self.cards
 
     def refuse_heldout(self, names: str | Sequence[str]) -> None:
         """Raises UserError if something behind `names` may not be trained on; the message names the way to it."""
         for name in [names] if isinstance(names, str) else names:
-            for card, phrasing, way in self._leaves(name, (), training=True):
+            for card, variant, way in self._leaves(name, (), training=True):
                 where = " -> ".join(way)
                 if card.heldout:
                     raise UserError(
                         f"{where}: {card.path} holds {card.name} out of training (heldout: true); take it out of the mixture"
                     )
-                if phrasing.split == "heldout":
+                if variant.split == "heldout":
                     raise UserError(
-                        f"{where}: a held-out phrasing is evaluated, never trained on; train on {card.name}"
+                        f"{where}: a held-out template is evaluated, never trained on; train on {card.name}"
                     )
 
     def members(self, name: str) -> list[str]:
@@ -103,12 +103,12 @@ class Catalog:
             exact[dataset] = exact.get(dataset, 0.0) + amount
         return {dataset: max(1, round(amount)) if amount else 0 for dataset, amount in exact.items()}
 
-    def phrasing_shares(
+    def variant_shares(
         self, name: str, size: Callable[[str], int], *, rate_cap: int | None = None
     ) -> dict[str, dict[str, float]]:
-        """Returns data set -> id of each phrasing -> its share of the data set's examples in a task or mixture.
+        """Returns data set -> id of each template -> its share of the data set's examples in a task or mixture.
 
-        The shares of a data set's phrasings are equal unless members of the mixture name some of them.
+        The shares of a data set's templates are equal unless members of the mixture name some of them.
 
         Args:
           size: see `examples_per_epoch`.
@@ -120,26 +120,26 @@ class Catalog:
         parts: dict[str, dict[str, float]] = {}
         for (dataset, ids), amount in self._amounts(name, size, rate_cap, ()).items():
             of_dataset = parts.setdefault(dataset, {})
-            for phrasing in ids:
-                of_dataset[phrasing] = of_dataset.get(phrasing, 0.0) + amount / len(ids)
+            for variant in ids:
+                of_dataset[variant] = of_dataset.get(variant, 0.0) + amount / len(ids)
         return {dataset: _shares(amounts) for dataset, amounts in parts.items()}
 
     def task_names(self) -> list[str]:
         """Returns every name that `resolve` knows: mixtures first."""
         kinds = ("", *KINDS)
         pools = [_dotted(c.name, kind) for c in self.cards.values() for kind in kinds if c.pool(kind)]
-        return [*self.mixtures, *pools, *(c.task_name(p) for c in self.cards.values() for p in c.phrasings)]
+        return [*self.mixtures, *pools, *(c.task_name(p) for c in self.cards.values() for p in c.variants)]
 
     def _amounts(
         self, name: str, size: Callable[[str], int], rate_cap: int | None, way: tuple[str, ...]
     ) -> "dict[_Pool, float]":
-        """Examples of an epoch by (data set, ids of the phrasings that they are evenly shown in)."""
+        """Examples of an epoch by (data set, ids of the templates that they are evenly shown in)."""
         mixture = self.mixtures.get(name)
         amounts: dict[_Pool, float] = {}
         if mixture is None:
             pairs = self._leaf(name, way)
-            card, phrasing = pairs[0]  # all are of one data set
-            dataset = dataset_name(card, phrasing)
+            card, variant = pairs[0]  # all are of one data set
+            dataset = dataset_name(card, variant)
             caps = [cap for cap in (card.max_examples, rate_cap) if cap is not None]
             return {(dataset, tuple(p.id for _, p in pairs)): min([size(dataset), *caps])}
         way = self._enter(mixture, way)
@@ -152,7 +152,7 @@ class Catalog:
 
     def _leaves(
         self, name: str, way: tuple[str, ...], *, training: bool = False
-    ) -> Iterable[tuple[Card, Phrasing, tuple[str, ...]]]:
+    ) -> Iterable[tuple[Card, Variant, tuple[str, ...]]]:
         """Yields the tasks behind a name, with the names on the way to them."""
         mixture = self.mixtures.get(name)
         if mixture is not None:
@@ -160,15 +160,15 @@ class Catalog:
             for member in mixture.members:
                 yield from self._leaves(member.name, way, training=training)
             return
-        for card, phrasing in self._leaf(name, way, training=training):
-            yield card, phrasing, (*way, name)
+        for card, variant in self._leaf(name, way, training=training):
+            yield card, variant, (*way, name)
 
     def _enter(self, mixture: Mixture, way: tuple[str, ...]) -> tuple[str, ...]:
         if mixture.name in way:
             raise UserError(f"{mixture.path}: {' -> '.join((*way, mixture.name))}: a mixture that contains itself")
         return (*way, mixture.name)
 
-    def _leaf(self, name: str, way: tuple[str, ...], *, training: bool = False) -> list[tuple[Card, Phrasing]]:
+    def _leaf(self, name: str, way: tuple[str, ...], *, training: bool = False) -> list[tuple[Card, Variant]]:
         dataset, _, rest = name.partition(".")
         card = self.cards.get(dataset)
         where = " -> ".join((*way, name))
@@ -179,17 +179,17 @@ class Catalog:
             )
             raise UserError(f"{where}: unknown task or mixture{hint}")
         if rest in ("", *KINDS):
-            phrasings = card.pool(rest)
-            if not phrasings and card.heldout and training:  # refuse_heldout says why
-                phrasings = card.pool("heldout")
-            if not phrasings:
+            variants = card.pool(rest)
+            if not variants and card.heldout and training:  # refuse_heldout says why
+                variants = card.pool("heldout")
+            if not variants:
                 raise UserError(f"{where}: {_why_empty(card, rest)}")
-            return [(card, phrasing) for phrasing in phrasings]
-        for phrasing in card.phrasings:
-            if phrasing.id == rest:
-                return [(card, phrasing)]
-        known = [*(f"{dataset}.{kind}" for kind in KINDS), *map(card.task_name, card.phrasings)]
-        raise UserError(f"{where}: {card.path} has no phrasing {rest}{suggest(name, known)}")
+            return [(card, variant) for variant in variants]
+        for variant in card.variants:
+            if variant.id == rest:
+                return [(card, variant)]
+        known = [*(f"{dataset}.{kind}" for kind in KINDS), *map(card.task_name, card.variants)]
+        raise UserError(f"{where}: {card.path} has no template {rest}{suggest(name, known)}")
 
 
 def load_catalog(paths: Sequence[str | PathLike[str]] = ()) -> Catalog:
@@ -255,7 +255,7 @@ def _shares(amounts: Mapping[str, float]) -> dict[str, float]:
     total, first = sum(amounts.values()), next(iter(amounts.values()))
     if not total or all(math.isclose(amount, first) for amount in amounts.values()):
         return dict.fromkeys(amounts, 1 / len(amounts))
-    return {phrasing: amount / total for phrasing, amount in amounts.items()}
+    return {variant: amount / total for variant, amount in amounts.items()}
 
 
 def _dotted(name: str, kind: str) -> str:

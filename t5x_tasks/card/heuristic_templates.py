@@ -16,7 +16,7 @@ ANSWER_NAMES = (
     "completion", "response", "output", "reply", "translation", "entities", "rating", "stars", "score", "grade", "sentiment",
     "intent", "emotion", "verdict", "category", "class", "topic", "outcome", "result", "gold", "reference", "solution",
 )  # fmt: skip
-# Categories that wordings, metrics, baselines or diagnostics go by; a card may have any other word.
+# Categories that templates, metrics, baselines or diagnostics go by; a card may have any other word.
 CATEGORIES = ("summarization", "classification", "rating", "entities", "code", "translation", "qa", "nli", "reasoning")
 # Of cards here, or what `new` falls back on.
 _MORE_CATEGORIES = ("entity_recognition", "code_translation", "generation")

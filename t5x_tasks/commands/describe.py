@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.catalog import Catalog, card_files, load_catalog
 from t5x_tasks.card.codec import load_codec
 from t5x_tasks.card.fields import column_value
@@ -47,13 +47,13 @@ def print_table(paths: Sequence[str], root: str | None) -> None:
                 where, count = where or _place(location), _count(card, location, root)
             counts.append("-" if count is None else f"{count:,}")
         kinds = {
-            "held out": sum(p.split == "heldout" and not p.inverted for p in card.phrasings),
-            "inverted": sum(p.inverted for p in card.phrasings),
+            "held out": sum(p.split == "heldout" and not p.inverted for p in card.variants),
+            "inverted": sum(p.inverted for p in card.variants),
         }
         notes = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
-        phrasings = f"{len(card.phrasings)}" + f" ({notes})" * bool(notes)
+        variants = f"{len(card.variants)}" + f" ({notes})" * bool(notes)
         name = card.name + " (held out)" * card.heldout
-        lines.append((name, card.category, " / ".join(counts), phrasings, card.licence, where))
+        lines.append((name, card.category, " / ".join(counts), variants, card.licence, where))
     for mixture in catalog.mixtures.values():
         members = ", ".join(member.name for member in mixture.members)
         lines.append((mixture.name, "mixture", "", str(len(catalog.resolve(mixture.name))), "", members))
@@ -103,7 +103,7 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
     """
     pairs = without_holding_out(catalog).resolve(name)
     card = pairs[0][0]
-    phrasings = [phrasing for _, phrasing in pairs] if "." in name else list(card.phrasings)
+    variants = [variant for _, variant in pairs] if "." in name else list(card.variants)
     print(f"{card.name}: {card.description}")
     for key, value in (
         ("card", card.path),
@@ -132,17 +132,17 @@ def show(name: str, catalog: Catalog, root: str | None, vocabulary: Vocabulary |
             + (f", {count:,} rows" if count is not None else "")
         )
         if vocabulary is not None:
-            print_lengths(card, phrasings, rows, vocabulary, fits)
+            print_lengths(card, variants, rows, vocabulary, fits)
     print()
-    for phrasing in phrasings:
-        if phrasing.shots and any(p.template == phrasing.template and not p.shots for p in phrasings):
-            print(f"{card.task_name(phrasing)} (the same after {phrasing.shots} exemplars)")
+    for variant in variants:
+        if variant.shots and any(p.template == variant.template and not p.shots for p in variants):
+            print(f"{card.task_name(variant)} (the same after {variant.shots} exemplars)")
             continue
-        notes = " (held out)" * (phrasing.split == "heldout") + " (inverted)" * phrasing.inverted
-        options = f" (options {phrasing.style})" if phrasing.style else ""
-        print(f"{card.task_name(phrasing)}{notes}{options}")
-        print(_indent(phrasing.inputs, "  in  "))
-        print(_indent(phrasing.targets, "  out "))
+        notes = " (held out)" * (variant.split == "heldout") + " (inverted)" * variant.inverted
+        options = f" (options {variant.style})" if variant.style else ""
+        print(f"{card.task_name(variant)}{notes}{options}")
+        print(_indent(variant.inputs, "  in  "))
+        print(_indent(variant.targets, "  out "))
     if missing:
         raise UserError(f"{card.name}: data are missing or cannot be read: {'; '.join(dict.fromkeys(missing))}")
 
@@ -157,7 +157,7 @@ def preview(
     split: str,
     num_rows: int,
 ) -> None:
-    """Prints rows, each in the next of the phrasings; with a vocabulary as its tokens give it back.
+    """Prints rows, each in the next of the templates; with a vocabulary as its tokens give it back.
 
     Of a mixture of data sets, `num_rows` of each of them.
     """
@@ -173,16 +173,16 @@ def preview(
 
 
 def _preview_row(
-    card: Card, phrasing: Phrasing, row: Row, split: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
+    card: Card, variant: Variant, row: Row, split: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
 ) -> None:
     exemplars: list[Row] = []
-    if phrasing.shots and vocabulary is not None:
+    if variant.shots and vocabulary is not None:
         elsewhere = questions_elsewhere(card, lambda split: read_rows(card, split, root)) if card.dedupe else {}
         pool = exemplar_pool(card, read_rows(card, "train", root), elsewhere)
-        exemplars = Exemplars(card, phrasing, pool, vocabulary, fits[0]).choose([row])[0]
-    rendering = render(card, phrasing, row, exemplars)
+        exemplars = Exemplars(card, variant, pool, vocabulary, fits[0]).choose([row])[0]
+    rendering = render(card, variant, row, exemplars)
     print(
-        f"=== {card.task_name(phrasing)}, {split}, id {row.id}" + f", {len(exemplars)} exemplars" * bool(phrasing.shots)
+        f"=== {card.task_name(variant)}, {split}, id {row.id}" + f", {len(exemplars)} exemplars" * bool(variant.shots)
     )
     answers = rendering.references if len(rendering.references) > 1 else [rendering.targets]
     sides = [("inputs", rendering.inputs, fits[0])]
@@ -200,15 +200,15 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         found = ", ".join(file.name for file in card_files(Path(path)))
         raise UserError(f"{path}: is a folder; name one of its files: {found}")
     card = load_card(path)
-    for metric in (*card.metrics, *(card.inverted_metrics if any(p.inverted for p in card.phrasings) else ())):
+    for metric in (*card.metrics, *(card.inverted_metrics if any(p.inverted for p in card.variants) else ())):
         load_metric(metric)
     num_heldout = sum(template.split == "heldout" for template in card.templates)
     print(
-        f"{path}: {card.name}, {len(card.templates)} templates ({num_heldout} held out), {len(card.phrasings)} phrasings"
+        f"{path}: {card.name}, {len(card.templates)} templates ({num_heldout} held out), {len(card.variants)} templates"
     )
     if hint := category_hint(card.category):
         print(
-            f"  {'category':<10} {card.category!r} is a word of your own, by which neither wordings nor reports go{hint}"
+            f"  {'category':<10} {card.category!r} is a word of your own, by which neither templates nor reports go{hint}"
         )
     if card.category == "summarization" and "dialogue" not in card.used_fields:
         print(
@@ -234,7 +234,7 @@ def check(path: str, root: str | None, vocabulary: Vocabulary | None, fits: Fits
         questions[split] = {question(card, row): row.id for row in rows}
         ungrouped -= {name for row in rows for name in row.groups}
         if vocabulary is not None:
-            print_lengths(card, card.phrasings, rows, vocabulary, fits)
+            print_lengths(card, card.variants, rows, vocabulary, fits)
     _check_groups(card, ungrouped, root)
     for line in repeated(questions):
         print(f"  {line}")
@@ -289,12 +289,12 @@ def without_holding_out(catalog: Catalog) -> Catalog:
 
 
 def print_lengths(
-    card: Card, phrasings: Sequence[Phrasing], rows: Sequence[Row], vocabulary: Vocabulary, fits: Fits
+    card: Card, variants: Sequence[Variant], rows: Sequence[Row], vocabulary: Vocabulary, fits: Fits
 ) -> None:
-    """Prints how long the rows are in tokens, zero-shot, in the forward phrasings by turns."""
-    zero_shot = " (zero-shot)" * any(p.shots for p in phrasings)
-    phrasings = [p for p in phrasings if not p.inverted and not p.shots] or phrasings
-    renderings = [render(card, phrasings[i % len(phrasings)], row) for i, row in enumerate(rows)]
+    """Prints how long the rows are in tokens, zero-shot, in the forward templates by turns."""
+    zero_shot = " (zero-shot)" * any(p.shots for p in variants)
+    variants = [p for p in variants if not p.inverted and not p.shots] or variants
+    renderings = [render(card, variants[i % len(variants)], row) for i, row in enumerate(rows)]
     for side, length in zip(("inputs", "targets"), fits, strict=True):
         texts = [getattr(rendering, side) for rendering in renderings]
         ids = vocabulary.encode_batch(texts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.catalog import Catalog, dataset_name
 from t5x_tasks.card.source import SPLITS
 from t5x_tasks.commands.describe import Fits, print_rows, repeated
@@ -33,7 +33,7 @@ class _Part:
 
     name: str
     card: Card
-    phrasings: list[Phrasing]
+    variants: list[Variant]
     rows: list[Row]
     pool: list[Row]
     repeated: list[str]
@@ -41,7 +41,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Tokens:
-    """The rows of a part as tokens, in its phrasings as often as the mixture shows them, behind their exemplars.
+    """The rows of a part as tokens, in its templates as often as the mixture shows them, behind their exemplars.
 
     Attributes:
       lengths: [n, 2] tokens of inputs and targets, with end of sequence.
@@ -89,7 +89,7 @@ def show_mixture(
         return sizes.get(dataset, 0)
 
     epoch = catalog.examples_per_epoch(name, size, rate_cap=rate_cap)
-    shares = catalog.phrasing_shares(name, size, rate_cap=rate_cap)
+    shares = catalog.variant_shares(name, size, rate_cap=rate_cap)
     total = sum(epoch.values())
     tokens = {} if vocabulary is None else {p.name: _tokenize(p, shares[p.name], vocabulary, fits) for p in parts}
     per_step = batch_size * _examples_per_row(tokens, epoch, fits) if tokens and total else None
@@ -105,7 +105,7 @@ def show_mixture(
     rows = []
     for part in parts:
         share = epoch[part.name] / total
-        row = [part.name, f"{share:.1%}", f"{len(part.rows):,}", f"{epoch[part.name]:,}", f"{len(part.phrasings)}"]
+        row = [part.name, f"{share:.1%}", f"{len(part.rows):,}", f"{epoch[part.name]:,}", f"{len(part.variants)}"]
         row.append(part.card.licence)
         if per_step:
             row.append(f"{steps * per_step * share / len(part.rows):.2f}")
@@ -113,7 +113,7 @@ def show_mixture(
         rows.append(row)
     print_rows([header[: len(rows[0])] if rows else header, *rows])
     print(
-        f"\nan epoch holds {total:,} examples of {len(parts)} data sets in {sum(len(p.phrasings) for p in parts)} phrasings"
+        f"\nan epoch holds {total:,} examples of {len(parts)} data sets in {sum(len(p.variants) for p in parts)} templates"
     )
     if per_step:
         print(
@@ -128,11 +128,11 @@ def show_mixture(
 
 
 def _read(name: str, catalog: Catalog, root: str | None) -> tuple[list[_Part], list[str]]:
-    by_dataset: dict[str, tuple[Card, list[Phrasing]]] = {}
-    for card, phrasing in catalog.resolve(name):
-        by_dataset.setdefault(dataset_name(card, phrasing), (card, []))[1].append(phrasing)
+    by_dataset: dict[str, tuple[Card, list[Variant]]] = {}
+    for card, variant in catalog.resolve(name):
+        by_dataset.setdefault(dataset_name(card, variant), (card, []))[1].append(variant)
     parts, missing = [], []
-    for dataset, (card, phrasings) in by_dataset.items():
+    for dataset, (card, variants) in by_dataset.items():
         try:
             rows = {split: read_rows(card, split, root) for split in SPLITS if split == "train" or split in card.splits}
         except UserError as error:
@@ -144,22 +144,22 @@ def _read(name: str, catalog: Catalog, root: str | None) -> tuple[list[_Part], l
             continue
         pool = exemplar_pool(card, rows["train"], elsewhere)
         questions = {split: {question(card, row): row.id for row in its} for split, its in rows.items()}
-        parts.append(_Part(dataset, card, phrasings, kept, pool, [] if phrasings[0].inverted else repeated(questions)))
+        parts.append(_Part(dataset, card, variants, kept, pool, [] if variants[0].inverted else repeated(questions)))
     return parts, missing
 
 
 def _tokenize(part: _Part, shares: Mapping[str, float], vocabulary: Vocabulary, fits: Fits) -> _Tokens:
-    """Each row in one phrasing; of the rows each phrasing has its share."""
-    ends = np.cumsum([shares[phrasing.id] for phrasing in part.phrasings])[:-1]
+    """Each row in one template; of the rows each template has its share."""
+    ends = np.cumsum([shares[variant.id] for variant in part.variants])[:-1]
     # Multiples of the golden ratio lie evenly, however few they are.
     which = np.searchsorted(ends, np.arange(len(part.rows)) * (5**0.5 - 1) / 2 % 1, side="right")
     lengths, unknown = [np.empty((0, 2), np.int64)], 0
-    for number, phrasing in enumerate(part.phrasings):
+    for number, variant in enumerate(part.variants):
         rows = [part.rows[index] for index in np.flatnonzero(which == number)]
         shots: list[list[Row]] = [[] for _ in rows]
-        if phrasing.shots:
-            shots = Exemplars(part.card, phrasing, part.pool, vocabulary, fits[0]).choose(rows)
-        renderings = [render(part.card, phrasing, row, before) for row, before in zip(rows, shots, strict=True)]
+        if variant.shots:
+            shots = Exemplars(part.card, variant, part.pool, vocabulary, fits[0]).choose(rows)
+        renderings = [render(part.card, variant, row, before) for row, before in zip(rows, shots, strict=True)]
         sides = [vocabulary.encode_batch([getattr(r, side) for r in renderings]) for side in ("inputs", "targets")]
         lengths.append(np.array([[len(ids) + 1 for ids in side] for side in sides], np.int64).T)
         unknown += sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for side in sides for ids in side)

@@ -66,7 +66,7 @@ def prepare_run(config: str, overrides: list[str]) -> list[Prepared]:
     )
     if _fits_later(run, [entry.task for entry in prepared], catalog):
         print(
-            "phrasings with exemplars: data.lengths=auto or the method decides how many tokens exemplars may take, so training "
+            "templates with exemplars: data.lengths=auto or the method decides how many tokens exemplars may take, so training "
             "and evaluation prepare these anew when they start; keep the data within their reach",
             file=sys.stderr,
         )
@@ -78,5 +78,5 @@ def prepare_run(config: str, overrides: list[str]) -> list[Prepared]:
 
 def _fits_later(run: _Run, tasks: Sequence[str], catalog: Catalog) -> bool:
     """Whether a run may fit exemplars to fewer tokens than are known here: to lengths it chooses, less its method's prompt."""
-    shown = any(phrasing.shots for task in tasks if catalog.knows(task) for _, phrasing in catalog.resolve(task))
+    shown = any(variant.shots for task in tasks if catalog.knows(task) for _, variant in catalog.resolve(task))
     return shown and (run.data.lengths == "auto" or run.method.type not in _WITHOUT_PROMPT)

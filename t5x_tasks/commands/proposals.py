@@ -12,7 +12,7 @@ _FIELD = re.compile(r"\{\w+\}")
 
 @dataclass(frozen=True)
 class Proposal:
-    """A wording that a card does not have.
+    """A template that a card does not have.
 
     Attributes:
       inputs, targets: as in a template.
@@ -28,7 +28,7 @@ class Proposal:
 
 def forward_templates(card: Card) -> list[Template]:
     """Returns the templates that ask for the answer, held-out ones, too."""
-    inverted = {phrasing.template for phrasing in card.phrasings if phrasing.inverted}
+    inverted = {variant.template for variant in card.variants if variant.inverted}
     return [template for template in card.templates if template.id not in inverted]
 
 
@@ -39,11 +39,11 @@ def training_templates(card: Card) -> list[Template]:
 
 
 def normal(inputs: str) -> str:
-    """Returns the words of a wording: without placeholders, case, punctuation and white space."""
+    """Returns the words of a template: without placeholders, case, punctuation and white space."""
     return " ".join(re.findall(r"\w+", _FIELD.sub(" ", inputs).casefold()))
 
 
 def same_placeholders(one: str, other: str) -> bool:
-    """Tells whether two wordings have the same placeholders, each as often."""
+    """Tells whether two templates have the same placeholders, each as often."""
     counts = [Counter(text for text, is_field in parse(inputs) if is_field) for inputs in (one, other)]
     return counts[0] == counts[1]

@@ -47,7 +47,7 @@ def suggest(arguments: argparse.Namespace) -> int:
     """Runs the command; returns its exit code.
 
     Raises:
-      UserError: no such card, or one whose wordings are not its own.
+      UserError: no such card, or one whose templates are not its own.
     """
     if not arguments.weights:
         raise UserError(
@@ -109,7 +109,7 @@ def print_suggestions(
 
 
 def one_line(text: str) -> str:
-    """Returns a wording for a table: line breaks as signs."""
+    """Returns a template for a table: line breaks as signs."""
     return text.replace("\n\n", " ¶ ").replace("\n", " ⏎ ")
 
 

@@ -9,7 +9,7 @@ _LINE_EVERY_S = 15
 
 
 class Progress:
-    """Counts prepared phrasings. Prints nothing when there is nothing to do."""
+    """Counts prepared templates. Prints nothing when there is nothing to do."""
 
     def __init__(self, total: int, *, enabled: bool):
         self._total = total
@@ -25,7 +25,7 @@ class Progress:
 
             self._bar = Bar(console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task("preparing phrasings", total=self._total)
+            self._task = self._bar.add_task("preparing templates", total=self._total)
         return self
 
     def advance(self) -> None:
@@ -36,11 +36,11 @@ class Progress:
         elif self._enabled and now - self._last > _LINE_EVERY_S and self._done < self._total:
             self._last = now
             left = (now - self._start) / self._done * (self._total - self._done)
-            print(f"preparing: {self._done} of {self._total} phrasings, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"preparing: {self._done} of {self._total} templates, {left:.0f} s left", file=sys.stderr, flush=True)
 
-    def leave_out(self, phrasings: int) -> None:
-        """Counts on without phrasings that turn out not to be prepared: the time left is that of the others."""
-        self._total -= phrasings
+    def leave_out(self, variants: int) -> None:
+        """Counts on without templates that turn out not to be prepared: the time left is that of the others."""
+        self._total -= variants
         if self._bar:
             self._bar.update(self._task, total=self._total)
 

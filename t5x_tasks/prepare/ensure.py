@@ -1,7 +1,7 @@
 """Prepare: from cards to the token cache, once; natively, without SeqIO and TensorFlow, on all cores.
 
-Rows are read once a data set and split, rendered in each phrasing and tokenised by SentencePiece in batches. All
-phrasings of a data set hold the same rows in the same order: index i is the same example in each. See prepare_split.py
+Rows are read once a data set and split, rendered in each template and tokenised by SentencePiece in batches. All
+templates of a data set hold the same rows in the same order: index i is the same example in each. See prepare_split.py
 for the work itself; here is decided what is missing, and it is dealt out to processes.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from t5x_tasks.cache import is_prepared
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.catalog import Catalog, dataset_name, load_catalog
 from t5x_tasks.common.errors import UserError, error_of_process, is_disk_fault
 from t5x_tasks.common.progress import Progress
@@ -34,7 +34,7 @@ from t5x_tasks.sources import locate
 
 __all__ = ["Data", "Prepared", "ensure_prepared"]
 
-_INLINE_BYTES = 30_000_000  # of source times phrasings: below, starting processes takes longer than they save
+_INLINE_BYTES = 30_000_000  # of source times templates: below, starting processes takes longer than they save
 _JOBS_PER_CORE = 4  # so that no core waits long for the last one
 
 
@@ -55,7 +55,7 @@ def ensure_prepared(
     Without `text` (training) rows with an empty field are left out, counted and reported; with `text` (evaluation) they
     stay, and each example's texts, references and fields are stored beside its tokens.
 
-    A prepared split is used as it is when its card, phrasing, vocabulary, source and this code are the same: their hash
+    A prepared split is used as it is when its card, template, vocabulary, source and this code are the same: their hash
     is in the name of its folder, so that runs on different data never share one. When the source is not at hand (a
     machine that has only the cache; the hub out of reach), what the same card made before is used, and a line says so.
 
@@ -69,7 +69,7 @@ def ensure_prepared(
       progress: lines on stderr for what is written.
 
     Raises:
-      UserError: see `Catalog.resolve`, `read_rows` and `write_split`; or held-out data or phrasings were asked for as
+      UserError: see `Catalog.resolve`, `read_rows` and `write_split`; or held-out data or templates were asked for as
         training data.
     """
     catalog = catalog or load_catalog(data.cards)
@@ -86,17 +86,17 @@ def ensure_prepared(
         catalog.refuse_heldout(names)
     pairs = catalog.resolve(names)
     if optional and any(split in card.splits for card, _ in pairs):
-        pairs = [(card, phrasing) for card, phrasing in pairs if split in card.splits]
+        pairs = [(card, variant) for card, variant in pairs if split in card.splits]
     works = [
         _Dataset(card, [p for c, p in pairs if c.name == card.name], split, data, vocabulary, text, prompt)
         for card in {card.name: card for card, _ in pairs}.values()
     ]
     portion = sum(work.cost for work in works) / (num_cores() * _JOBS_PER_CORE)
     jobs = [(work, job) for work in works for job in work.jobs(portion)]
-    total = sum(len(job.phrasings) for _, job in jobs)
+    total = sum(len(job.variants) for _, job in jobs)
     with Progress(total, enabled=progress) as shown, closing(_deal_out(jobs, vocabulary)) as dealt:
         for (work, job), results in dealt:
-            left = len(job.phrasings)
+            left = len(job.variants)
             try:
                 for written in results:
                     work.written.append(written)
@@ -114,12 +114,12 @@ def ensure_prepared(
 
 
 class _Dataset:
-    """The phrasings of one data set and split: which folders they have, and which are missing."""
+    """The templates of one data set and split: which folders they have, and which are missing."""
 
     def __init__(
         self,
         card: Card,
-        phrasings: list[Phrasing],
+        variants: list[Variant],
         split: str,
         data: Data,
         vocabulary: Vocabulary,
@@ -133,10 +133,10 @@ class _Dataset:
         self._identity(split)
         self._dedupe = card.dedupe or data.dedupe
         self._fit = AUTO_FIT if data.lengths == "auto" else data.lengths.inputs
-        if any(phrasing.shots for phrasing in phrasings):
-            self._fit -= len(prompt(card.name))  # inverted phrasings have no exemplars
+        if any(variant.shots for variant in variants):
+            self._fit -= len(prompt(card.name))  # inverted templates have no exemplars
         self._skipped = self._said = False
-        self._folders = {phrasing: self._folder(phrasing) for phrasing in phrasings}
+        self._folders = {variant: self._folder(variant) for variant in variants}
 
         self._missing = tuple((p, *made) for p, made in self._folders.items() if not is_prepared(made[0]))
         self.cost = len(self._missing) * self._source_bytes()
@@ -149,7 +149,7 @@ class _Dataset:
             card=self._card,
             split=self._split,
             root=self._data.root,
-            phrasings=self._missing,
+            variants=self._missing,
             identities=dict(self._identities),
             vocabulary=str(self._vocabulary.path),
             text=self._text,
@@ -161,14 +161,14 @@ class _Dataset:
         count = len(self._missing)
         size = -(-count // min(count, math.ceil(self.cost / portion)))
         portions = [self._missing[start : start + size] for start in range(0, count, size)]
-        return [replace(job, phrasings=portion, threads=1) for portion in portions]
+        return [replace(job, variants=portion, threads=1) for portion in portions]
 
     def fall_back(self, job: Job, error: UserError, *, skip: bool) -> None:
         """Uses what was prepared before where the source is not at hand. Raises `error` where that is no way out."""
         if is_at_hand(self._identity(self._split)) or is_disk_fault(error):
             raise error  # the file is there and it is wrong, or cannot be read for now
-        for phrasing, _, made_by in job.phrasings:
-            folders = self._data.cache_folder() / self._card.task_name(phrasing)
+        for variant, _, made_by in job.variants:
+            folders = self._data.cache_folder() / self._card.task_name(variant)
             before = prepared_before(folders, self._split, made_by, self._text)
             if before is None and skip:
                 self._say_once(f"{self._card.name} {self._split}: left out (data.skip_missing), for {error}")
@@ -176,8 +176,8 @@ class _Dataset:
                 return
             if before is None:
                 raise error
-            self._folders[phrasing] = (before, made_by)
-        name = self._card.task_name(job.phrasings[0][0])
+            self._folders[variant] = (before, made_by)
+        name = self._card.task_name(job.variants[0][0])
         self._say_once(f"{name} {self._split}: prepared before is used, for the source is not at hand ({error})")
 
     def report(self) -> None:
@@ -200,7 +200,7 @@ class _Dataset:
         columns = [" or ".join(self._card.groups[name]) for name in first.ungrouped]
         groups = f", no row has a value in {', '.join(columns)} (groups of the card)" if columns else ""
         line = (
-            f"prepared {self._card.name} {self._split}: {len(new)} phrasings x {first.examples:,} examples, "
+            f"prepared {self._card.name} {self._split}: {len(new)} templates x {first.examples:,} examples, "
             f"{examples / max(seconds, 1e-9):,.0f}/s a process, unknown tokens {unknown:,} "
             f"({100 * unknown / max(1, tokens):.3f}%{in_targets}), rows left out: {left_out}{empty}{shots}{groups}"
         )
@@ -209,21 +209,21 @@ class _Dataset:
     def prepared(self) -> list[Prepared]:
         card = self._card
         return [
-            Prepared(card.task_name(phrasing), dataset_name(card, phrasing), phrasing.id, self._split, folder)
-            for phrasing, (folder, _) in self._folders.items()
+            Prepared(card.task_name(variant), dataset_name(card, variant), variant.id, self._split, folder)
+            for variant, (folder, _) in self._folders.items()
             if not self._skipped
         ]
 
-    def _folder(self, phrasing: Phrasing) -> tuple[Path, str]:
-        made_by = recipe(self._card, phrasing, self._vocabulary, dedupe=self._dedupes(phrasing), fit=self._fit)
-        others = self._other_sources(phrasing)
+    def _folder(self, variant: Variant) -> tuple[Path, str]:
+        made_by = recipe(self._card, variant, self._vocabulary, dedupe=self._dedupes(variant), fit=self._fit)
+        others = self._other_sources(variant)
         fingerprint = hashlib.sha256(f"{made_by} {self._identity(self._split)}{others}".encode()).hexdigest()
         name = f"{self._split}-{fingerprint[:16]}" + "-text" * self._text
-        return self._data.cache_folder() / self._card.task_name(phrasing) / name, made_by
+        return self._data.cache_folder() / self._card.task_name(variant) / name, made_by
 
-    def _other_sources(self, phrasing: Phrasing) -> str:
+    def _other_sources(self, variant: Variant) -> str:
         """Other splits that decide what is written: exemplars come from train, and repeated rows are looked for in all."""
-        splits = set(self._card.splits) if self._dedupes(phrasing) else {"train"} if phrasing.shots else set()
+        splits = set(self._card.splits) if self._dedupes(variant) else {"train"} if variant.shots else set()
         seen = sorted(splits - {self._split})
         return "".join(f" {split} {self._identity(split)}" for split in seen)
 
@@ -232,9 +232,9 @@ class _Dataset:
             self._identities[split] = source_identity(self._card, split, self._data.root)
         return self._identities[split]
 
-    def _dedupes(self, phrasing: Phrasing) -> bool:
+    def _dedupes(self, variant: Variant) -> bool:
         """Whether other splits decide what is written: rows are left out of training, and of the exemplars of any split."""
-        return self._dedupe and (bool(phrasing.shots) or (self._split == "train" and not self._text))
+        return self._dedupe and (bool(variant.shots) or (self._split == "train" and not self._text))
 
     def _source_bytes(self) -> int:
         try:

@@ -33,7 +33,7 @@ class Prepared:
     Attributes:
       task: dialogsum.t00.
       dataset: what its examples are drawn from: dialogsum, or dialogsum.inverted.
-      phrasing: t00.
+      variant: t00.
       split: train, validation or test.
       folder: of the cache.
       rate: of a plain SeqIO task in its mixture: how many of its examples stand for how many of the others'. None where
@@ -42,7 +42,7 @@ class Prepared:
 
     task: str
     dataset: str
-    phrasing: str
+    variant: str
     split: str
     folder: Path
     rate: float | None = None

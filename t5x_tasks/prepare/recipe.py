@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t5x_tasks.cache import FORMAT, manifest_of
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.common.errors import UserError
 from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.sources import locate, source_digest
@@ -37,16 +37,16 @@ def is_at_hand(identity: str | None) -> bool:
     return identity is not None and not identity.startswith("out of reach:")
 
 
-def recipe(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> str:
+def recipe(card: Card, variant: Variant, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> str:
     """Returns the hash of all that decides the tokens, apart from the data themselves.
 
     Args:
       fit: tokens that inputs with exemplars may have.
     """
-    return _hash(made_of(card, phrasing, vocabulary, dedupe=dedupe, fit=fit))
+    return _hash(made_of(card, variant, vocabulary, dedupe=dedupe, fit=fit))
 
 
-def made_of(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> dict[str, str]:
+def made_of(card: Card, variant: Variant, vocabulary: Vocabulary, *, dedupe: bool, fit: int) -> dict[str, str]:
     """Returns the parts of a recipe, each a hash, by the words that tell a person which of them changed."""
     parts = {
         "card": {
@@ -56,15 +56,15 @@ def made_of(card: Card, phrasing: Phrasing, vocabulary: Vocabulary, *, dedupe: b
             # Which rows a part holds: the fractions, and the fields whose texts are hashed.
             "split": [card.split.fractions, card.input_fields] if card.split else None,
             "fields": {field: spec.model_dump() for field, spec in card.fields.items()},
-            "options": card.options.model_dump() if card.options and phrasing.style else None,
+            "options": card.options.model_dump() if card.options and variant.style else None,
             "references": card.references.model_dump() if card.references else None,
             "group_by": card.group_by,
             "groups": card.groups,
             # Of all templates: a row that one of them cannot use is left out for all, so that they stay aligned.
             "used_fields": sorted(card.used_fields),
         },
-        "template": phrasing.model_dump(exclude={"split"}),
-        "settings (data.dedupe, data.lengths)": {"dedupe": dedupe, "fit": fit if phrasing.shots else None},
+        "template": variant.model_dump(exclude={"split"}),
+        "settings (data.dedupe, data.lengths)": {"dedupe": dedupe, "fit": fit if variant.shots else None},
         "vocabulary": vocabulary.sha256,
         CODE: [FORMAT, _code_digest()],
     }

@@ -40,7 +40,7 @@ from t5x_tasks.common.terminal import escaped
 from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.prepare.prepared import Data, Prepared
 
-PHRASING = "seqio"  # where a card has the name of a template
+VARIANT = "seqio"  # where a card has the name of a template
 _CODE = ("prepare/user_tasks.py", "prepare/user_worker.py", "common/vocabulary.py")
 
 
@@ -111,7 +111,7 @@ def prepare_modules(
             splits = index["splits"][lacking[0]]
             raise MissingSplit(f"{lacking[0]}: has no split {split}; it has {', '.join(splits)}")
         for task, entry in index["tasks"].items():
-            found[task] = Prepared(task, task, PHRASING, split, cache / entry["folder"], entry["rate"])
+            found[task] = Prepared(task, task, VARIANT, split, cache / entry["folder"], entry["rate"])
     if progress and not missing:
         for entry in found.values():
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.folder.stat().st_mtime))

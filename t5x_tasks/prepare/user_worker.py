@@ -22,7 +22,7 @@ from t5x_tasks.common.errors import Failure, UserError, run_cli, suggest
 from t5x_tasks.common.functions import describe_exception, load_module
 from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.prepare.recipe import CODE
-from t5x_tasks.prepare.user_tasks import PHRASING, SeqioJob, index_file, modules_version
+from t5x_tasks.prepare.user_tasks import VARIANT, SeqioJob, index_file, modules_version
 
 SIDES = ("inputs", "targets")
 _SAY_EVERY_S = 15
@@ -218,7 +218,7 @@ def _with_texts(
         names = ", ".join(getattr(function, "__name__", str(function)) for function in task.metric_fns)
         say(f"{task.name}: scored with eval.metrics, not with its own metric_fns ({names})")
     for (number, row), (inputs, targets), answers in zip(held, texts, references, strict=True):
-        stored = {"phrasing": PHRASING, "inputs": inputs, "targets": targets, "references": answers, "fields": {}}
+        stored = {"phrasing": VARIANT, "inputs": inputs, "targets": targets, "references": answers, "fields": {}}
         yield _example(task, number, row, stored)
 
 

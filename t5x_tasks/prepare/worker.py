@@ -1,7 +1,7 @@
-"""Prepares phrasings of one data set and split: rows are read, rendered, tokenised and written to the cache.
+"""Prepares templates of one data set and split: rows are read, rendered, tokenised and written to the cache.
 
 Also a program, `python -m t5x_tasks.prepare.worker`: it takes a pickled `Job` from stdin and prints a JSON line for each
-phrasing that it has written. `prepare` starts several of them; unlike forked or spawned workers they neither inherit an
+template that it has written. `prepare` starts several of them; unlike forked or spawned workers they neither inherit an
 accelerator's threads nor run the caller's script again.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from t5x_tasks.cache import CachedSplit, Example, is_prepared, task_lock, write_split
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.template import placeholders
 from t5x_tasks.common.errors import Failure, UserError, run_cli
 from t5x_tasks.common.vocabulary import Vocabulary
@@ -33,17 +33,17 @@ from t5x_tasks.sources import Row, iter_rows, locate, question
 
 Ids = np.ndarray  # 1-D int32
 
-HELD_ROWS = 200_000  # of a split that are kept in memory; a larger one is read once for each phrasing
+HELD_ROWS = 200_000  # of a split that are kept in memory; a larger one is read once for each template
 _BATCH = 1024  # rows tokenised at once
 _SHOWN_IDS = 20  # of skipped rows, in the manifest
 
 
 @dataclass(frozen=True)
 class Job:
-    """Phrasings of one data set and split to prepare.
+    """Templates of one data set and split to prepare.
 
     Attributes:
-      phrasings: with the folder that each is written to and its recipe's hash.
+      variants: with the folder that each is written to and its recipe's hash.
       identities: of the source of each split that decides what is written; see recipe.py.
       text: keep blank rows, and each example's texts beside its tokens: for evaluation.
       dedupe: rows whose inputs occur in another split are neither trained on nor exemplars.
@@ -54,7 +54,7 @@ class Job:
     card: Card
     split: str
     root: str | None
-    phrasings: tuple[tuple[Phrasing, Path, str], ...]
+    variants: tuple[tuple[Variant, Path, str], ...]
     identities: Mapping[str, str | None]
     vocabulary: str
     text: bool
@@ -65,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """The result for one phrasing. `new` is False where another process was faster; no row has any of the groups `ungrouped`."""
+    """The result for one template. `new` is False where another process was faster; no row has any of the groups `ungrouped`."""
 
     folder: str
     examples: int
@@ -81,19 +81,19 @@ class Written:
 
 
 def run(job: Job, vocabulary: Vocabulary | None = None) -> Iterator[Written]:
-    """Does a job, phrasing by phrasing.
+    """Does a job, template by template.
 
     Raises:
       UserError: see `read_rows` and `write_split`.
       Failure: the data changed meanwhile, or the disk is full.
     """
     work = _DatasetSplit(job, vocabulary or Vocabulary.load(job.vocabulary))
-    for phrasing, folder, recipe in job.phrasings:
-        yield work.prepare(phrasing, folder, recipe)
+    for variant, folder, recipe in job.variants:
+        yield work.prepare(variant, folder, recipe)
 
 
 class _DatasetSplit:
-    """Prepares the phrasings of one data set and split; what they share is read and tokenised once."""
+    """Prepares the templates of one data set and split; what they share is read and tokenised once."""
 
     def __init__(self, job: Job, vocabulary: Vocabulary):
         self.job = job
@@ -103,18 +103,18 @@ class _DatasetSplit:
         self._pool: list[Row] | None = None
         self._targets: dict[str, list[Ids]] = {}  # template's targets -> ids of all rows, where they are few enough
 
-    def prepare(self, phrasing: Phrasing, folder: Path, recipe: str) -> Written:
+    def prepare(self, variant: Variant, folder: Path, recipe: str) -> Written:
         job, start = self.job, time.perf_counter()
         with task_lock(folder.parent):
             if is_prepared(folder):  # another process was faster
                 return _written(CachedSplit.open(folder), 0.0, new=False)
             counts: dict[str, Any] = {"skipped": {}, "empty_inputs": 0}
             manifest = {
-                "task": self.card.task_name(phrasing),
+                "task": self.card.task_name(variant),
                 "split": job.split,
                 "fingerprint": folder.name,
                 "recipe": recipe,
-                "made_of": made_of(self.card, phrasing, self.vocabulary, dedupe=job.dedupe, fit=job.fit),
+                "made_of": made_of(self.card, variant, self.vocabulary, dedupe=job.dedupe, fit=job.fit),
                 "source": str(locate(self.card, job.split, job.root)),
                 "source_identity": job.identities[job.split],
                 "vocabulary_sha256": self.vocabulary.sha256,
@@ -123,7 +123,7 @@ class _DatasetSplit:
             try:
                 split = write_split(
                     folder,
-                    self._examples(phrasing, counts),
+                    self._examples(variant, counts),
                     manifest,
                     vocabulary_size=self.vocabulary.size,
                     text=job.text,
@@ -135,9 +135,9 @@ class _DatasetSplit:
                 raise
         return _written(split, time.perf_counter() - start, new=True)
 
-    def _examples(self, phrasing: Phrasing, counts: dict[str, Any]) -> Iterator[Example]:
+    def _examples(self, variant: Variant, counts: dict[str, Any]) -> Iterator[Example]:
         ungrouped = dict.fromkeys(self.card.groups)
-        for rows, renderings, inputs, targets in self._encoded(phrasing, counts):
+        for rows, renderings, inputs, targets in self._encoded(variant, counts):
             for row, rendering, inputs_ids, targets_ids in zip(rows, renderings, inputs, targets, strict=True):
                 stored = None
                 if self.job.text:
@@ -145,7 +145,7 @@ class _DatasetSplit:
                         ungrouped.pop(name, None)
                     stored = {
                         "id": row.id,
-                        "phrasing": phrasing.id,
+                        "phrasing": variant.id,
                         "inputs": rendering.inputs,
                         "targets": rendering.targets,
                         "references": rendering.references,
@@ -174,19 +174,19 @@ class _DatasetSplit:
                 )
 
     def _encoded(
-        self, phrasing: Phrasing, counts: dict[str, Any]
+        self, variant: Variant, counts: dict[str, Any]
     ) -> Iterator[tuple[list[Row], list[Rendering], list[Ids], list[Ids]]]:
         """Yields (rows, renderings, inputs, targets) in batches, the next being tokenised while one is written."""
-        exemplars = self._exemplars(phrasing)
-        known = self._targets.get(phrasing.targets)
+        exemplars = self._exemplars(variant)
+        known = self._targets.get(variant.targets)
         new: list[Ids] = []  # templates of a card mostly share the form of their targets
-        rows = self._kept_rows(phrasing, counts)
+        rows = self._kept_rows(variant, counts)
 
         def encode(start: int) -> tuple[list[Row], list[Rendering], list[Ids], list[Ids]]:
             batch = list(itertools.islice(rows, _BATCH))
             shots = exemplars.choose(batch) if exemplars and batch else [[] for _ in batch]
             pairs = zip(batch, shots, strict=True)
-            renderings = [render(self.card, phrasing, row, before) for row, before in pairs]
+            renderings = [render(self.card, variant, row, before) for row, before in pairs]
             inputs = self._tokenize([r.inputs for r in renderings])
             if known is None:
                 targets = self._tokenize([r.targets for r in renderings])
@@ -205,19 +205,19 @@ class _DatasetSplit:
                 ahead = thread.submit(encode, start)
                 yield batch
         if self._held is not None and known is None:
-            self._targets[phrasing.targets] = new
+            self._targets[variant.targets] = new
         if exemplars:
             counts["exemplars"] = {"asked": exemplars.asked, "kept": exemplars.kept}
 
     def _tokenize(self, texts: list[str]) -> list[Ids]:
         return self.vocabulary.encode_batch(texts, self.job.threads)
 
-    def _kept_rows(self, phrasing: Phrasing, counts: dict[str, Any]) -> Iterator[Row]:
+    def _kept_rows(self, variant: Variant, counts: dict[str, Any]) -> Iterator[Row]:
         """Yields the rows to write, and counts the others and those with an empty input.
 
-        In training, rows with an empty field are left out, of all phrasings alike.
+        In training, rows with an empty field are left out, of all templates alike.
         """
-        asked = set(placeholders(phrasing.inputs))
+        asked = set(placeholders(variant.inputs))
         elsewhere = self._elsewhere if self.job.split == "train" and not self.job.text else {}
         for row in self._rows():
             reasons = [f"empty {field}" for field, text in row.fields.items() if is_blank(text)]
@@ -245,12 +245,12 @@ class _DatasetSplit:
             yield row
         self._held = held or None
 
-    def _exemplars(self, phrasing: Phrasing) -> Exemplars | None:
-        if not phrasing.shots:
+    def _exemplars(self, variant: Variant) -> Exemplars | None:
+        if not variant.shots:
             return None
         if self._pool is None:
             self._pool = exemplar_pool(self.card, iter_rows(self.card, "train", self.job.root), self._elsewhere)
-        return Exemplars(self.card, phrasing, self._pool, self.vocabulary, self.job.fit)
+        return Exemplars(self.card, variant, self._pool, self.vocabulary, self.job.fit)
 
     @functools.cached_property
     def _elsewhere(self) -> dict[Question, str]:

@@ -1,6 +1,6 @@
 """Exemplars: solved examples before the question, drawn from the rows that are trained on, never the question itself.
 
-Which they are is a function of the example's id and the phrasing alone, so that every machine and every run of the same
+Which they are is a function of the example's id and the template alone, so that every machine and every run of the same
 data sees the same; each example has its own. What does not fit into the row is left out from the last exemplar on, as
 a whole, and counted.
 """
@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Iterable, Sequence
 
 import numpy as np
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.common.hashing import example_key, mix
 from t5x_tasks.common.vocabulary import Vocabulary
 from t5x_tasks.rendering.render import render, shot
@@ -32,16 +32,16 @@ def exemplar_pool(card: Card, rows: Iterable[Row], elsewhere: Container[Question
 
 
 class Exemplars:
-    """Draws exemplars for the rows of one phrasing.
+    """Draws exemplars for the rows of one template.
 
     Args:
       pool: see `exemplar_pool`.
       fit: tokens that the inputs may have, with end of sequence.
     """
 
-    def __init__(self, card: Card, phrasing: Phrasing, pool: Sequence[Row], vocabulary: Vocabulary, fit: int):
+    def __init__(self, card: Card, variant: Variant, pool: Sequence[Row], vocabulary: Vocabulary, fit: int):
         self._card = card
-        self._phrasing = phrasing
+        self._variant = variant
         self._pool = pool
         self._vocabulary = vocabulary
         self._fit = fit
@@ -50,9 +50,9 @@ class Exemplars:
         self.kept = 0
 
     def choose(self, rows: Sequence[Row]) -> list[list[Row]]:
-        """Returns the exemplars of each row, `phrasing.shots` or fewer, and counts them in `asked` and `kept`."""
-        card, phrasing = self._card, self._phrasing
-        own = self._vocabulary.encode_batch([render(card, phrasing, row).inputs for row in rows])
+        """Returns the exemplars of each row, `variant.shots` or fewer, and counts them in `asked` and `kept`."""
+        card, variant = self._card, self._variant
+        own = self._vocabulary.encode_batch([render(card, variant, row).inputs for row in rows])
         drawn = [self._draw(row, order) for row, order in zip(rows, self._orders(rows), strict=True)]
         self._measure({index for indices in drawn for index in indices})
         chosen: list[list[Row]] = []
@@ -64,7 +64,7 @@ class Exemplars:
                 if left < 0:
                     break
                 kept.append(self._pool[index])
-            self.asked += phrasing.shots
+            self.asked += variant.shots
             self.kept += len(kept)
             chosen.append(kept)
         return chosen
@@ -74,12 +74,12 @@ class Exemplars:
         if not self._pool or not rows:
             return [[] for _ in rows]
         keys = np.array([[example_key(row.id)] for row in rows], np.uint64)
-        seeds = mix(mix(keys) ^ np.uint64(example_key(self._card.task_name(self._phrasing))))
-        tries = np.arange(self._phrasing.shots * _TRIES, dtype=np.uint64)
+        seeds = mix(mix(keys) ^ np.uint64(example_key(self._card.task_name(self._variant))))
+        tries = np.arange(self._variant.shots * _TRIES, dtype=np.uint64)
         return (mix(seeds + tries) % np.uint64(len(self._pool))).tolist()
 
     def _draw(self, row: Row, order: list[int]) -> list[int]:
-        card, shots = self._card, self._phrasing.shots
+        card, shots = self._card, self._variant.shots
         drawn: list[int] = []
         asked = question(card, row)
         for index in order:
@@ -93,6 +93,6 @@ class Exemplars:
     def _measure(self, indices: Collection[int]) -> None:
         """Counts the tokens of exemplars. Tokens do not cross white space, so those of a row are the sum of its parts'."""
         new = sorted(set(indices) - self._lengths.keys())
-        renderings = [render(self._card, self._phrasing, self._pool[index]) for index in new]
+        renderings = [render(self._card, self._variant, self._pool[index]) for index in new]
         encoded = self._vocabulary.encode_batch([shot(r.inputs, r.targets) for r in renderings])
         self._lengths.update(zip(new, map(len, encoded), strict=True))

@@ -1,4 +1,4 @@
-"""Rendering: from a row of a data set and a phrasing to the texts that the model reads and writes.
+"""Rendering: from a row of a data set and a template to the texts that the model reads and writes.
 
 One pure function with two callers, the SeqIO task and the native `prepare`, so that both see the same text.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from t5x_tasks.card.card import Card, Phrasing
+from t5x_tasks.card.card import Card, Variant
 from t5x_tasks.card.codec import load_codec
 from t5x_tasks.card.template import OPTIONS, fill, placeholders
 from t5x_tasks.sources import Row
@@ -33,20 +33,20 @@ class Rendering:
     references: list[str]
 
 
-def render(card: Card, phrasing: Phrasing, row: Row, exemplars: Sequence[Row] = ()) -> Rendering:
+def render(card: Card, variant: Variant, row: Row, exemplars: Sequence[Row] = ()) -> Rendering:
     """Renders one row.
 
     Args:
       card: the data set.
-      phrasing: one of the card's.
+      variant: one of the card's.
       row: as `sources.read_rows` gives it, so that no field can be missing.
       exemplars: rows that stand before it with their answers.
     """
-    inputs, targets = _sides(card, phrasing, row)
-    references = [fill(phrasing.targets, row.fields)] if card.codecs else [targets]
-    if row.references and card.answer_field in placeholders(phrasing.targets):
-        references = [fill(phrasing.targets, {**row.fields, card.answer_field: text}) for text in row.references]
-    solved = [shot(*_sides(card, phrasing, exemplar)) for exemplar in exemplars]
+    inputs, targets = _sides(card, variant, row)
+    references = [fill(variant.targets, row.fields)] if card.codecs else [targets]
+    if row.references and card.answer_field in placeholders(variant.targets):
+        references = [fill(variant.targets, {**row.fields, card.answer_field: text}) for text in row.references]
+    solved = [shot(*_sides(card, variant, exemplar)) for exemplar in exemplars]
     return Rendering("".join([*solved, inputs]), targets, references)
 
 
@@ -55,17 +55,17 @@ def shot(inputs: str, targets: str) -> str:
     return f"{inputs}{' ' if inputs.endswith(':') else chr(10)}{targets}\n\n"
 
 
-def as_answer(card: Card, phrasing: Phrasing, text: str) -> str:
+def as_answer(card: Card, variant: Variant, text: str) -> str:
     """Returns what the model wrote as plain text, to be compared with the references: code is decoded."""
-    for field in placeholders(phrasing.targets):
+    for field in placeholders(variant.targets):
         if name := card.fields[field].codec:
             return load_codec(name).decode(text)
     return text
 
 
-def as_target(card: Card, phrasing: Phrasing, reference: str) -> str:
+def as_target(card: Card, variant: Variant, reference: str) -> str:
     """Returns a reference in the form that is tokenised, as far as its length goes: code is encoded."""
-    for field in placeholders(phrasing.targets):
+    for field in placeholders(variant.targets):
         if name := card.fields[field].codec:
             return load_codec(name).encode(reference)
     return reference
@@ -87,16 +87,16 @@ def is_blank(text: str) -> bool:
     return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
 
 
-def _sides(card: Card, phrasing: Phrasing, row: Row) -> tuple[str, str]:
+def _sides(card: Card, variant: Variant, row: Row) -> tuple[str, str]:
     values: Mapping[str, str] = row.fields
     if card.codecs:
         values = {**row.fields, **{field: _encode(name, row.fields[field]) for field, name in card.codecs.items()}}
-    template = phrasing.inputs
-    if card.options and phrasing.style:
+    template = variant.inputs
+    if card.options and variant.style:
         choices = card.options.choices or row.options
-        template = _without_options(template) if phrasing.style == "none" else template
-        values = {**values, OPTIONS: render_options(choices, phrasing.style)}
-    return fill(template, values), fill(phrasing.targets, values)
+        template = _without_options(template) if variant.style == "none" else template
+        values = {**values, OPTIONS: render_options(choices, variant.style)}
+    return fill(template, values), fill(variant.targets, values)
 
 
 @lru_cache(maxsize=4096)
@@ -110,7 +110,7 @@ def _encode(codec: str, text: str) -> str:
     return _encode_short(codec, text) if len(text) < _SHORT else load_codec(codec).encode(text)
 
 
-@lru_cache(maxsize=2**15)  # a card's phrasings encode the same fields, row after row: half of the time of all
+@lru_cache(maxsize=2**15)  # a card's templates encode the same fields, row after row: half of the time of all
 def _encode_short(codec: str, text: str) -> str:
     return load_codec(codec).encode(text)
 

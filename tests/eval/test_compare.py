@@ -1,4 +1,4 @@
-"""Comparisons: paired significance, the same rows, sensitivity to wording, what was learned and forgotten, and the command."""
+"""Comparisons: paired significance, the same rows, sensitivity to template, what was learned and forgotten, and the command."""
 
 import csv
 import json
@@ -194,7 +194,7 @@ def test_sensitivity_is_spread_and_agreement_of_templates_held_out_ones_apart(ca
     assert training.mean == pytest.approx(np.mean(values[:3])) and training.sd == pytest.approx(
         np.std(values[:3], ddof=1)
     )
-    assert (training.best.phrasing, training.worst.phrasing) == ("t00", "t02")
+    assert (training.best.variant, training.worst.variant) == ("t00", "t02")
     assert training.spread == pytest.approx(values[0] - values[2]) and heldout.best.value == values[3]
     # pairs that agree, of 12 rows: t00-t01 11, t00-t02 9, t01-t02 10, with t03 0, 1 and 3
     assert found.agreement.identical == pytest.approx(100 * (11 + 9 + 10 + 0 + 1 + 3) / (6 * 12))
@@ -214,8 +214,8 @@ def test_the_template_is_chosen_on_validation_and_reported_on_test(make_card, tm
         for split, answers in on.items()
     ]
     (choice,) = gather(*folders).choices
-    assert (choice.chosen.phrasing, choice.chosen_on, choice.reported_on) == ("t01", "validation", "test")
-    assert choice.best.phrasing == "t00" and choice.chosen.value < choice.average < choice.best.value == 100
+    assert (choice.chosen.variant, choice.chosen_on, choice.reported_on) == ("t01", "validation", "test")
+    assert choice.best.variant == "t00" and choice.chosen.value < choice.average < choice.best.value == 100
 
 
 def test_what_a_chain_of_runs_learned_and_forgot(make_card, tmp_path):

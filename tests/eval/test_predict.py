@@ -80,7 +80,7 @@ def test_what_is_said_to_rows_of_ones_own_comes_as_a_table_too(run_dir, tmp_path
         main([*asked, "--output", str(tmp_path / "new.csv")])
 
 
-def test_a_row_that_lacks_what_the_wording_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
+def test_a_row_that_lacks_what_the_template_reads_is_named_and_nothing_is_written(run_dir, tmp_path, write_jsonl):
     save_checkpoint(run_dir, 3, seed=3)
     write_jsonl(tmp_path / "mine.jsonl", [{"dialogue": "Ann: Yes."}, {"text": "Bob: No."}])
     with pytest.raises(UserError, match=r"mine\.jsonl:2.*dialogue"):

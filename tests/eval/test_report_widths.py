@@ -29,7 +29,7 @@ def short(example):
 
 @pytest.fixture
 def report(make_card, tmp_path):
-    """Every part that a report can have: cautions, ranking, forgetting, wording, training, all columns of the examples."""
+    """Every part that a report can have: cautions, ranking, forgetting, template, training, all columns of the examples."""
     cards = [make_card(test_rows=ROWS, name=name, templates=TEMPLATES) for name in ("first", "second_task_of_two")]
     tasks = ("first", "second_task_of_two", "first.t00", "first.t01")
     runs = [evaluated.make_run(tmp_path / name, mixture="first", cards=cards) for name in ("run_a", "run_b")]

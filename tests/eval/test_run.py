@@ -224,7 +224,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_in_one_line(run_dir):
         evaluate_run(run_dir, "eval.steps=[3]")
 
 
-def test_a_star_stands_for_each_phrasing_held_out_ones_too(run_dir):
+def test_a_star_stands_for_each_variant_held_out_ones_too(run_dir):
     config, folder = load_config(str(run_dir), ["eval.tasks=[tiny.*]"])
     assert make_plan(config, folder).tasks == ["tiny.t00", "tiny.t01", "tiny.t02"]
     config, folder = load_config(str(run_dir), ["eval.tasks=[tinny.*]"])

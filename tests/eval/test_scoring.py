@@ -212,13 +212,13 @@ def test_a_mixture_asks_each_example_as_training_with_seed_0_does(make_card, voc
     card = make_card(test_rows=rows)
     questions = prepare_questions("tiny", "test", data=data(card), vocabulary=vocabulary)
     prepared = ensure_prepared("tiny", "test", data=data(card), vocabulary=vocabulary, text=True)
-    source = Source("tiny", [(entry.phrasing, entry.open()) for entry in prepared])
+    source = Source("tiny", [(entry.variant, entry.open()) for entry in prepared])
     splits, indices = Stream([source], row_lengths=(64, 64), seed=0).order(0)
-    trained = {index: prepared[split].phrasing for index, split in zip(indices.tolist(), splits.tolist(), strict=True)}
-    asked = [example.phrasing.id for example in questions.examples if example.phrasing]
+    trained = {index: prepared[split].variant for index, split in zip(indices.tolist(), splits.tolist(), strict=True)}
+    asked = [example.variant.id for example in questions.examples if example.variant]
     assert asked == [trained[i] for i in range(40)]
     assert set(asked) == {"t00", "t01"}  # t02 is held out
     heldout = prepare_questions("tiny.heldout", "test", data=data(card), vocabulary=vocabulary)
-    assert {example.phrasing.id for example in heldout.examples if example.phrasing} == {"t02"}
+    assert {example.variant.id for example in heldout.examples if example.variant} == {"t02"}
     for example, ids in zip(questions.examples, questions.tokens, strict=True):
         assert ids.tolist() == [*vocabulary.encode_batch([example.inputs])[0].tolist(), 1]

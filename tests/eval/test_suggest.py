@@ -1,4 +1,4 @@
-"""Wordings ranked by a model: a tiny one with random weights, real decoding and real likelihoods."""
+"""Templates ranked by a model: a tiny one with random weights, real decoding and real likelihoods."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ def weights(tmp_path, vocabulary_path) -> Path:
     return tmp_path / "hf"
 
 
-def test_wordings_are_ranked_beside_the_cards_own(make_card, weights, capsys):
+def test_templates_are_ranked_beside_the_cards_own(make_card, weights, capsys):
     card = make_card()
     assert suggest.main([str(card), "--weights", str(weights), "-n", "4", "--lengths", "64/32"]) == 0
     out = capsys.readouterr().out
@@ -84,9 +84,8 @@ def test_a_templates_score_is_the_sum_of_its_log_probabilities_over_the_examples
     vocabulary = Vocabulary.load(vocabulary_path)
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: T5(CONFIG, rngs=nnx.Rngs(0))))
     model = nnx.merge(graphdef, outspoken_params())
-    examples = [
-        blank_input(vocabulary, *vocabulary.encode_batch(texts), 32) for texts in (["a b", "c"], ["hello", "d"])
-    ]
+    pairs = map(vocabulary.encode_batch, (["a b", "c"], ["hello", "d"]))
+    examples = [blank_input(vocabulary, fields, answer, 32) for fields, answer in pairs]
     inputs = np.zeros((3, 32), np.int32)  # the last row is padding
     for row, ids in zip(inputs, examples, strict=False):
         row[: len(ids)] = ids
@@ -102,15 +101,15 @@ def test_a_templates_score_is_the_sum_of_its_log_probabilities_over_the_examples
 
 def test_what_the_card_has_and_what_lost_a_placeholder_is_left_out(make_card):
     card = load_card(make_card())
-    wordings = [
+    templates = [
         "SUMMARIZE!\n\n{dialogue}\n\nsummary",
         "Condense: {dialogue}",
         "condense {dialogue}",
         "Condense it all.",
     ]
-    kept = without_repeats([Proposal(text, "{summary}", "t00", "") for text in wordings], card)
+    kept = without_repeats([Proposal(text, "{summary}", "t00", "") for text in templates], card)
     assert [p.inputs for p in kept] == ["Condense: {dialogue}"]
-    assert normal(wordings[0]) == normal(card.templates[0].inputs)
+    assert normal(templates[0]) == normal(card.templates[0].inputs)
 
 
 def test_rows_are_those_of_validation_where_there_are_any(make_card, tmp_path, write_jsonl):

@@ -17,7 +17,7 @@ def template(number, **changes):
     return {"id": f"t{number:02}", "inputs": "{dialogue}", "targets": "{summary}", **changes}
 
 
-def test_shipped_cards_have_ten_phrasings_and_two_held_out():
+def test_shipped_cards_have_ten_variants_and_two_held_out():
     cards = load_catalog().cards
     assert {"samsum", "dialogsum", "support_chats"} <= cards.keys()
     for name in ("samsum", "dialogsum", "support_chats"):
@@ -115,7 +115,7 @@ def test_names_resolve_to_templates_and_mixtures(make_card):
     catalog = load_catalog([make_card()])
 
     def ids(*names):
-        return [card.task_name(phrasing) for card, phrasing in catalog.resolve(names)]
+        return [card.task_name(variant) for card, variant in catalog.resolve(names)]
 
     assert ids("tiny") == ["tiny.t00", "tiny.t01"]
     assert ids("tiny.heldout") == ["tiny.t02"]

@@ -134,7 +134,7 @@ def test_a_cut_counts_for_whether_tokens_are_prepared_anew(make_card):
 
     def recipe(split):
         card = load_card(make_card(**ONE_FILE, **split))
-        return json.dumps(made_of(card, card.phrasings[0], vocabulary, dedupe=False, fit=64), default=str)
+        return json.dumps(made_of(card, card.variants[0], vocabulary, dedupe=False, fit=64), default=str)
 
     texts = [recipe({}), recipe({"split": {"test": 0.1}}), recipe({"split": {"test": 0.2}})]
     assert len(set(texts)) == 3

@@ -49,7 +49,7 @@ def refused(name: str, split: str, data: DataConfig, path: Path, act: Callable[[
 def test_a_file_replaced_while_it_is_prepared_leaves_no_cache_and_the_same_command_works(
     make_card, write_jsonl, tmp_path, vocabulary, vocabulary_path, monkeypatch
 ):
-    monkeypatch.setattr("t5x_tasks.prepare.worker.HELD_ROWS", 1)  # so that each phrasing reads the rows anew
+    monkeypatch.setattr("t5x_tasks.prepare.worker.HELD_ROWS", 1)  # so that each template reads the rows anew
     card = make_card(rows=rows("old"))
     train = card.parent / "train.jsonl"
     data = settings(card, tmp_path)

@@ -89,7 +89,7 @@ def test_check_of_a_folder_names_the_cards_in_it(make_card, tmp_path):
             main(["check", str(folder)])
 
 
-def test_preview_prints_rows_in_one_phrasing_after_the_other(capsys, make_card, tiny_rows):
+def test_preview_prints_rows_in_one_variant_after_the_other(capsys, make_card, tiny_rows):
     out = run(capsys, "preview", "tiny", "-n", 2, "--cards", make_card())
     assert "=== tiny.t00, train, id a" in out
     assert "=== tiny.t01, train, id b" in out

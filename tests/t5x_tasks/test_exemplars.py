@@ -18,7 +18,7 @@ ASKED = ROWS[::3]  # of the test split, too: ten of thirty
 
 @pytest.fixture
 def leaking(make_card):
-    """A card in two-shot phrasings whose training rows hold all questions of its test split."""
+    """A card in two-shot templates whose training rows hold all questions of its test split."""
     return lambda **changes: make_card(
         rows=ROWS, test_rows=[{**row, "id": f"test-{row['id']}"} for row in ASKED], shots=[0, 2], **changes
     )

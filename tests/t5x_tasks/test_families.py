@@ -10,7 +10,7 @@ import yaml
 from t5x_tasks.card.template import placeholders
 from tests.conftest import REPOSITORY
 
-PACKAGE = REPOSITORY / "t5x_tasks"
+PACKAGE = REPOSITORY / "t5x_tasks" / "library"
 FAMILIES = sorted((PACKAGE / "templates").glob("*.yaml"))
 
 
@@ -18,7 +18,7 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def wording(text: str) -> str:
+def bare_words(text: str) -> str:
     """A template without placeholders, case, punctuation and white space."""
     return " ".join(re.findall(r"\w+", re.sub(r"\{\w+\}", "", text).lower()))
 
@@ -40,7 +40,7 @@ def test_no_two_templates_say_the_same() -> None:
     seen: dict[str, str] = {}
     for path in FAMILIES:
         for template in read(path):
-            name, words = f"{path.stem}.{template['id']}", wording(template["inputs"])
+            name, words = f"{path.stem}.{template['id']}", bare_words(template["inputs"])
             # a template of placeholders alone (text, then question) has no words that could be another's
             assert not words or words not in seen, f"{name} says what {seen[words]} says"
             seen[words] = name

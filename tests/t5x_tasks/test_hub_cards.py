@@ -68,15 +68,15 @@ def test_its_rows_are_read_rendered_prepared_and_scored(card: Card, tmp_path: Pa
     for split in card.splits:
         rows = read_rows(card, split)
         assert len(rows) == 4
-        for phrasing in card.phrasings:
-            assert all(render(card, phrasing, row).targets.strip() for row in rows)
+        for variant in card.variants:
+            assert all(render(card, variant, row).targets.strip() for row in rows)
     data = DataConfig(cards=(str(card.path),), cache=str(tmp_path / "cache"))
     names = [f"{card.name}.heldout"]
     prepared = ensure_prepared(names, "validation", data=data, vocabulary=vocabulary, text=True, progress=False)
     assert all(len(entry.open()) == 4 for entry in prepared)
-    phrasing = card.pool("heldout")[0]
+    variant = card.pool("heldout")[0]
     rows = read_rows(card, "validation")
-    renderings = [render(card, phrasing, row) for row in rows]
+    renderings = [render(card, variant, row) for row in rows]
     scores = compute(card.metrics, [r.targets for r in renderings], [r.references for r in renderings])
     first = next(iter(next(iter(scores.values())).values()))
     assert value(first) == 100

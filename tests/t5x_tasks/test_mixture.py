@@ -167,7 +167,7 @@ def test_a_card_and_a_mixture_cannot_have_one_name(catalog_of):
 
 def test_a_folder_may_hold_cards_mixtures_and_files_of_templates(make_card, tmp_path: Path):
     folder = make_card(name="small").parent
-    (folder / "wordings.yaml").write_text("- {id: w0, inputs: '{dialogue}', targets: '{summary}'}\n")
+    (folder / "templates.yaml").write_text("- {id: w0, inputs: '{dialogue}', targets: '{summary}'}\n")
     (folder / "mix.yaml").write_text("name: mix\nmembers: [small]\n")
     catalog = load_catalog([folder])
     assert "small" in catalog.cards and "mix" in catalog.mixtures

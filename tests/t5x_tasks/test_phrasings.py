@@ -1,4 +1,4 @@
-"""Phrasings: options in several renderings, exemplars, inverted templates, code under its codec."""
+"""Templates: options in several renderings, exemplars, inverted templates, code under its codec."""
 
 import pytest
 
@@ -29,18 +29,18 @@ def rated(make_card):
     return make
 
 
-def phrasing(card, name):
-    return next(p for p in card.phrasings if p.id == name)
+def variant(card, name):
+    return next(p for p in card.variants if p.id == name)
 
 
 def test_a_template_with_options_comes_in_every_style_and_one_without_them_once(rated):
-    assert [p.id for p in rated().phrasings] == ["t00", "t00_lettered", "t00_none", "t01"]
+    assert [p.id for p in rated().variants] == ["t00", "t00_lettered", "t00_none", "t01"]
 
 
 def test_options_are_rendered_dashed_lettered_or_not_at_all(rated):
     card = rated()
     (row, *_) = read_rows(card, "train")
-    shown = [render(card, phrasing(card, name), row).inputs for name in ("t00", "t00_lettered", "t00_none")]
+    shown = [render(card, variant(card, name), row).inputs for name in ("t00", "t00_lettered", "t00_none")]
     assert "- 1\n- 2\n- 3\n- 4\n- 5" in shown[0]
     assert "(A) 1\n(B) 2\n(C) 3" in shown[1]
     assert shown[2].endswith("How many stars?\n\nStars:")
@@ -59,16 +59,16 @@ def test_options_may_stand_in_each_row(make_card):
         )
     )
     (row,) = read_rows(card, "train")
-    assert render(card, card.phrasings[0], row).inputs == "Which?\n(A) this\n(B) that"
+    assert render(card, card.variants[0], row).inputs == "Which?\n(A) this\n(B) that"
 
 
 def test_each_template_comes_with_each_number_of_exemplars(rated):
     card = rated(shots=[0, 2], options=None, templates=[RATING["templates"][1]])
-    assert [p.id for p in card.phrasings] == ["t01", "t01_2shot"]
+    assert [p.id for p in card.variants] == ["t01", "t01_2shot"]
 
 
 def exemplars_of(card, vocabulary, *, split="train", fit=512, shots="t01_2shot"):
-    chosen = Exemplars(card, phrasing(card, shots), read_rows(card, "train"), vocabulary, fit)
+    chosen = Exemplars(card, variant(card, shots), read_rows(card, "train"), vocabulary, fit)
     rows = read_rows(card, split)
     return chosen, rows, chosen.choose(rows)
 
@@ -76,7 +76,7 @@ def exemplars_of(card, vocabulary, *, split="train", fit=512, shots="t01_2shot")
 def test_exemplars_are_solved_rows_of_the_training_split_before_the_question(rated, vocabulary):
     card = rated(shots=[0, 2])
     _, rows, drawn = exemplars_of(card, vocabulary)
-    inputs = render(card, phrasing(card, "t01_2shot"), rows[0], drawn[0]).inputs
+    inputs = render(card, variant(card, "t01_2shot"), rows[0], drawn[0]).inputs
     first, second = drawn[0]
     assert inputs == (
         f"Rate from 1 to 5: {first.fields['text']}\n{first.fields['stars']}\n\n"
@@ -110,7 +110,7 @@ def test_exemplars_differ_from_row_to_row_and_not_from_run_to_run(rated, vocabul
 
 def test_exemplars_are_cut_as_a_whole_to_what_fits_and_counted(rated, vocabulary):
     card = rated(shots=[2])
-    template = phrasing(card, "t01_2shot")
+    template = variant(card, "t01_2shot")
     own = len(vocabulary.encode_batch([render(card, template, read_rows(card, "train")[0]).inputs])[0])
     chosen, rows, drawn = exemplars_of(card, vocabulary, fit=2 * own + 8)
     assert {len(before) for before in drawn} == {1}
@@ -131,7 +131,7 @@ def test_a_card_with_a_codec_trains_on_the_code_and_is_scored_on_the_plain_text(
         )
     )
     (row,) = read_rows(card, "train")
-    rendering = render(card, card.phrasings[0], row)
+    rendering = render(card, card.variants[0], row)
     assert not set("{}\n\t") & set(rendering.targets)
     assert rendering.references == [rows[0]["cs"]]
-    assert as_answer(card, card.phrasings[0], rendering.targets) == rows[0]["cs"]
+    assert as_answer(card, card.variants[0], rendering.targets) == rows[0]["cs"]

@@ -60,10 +60,10 @@ def test_the_texts_are_those_of_the_paper_and_the_tasks_cards_like_others(tmp_pa
         "ppt_single": r"Food \d\. <extra_id_0>\.",
     }
     for name, pattern in patterns.items():
-        ((card, phrasing),) = catalog.resolve(name)
+        ((card, variant),) = catalog.resolve(name)
         for split in ("train", "validation"):
             for row in read_rows(card, split):
-                rendering = render(card, phrasing, row)
+                rendering = render(card, variant, row)
                 assert re.fullmatch(pattern, rendering.inputs)
                 assert re.fullmatch(r"<extra_id_0> \w+ <extra_id_1>", rendering.targets)
     assert ppt.sentences(text[0]["body"]) == [

@@ -27,7 +27,7 @@ def decoded(prepared, vocabulary):
 
 def test_a_mixture_is_one_split_for_each_training_template(data, vocabulary):
     prepared = ensure_prepared("tiny", "train", data=data, vocabulary=vocabulary)
-    assert [(p.task, p.dataset, p.phrasing, p.split) for p in prepared] == [
+    assert [(p.task, p.dataset, p.variant, p.split) for p in prepared] == [
         ("tiny.t00", "tiny", "t00", "train"),
         ("tiny.t01", "tiny", "t01", "train"),
     ]
@@ -169,8 +169,8 @@ def test_a_broken_row_leaves_nothing_behind(make_card, tmp_path, vocabulary, tin
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_dir() and p.parent.name == "tiny.t00"] == []
 
 
-def test_held_out_phrasings_and_data_sets_are_refused_for_training(data, make_card, vocabulary):
-    with pytest.raises(UserError, match=r"tiny\.heldout: a held-out phrasing is evaluated, never trained on"):
+def test_held_out_variants_and_data_sets_are_refused_for_training(data, make_card, vocabulary):
+    with pytest.raises(UserError, match=r"tiny\.heldout: a held-out template is evaluated, never trained on"):
         ensure_prepared("tiny.heldout", "train", data=data, vocabulary=vocabulary)
     assert ensure_prepared("tiny.heldout", "test", data=data, vocabulary=vocabulary, text=True)
     make_card(heldout=True)
@@ -217,7 +217,7 @@ def test_dialogsum_has_the_measured_lengths(shared_data, tmp_path):
 
 def render_prompt():
     card = load_catalog().cards["dialogsum"]
-    return render(card, card.phrasings[0], Row("x", {"dialogue": "", "summary": ""})).inputs
+    return render(card, card.variants[0], Row("x", {"dialogue": "", "summary": ""})).inputs
 
 
 def test_runs_on_different_data_never_share_a_folder(make_card, tmp_path, vocabulary, tiny_rows, write_jsonl):
@@ -337,7 +337,7 @@ def test_a_split_that_some_data_sets_lack_is_optional(make_card, tmp_path, vocab
         ensure_prepared("mix", "test", data=data, vocabulary=vocabulary)
 
 
-def test_a_split_too_large_to_hold_is_read_anew_for_each_phrasing_and_gives_the_same(
+def test_a_split_too_large_to_hold_is_read_anew_for_each_variant_and_gives_the_same(
     make_card, tmp_path, vocabulary, monkeypatch
 ):
     rows = [{"id": f"r{i}", "dialogue": f"Ann: {i}", "summary": f"It is {i}."} for i in range(40)]

@@ -45,10 +45,10 @@ def test_seqio_and_prepare_give_the_same_tokens(name, shared_data, tmp_path, voc
     t5x_tasks.install(root=root, vocabulary=vocabulary_path)
     data = DataConfig(root=root, cache=str(tmp_path))
     card = load_catalog().cards[name]
-    tasks = [card.task_name(phrasing) for phrasing in card.phrasings]
+    tasks = [card.task_name(variant) for variant in card.variants]
     for prepared in ensure_prepared(tasks, "test", data=data, vocabulary=vocabulary, text=True, progress=False):
         split = prepared.open()
-        count = len(split) if prepared.phrasing == "t00" else 24
+        count = len(split) if prepared.variant == "t00" else 24
         theirs = [example for example, _ in zip(examples_iterator(prepared.task), range(count), strict=False)]
         assert_same(theirs, split.tokens(range(count)))
         for index, seen in enumerate(theirs):

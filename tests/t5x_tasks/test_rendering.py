@@ -9,7 +9,7 @@ from t5x_tasks.sources import Row
 def test_a_value_with_braces_is_not_filled_again(make_card):
     card = load_card(make_card())
     row = Row("c", {"dialogue": "Eve: {summary} and {{dialogue}}", "summary": "{dialogue}"})
-    rendering = render(card, card.phrasings[0], row)
+    rendering = render(card, card.variants[0], row)
     assert rendering.inputs == "Summarize.\n\nEve: {summary} and {{dialogue}}\n\nSummary:"
     assert rendering.targets == "{dialogue}"
 
@@ -28,7 +28,7 @@ def test_lone_braces_are_refused(template):
 def test_all_references_are_rendered_and_the_first_is_the_target(make_card):
     templates = [{"id": "t00", "inputs": "{dialogue}", "targets": "Summary: {summary}"}]
     card = load_card(make_card(references="summaries", templates=templates))
-    rendering = render(card, card.phrasings[0], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
+    rendering = render(card, card.variants[0], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
     assert rendering.targets == "Summary: one"
     assert rendering.references == ["Summary: one", "Summary: two"]
 
@@ -39,7 +39,7 @@ def test_an_inverted_template_asks_from_the_first_reference(make_card):
         {"id": "back", "inputs": "Write the dialogue: {summary}", "targets": "{dialogue}"},
     ]
     card = load_card(make_card(references="summaries", templates=templates, inverted=["back"]))
-    rendering = render(card, card.phrasings[1], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
+    rendering = render(card, card.variants[1], Row("a", {"dialogue": "x", "summary": "one"}, ("one", "two")))
     assert (rendering.inputs, rendering.references) == ("Write the dialogue: one", ["x"])
 
 

@@ -50,21 +50,21 @@ def small_root(tmp_path_factory, shared_data) -> Path:
 
 
 def kinds(card):
-    """One phrasing for each way in which phrasings differ: direction, answers, options, exemplars, held out or not."""
-    return list({(p.inverted, p.targets, p.style, p.shots, p.split): p for p in card.phrasings}.values())
+    """One template for each way in which templates differ: direction, answers, options, exemplars, held out or not."""
+    return list({(p.inverted, p.targets, p.style, p.shots, p.split): p for p in card.variants}.values())
 
 
 @pytest.mark.needs_shared
 @pytest.mark.parametrize("name", LOCAL)
-def test_every_kind_of_phrasing_is_the_same_for_seqio_and_prepare(name, small_root, shared_data, tmp_path):
+def test_every_kind_of_variant_is_the_same_for_seqio_and_prepare(name, small_root, shared_data, tmp_path):
     vocabulary = Vocabulary.load(shared_data / "t5_vocab")
     t5x_tasks.install(root=small_root, vocabulary=shared_data / "t5_vocab")
     card = load_catalog().cards[name]
     data = DataConfig(root=str(small_root), cache=str(tmp_path))
     split, text = ("test", True) if "test" in card.splits else ("train", False)
-    for phrasing in kinds(card):
-        task = card.task_name(phrasing)
-        if phrasing.split == "heldout" and not text:
+    for variant in kinds(card):
+        task = card.task_name(variant)
+        if variant.split == "heldout" and not text:
             continue  # never training data
         (prepared,) = ensure_prepared(task, split, data=data, vocabulary=vocabulary, text=text, progress=False)
         ours = prepared.open()
@@ -93,8 +93,8 @@ def test_a_mixture_of_mixtures_has_the_catalogs_rates_and_gives_examples(small_r
     mixture = seqio.get_mixture_or_task("multitask")
     tasks = {task.name: task for task in mixture.tasks}
     rates = dict.fromkeys(expected, 0.0)
-    for card, phrasing in catalog.resolve("multitask"):
-        rates[dataset_name(card, phrasing)] += mixture.get_rate(tasks[card.task_name(phrasing)])
+    for card, variant in catalog.resolve("multitask"):
+        rates[dataset_name(card, variant)] += mixture.get_rate(tasks[card.task_name(variant)])
     assert rates == pytest.approx(expected)
     assert len(set(expected.values())) > 1
     fewer = seqio.get_mixture_or_task("dialogue_writing")  # opening 121 tasks in TensorFlow takes half a minute

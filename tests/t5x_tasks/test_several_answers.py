@@ -41,9 +41,9 @@ def references(row):
 def test_the_first_text_of_a_list_is_the_target_and_all_are_references(card):
     loaded = load_card(card)
     for row, read in zip(ROWS, read_rows(loaded, "train"), strict=True):
-        rendering = render(loaded, loaded.phrasings[0], read)
+        rendering = render(loaded, loaded.variants[0], read)
         assert (rendering.targets, rendering.references) == (references(row)[0], references(row))
-        backwards = render(loaded, loaded.phrasings[1], read)
+        backwards = render(loaded, loaded.variants[1], read)
         assert (backwards.inputs, backwards.references) == (f"Who says: {references(row)[0]}", [row["dialogue"]])
 
 

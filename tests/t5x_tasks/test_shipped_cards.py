@@ -44,21 +44,21 @@ def test_a_card_has_as_many_rows_as_its_data_are_documented_to_have(name, shared
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_a_card_prepares_every_kind_of_phrasing(name, shared_data, tmp_path):
+def test_a_card_prepares_every_kind_of_variant(name, shared_data, tmp_path):
     card = CATALOG.cards[name]
-    kinds = {(p.inverted, p.style, p.shots): card.task_name(p) for p in card.phrasings if p.split == "train"}
+    kinds = {(p.inverted, p.style, p.shots): card.task_name(p) for p in card.variants if p.split == "train"}
     vocabulary = Vocabulary.load(shared_data / "t5_vocab")
     data = DataConfig(root=str(shared_data), cache=str(tmp_path))
     prepared = ensure_prepared(list(kinds.values()), "train", data=data, vocabulary=vocabulary, progress=False)
     splits = [entry.open() for entry in prepared]
-    assert len({len(split) for split in splits}) == 1  # the same rows, whatever the phrasing
+    assert len({len(split) for split in splits}) == 1  # the same rows, whatever the template
     skipped = sum(entry["rows"] for entry in splits[0].manifest["counts"]["skipped"].values())
     assert len(splits[0]) + skipped == len(read_rows(card, "train", shared_data))
     assert skipped == (name == "samsum")  # its empty dialogue
     if any(spec.codec for spec in card.fields.values()):
         assert all(split.manifest["counts"]["unknown_tokens"] == {"inputs": 0, "targets": 0} for split in splits)
     for entry, split in zip(prepared, splits, strict=True):
-        if entry.phrasing.endswith("shot"):
+        if entry.variant.endswith("shot"):
             exemplars = split.manifest["counts"]["exemplars"]
             assert 0.3 * exemplars["asked"] < exemplars["kept"] <= exemplars["asked"] == 2 * len(split)
             assert np.mean(split.lengths[:, 0] <= 512) > 0.97
@@ -69,10 +69,10 @@ def test_a_perfect_answer_is_perfect_and_that_of_another_row_is_not(name, shared
     card = CATALOG.cards[name]
     split = "test" if "test" in card.splits else "train"
     rows = read_rows(card, split, shared_data)[:300]
-    phrasing = card.pool()[0]
-    renderings = [render(card, phrasing, row) for row in rows]
+    variant = card.pool()[0]
+    renderings = [render(card, variant, row) for row in rows]
     references = [rendering.references for rendering in renderings]
-    perfect = [as_answer(card, phrasing, rendering.targets) for rendering in renderings]
+    perfect = [as_answer(card, variant, rendering.targets) for rendering in renderings]
     others = [*perfect[1:], perfect[0]]
     right, wrong = (compute(card.metrics, said, references) for said in (perfect, others))
     for metric, scores in right.items():

@@ -20,7 +20,7 @@ FITS, BATCH, STEPS = (160, 64), 8, 100
 
 @pytest.fixture
 def mixture_of(make_card, tmp_path):
-    """Returns a function: members -> catalog with their mixture `mix` of a card that has two-shot phrasings."""
+    """Returns a function: members -> catalog with their mixture `mix` of a card that has two-shot templates."""
     rows = [
         {"id": f"r{n}", "dialogue": f"Ann: {'Number, please. ' * (n % 4)}{n}", "summary": f"Ann wants {n}."}
         for n in range(400)

@@ -161,7 +161,7 @@ def test_what_gives_the_same_tokens_resumes(project: Project, capsys, monkeypatc
     turned = [json.dumps(dict(reversed(row.items()))) for row in rows]
     (project.folder / "train.jsonl").write_text("\n".join(turned) + "\n")
     monkeypatch.setattr("t5x_tasks.prepare.recipe._code_digest", lambda: "of a newer version")
-    assert "prepared notes train: 2 phrasings x 48 examples" in resumed(project, capsys)
+    assert "prepared notes train: 2 templates x 48 examples" in resumed(project, capsys)
     assert len(list((project.folder / "cache" / "notes.t00").glob("train-*"))) == 2
 
 
@@ -333,7 +333,7 @@ def test_all_that_a_source_says_is_described(make_card, tmp_path: Path, vocabula
     """A new field of `Source` decides what is drawn, so train/data/description.py must name it."""
     config = DataConfig(cards=(str(make_card()),), cache=str(tmp_path / "cache"))
     prepared = ensure_prepared("tiny", "train", data=config, vocabulary=vocabulary)
-    templates = [(task.phrasing, task.open()) for task in prepared]
+    templates = [(task.variant, task.open()) for task in prepared]
     stream: dict[str, Any] = {"row_lengths": (32, 16), "batch_size": 4, "seed": 0, "pack": True}
     plain = describe([Source("tiny", templates)], **stream)
     assert {field.name for field in dataclasses.fields(Source)} == plain["sources"][0].keys()

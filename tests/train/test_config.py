@@ -177,7 +177,7 @@ def test_a_mistake_in_the_method_is_named(method, message, write):
             "data.mixture=suport_chats",
             "data.mixture: suport_chats: unknown task or mixture, did you mean support_chats",
         ),
-        ("eval.tasks=[support_chats.helout]", "has no phrasing helout, did you mean support_chats.heldout"),
+        ("eval.tasks=[support_chats.helout]", "has no template helout, did you mean support_chats.heldout"),
         (
             "eval.tasks=[support_chats, suport_chats.*]",
             r"eval.tasks: suport_chats.\*: no data set suport_chats, did you mean",
@@ -190,7 +190,7 @@ def test_names_of_tasks_that_nobody_knows_are_refused_before_anything_is_done(ov
         main([str(REPOSITORY / "configs" / "quickstart.yaml"), "--dry-run", override])
 
 
-def test_names_of_tasks_may_stand_for_phrasings_or_be_those_of_modules(tmp_path, capsys):
+def test_names_of_tasks_may_stand_for_variants_or_be_those_of_modules(tmp_path, capsys):
     quickstart = str(REPOSITORY / "configs" / "quickstart.yaml")
     assert main([quickstart, "--dry-run", "eval.tasks=[support_chats.*, support_chats.heldout, multitask]"]) == 0
     (tmp_path / "mine.py").touch()

@@ -203,11 +203,11 @@ def _names_validation(catalog: Catalog, mixture: str) -> bool:
 def sources(
     prepared: Sequence[Prepared], catalog: Catalog, mixture: str, *, rate_cap: int | None = None
 ) -> list[Source]:
-    """Groups prepared tasks by data set, for the phrasings of one hold the same examples, at the mixture's rates and weights."""
+    """Groups prepared tasks by data set, for the templates of one hold the same examples, at the mixture's rates and weights."""
     by_dataset: dict[str, list[tuple[str, CachedSplit]]] = {}
     for task in prepared:
-        by_dataset.setdefault(task.dataset, []).append((task.phrasing, task.open()))
-    sizes = {dataset: len(phrasings[0][1]) for dataset, phrasings in by_dataset.items()}
+        by_dataset.setdefault(task.dataset, []).append((task.variant, task.open()))
+    sizes = {dataset: len(variants[0][1]) for dataset, variants in by_dataset.items()}
     rates = {task.dataset: task.rate for task in prepared if task.rate is not None}
     if rates:  # plain SeqIO tasks of the user's
         examples = _by_rates(sizes, rates, rate_cap)
@@ -218,16 +218,16 @@ def sources(
         return sizes.get(dataset, 0)
 
     examples = catalog.examples_per_epoch(mixture, size, rate_cap=rate_cap)
-    shares = catalog.phrasing_shares(mixture, size, rate_cap=rate_cap)
+    shares = catalog.variant_shares(mixture, size, rate_cap=rate_cap)
     return [
-        Source(dataset, phrasings, examples[dataset], weights=_weights(shares[dataset], phrasings))
-        for dataset, phrasings in by_dataset.items()
+        Source(dataset, variants, examples[dataset], weights=_weights(shares[dataset], variants))
+        for dataset, variants in by_dataset.items()
     ]
 
 
-def _weights(shares: Mapping[str, float], phrasings: Sequence[tuple[str, CachedSplit]]) -> tuple[float, ...] | None:
-    """The share of each phrasing; None where all are equal: then any change of the arithmetic changes no choice."""
-    return tuple(shares[phrasing] for phrasing, _ in phrasings) if len(set(shares.values())) > 1 else None
+def _weights(shares: Mapping[str, float], variants: Sequence[tuple[str, CachedSplit]]) -> tuple[float, ...] | None:
+    """The share of each template; None where all are equal: then any change of the arithmetic changes no choice."""
+    return tuple(shares[variant] for variant, _ in variants) if len(set(shares.values())) > 1 else None
 
 
 def _with_prompts(sources: list[Source], method: Method) -> list[Source]:
@@ -241,7 +241,7 @@ def _by_rates(sizes: dict[str, int], rates: dict[str, float], rate_cap: int | No
 
 
 def _say_truncated(found: Sequence[Source], lengths: Lengths, *, auto: bool) -> None:
-    """Says how much of the data is longer than a row, over all phrasings; prompts count."""
+    """Says how much of the data is longer than a row, over all templates; prompts count."""
     sizes = [split.lengths + np.array([len(source.prompt), 0]) for source in found for _, split in source.templates]
     total = sum(len(s) for s in sizes)
     inputs = sum(int((s[:, 0] > lengths.inputs).sum()) for s in sizes)

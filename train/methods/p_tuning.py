@@ -53,7 +53,7 @@ class PTuning(Method):
         if self.in_templates is not None or not catalog.knows(data.mixture):
             return self
         pairs = catalog.resolve(data.mixture)
-        found = max(count_pseudo_tokens(phrasing.inputs) for _, phrasing in pairs)
+        found = max(count_pseudo_tokens(variant.inputs) for _, variant in pairs)
         return self.model_copy(update={"length": found, "in_templates": vocabulary.size - 1}) if found else self
 
     def extend(self, model: T5, rngs: nnx.Rngs) -> None:

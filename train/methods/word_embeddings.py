@@ -38,7 +38,7 @@ class WordEmbeddings(Method):
         if self.tokens != "templates":
             return self
         pairs = load_catalog(data.cards).resolve(data.mixture)
-        words = {text for _, phrasing in pairs for text, is_field in parse(phrasing.inputs) if not is_field}
+        words = {text for _, variant in pairs for text, is_field in parse(variant.inputs) if not is_field}
         tokens = {int(token) for ids in vocabulary.encode_batch(sorted(words)) for token in ids}
         return self.model_copy(update={"tokens": tuple(sorted(tokens - {vocabulary.unk_id}))})
 
