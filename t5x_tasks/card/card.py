@@ -1,4 +1,4 @@
-"""Cards: one YAML file says everything about a data set. See docs in `Card`; card_file.py loads them."""
+"""Cards: one YAML file says everything about a data set. See docs in `Card`; load.py loads them."""
 
 import re
 from collections.abc import Callable
@@ -182,7 +182,7 @@ class Card(Section):
         description="leave rows out of training, and of the exemplars, whose inputs are in another split too",
     )
     heldout: bool = Field(default=False, description="the data set may be evaluated and is never trained on")
-    path: Path = Field(default=Path(), exclude=True)  # of the card's own file; set by card_file.py
+    path: Path = Field(default=Path(), exclude=True)  # of the card's own file; set by load.py
 
     @model_validator(mode="after")
     def _is_coherent(self) -> "Card":

@@ -1,7 +1,7 @@
 """Prepare: from cards to the token cache, once; natively, without SeqIO and TensorFlow, on all cores.
 
 Rows are read once a data set and split, rendered in each template and tokenised by SentencePiece in batches. All
-templates of a data set hold the same rows in the same order: index i is the same example in each. See prepare_split.py
+templates of a data set hold the same rows in the same order: index i is the same example in each. See worker.py
 for the work itself; here is decided what is missing, and it is dealt out to processes.
 """
 
@@ -61,7 +61,7 @@ def ensure_prepared(
 
     Args:
       names: tasks (`dialogsum.t00`) or mixtures (`dialogsum`, `dialogsum.heldout`, `multitask`), or plain SeqIO ones of
-        the user's (see modules.py).
+        the user's (see user_tasks.py).
       data: cards, root, modules and cache folder.
       catalog: of these cards, where the caller has loaded it.
       optional: leave out the data sets of a mixture that have no such split (many have no validation split), if any has.

@@ -4,7 +4,7 @@
       modules: [my_tasks.py]        # relative to the working directory; or importable: my_package.tasks
       mixture: my_mixture
 
-They are prepared through SeqIO itself, with their own preprocessors, in a process of its own (prepare_seqio.py): whoever
+They are prepared through SeqIO itself, with their own preprocessors, in a process of its own (user_worker.py): whoever
 trains or evaluates imports no TensorFlow. What is prepared is found again without that process.
 
 SeqIO does not tell what data are behind a task. So what was prepared is used for as long as the modules' files (not what

@@ -1,4 +1,4 @@
-"""Prepares plain SeqIO tasks: `python -m t5x_tasks.prepare.user_worker` takes a `SeqioJob` as JSON from stdin; see modules.py.
+"""Prepares plain SeqIO tasks: `python -m t5x_tasks.prepare.user_worker` takes a `SeqioJob` as JSON (user_tasks.py).
 
 The only other file beside registry.py that imports SeqIO, and only when it runs. What it has to say goes to stdout; whatever the
 user's modules and TensorFlow print goes to stderr.

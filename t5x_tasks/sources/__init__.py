@@ -1,7 +1,7 @@
 """Sources: the rows of a data set, from a mirror folder, from files beside the card, from a library or from a function.
 
 All go through the same checks and give the same `Row`s, so that what was tried offline holds online. What a card may say
-under `source:` is in card_source.py.
+under `source:` is in card/source.py.
 
     locate.py      where the rows of a split are, how many, and what tells one version of them from another
     named.py       which source reads a file, by its name
