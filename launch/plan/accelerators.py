@@ -1,4 +1,4 @@
-"""Accelerators that a plan knows, from their makers' data sheets, and how people name a number of them."""
+"""How people name accelerators, and a number of them: `8xh100`, `v5e-64`, `2xv5e-256`. Their figures: train/hardware.py."""
 
 import math
 import os
@@ -6,54 +6,7 @@ import re
 from dataclasses import dataclass
 
 from t5x_tasks.common.errors import UserError, suggest
-
-
-@dataclass(frozen=True)
-class Accelerator:
-    """One device.
-
-    Attributes:
-      kind: its name in train/model/flops.py PEAK_FLOPS, the dense bfloat16 peak.
-      memory: bytes (decimal gigabytes of the data sheet).
-      bandwidth: of its memory, bytes/s; None: unknown.
-      link: bytes/s that it sends to the others of its node or slice, in one direction; None: unknown.
-      per_node: devices that `link` joins at most; None: a TPU slice of any size.
-      node_link: bytes/s that it sends between nodes, or slices, in one direction; None: unknown.
-      source: of these figures.
-    """
-
-    kind: str
-    memory: float
-    bandwidth: float | None
-    link: float | None
-    per_node: int | None
-    node_link: float | None
-    source: str
-
-
-_INFINIBAND = 50e9  # 400 Gbit/s a GPU, as in NVIDIA's DGX H100 and H200; DGX A100 has half
-
-
-_NVIDIA, _CLOUD = "NVIDIA data sheet, SXM", "cloud.google.com/tpu/docs"
-
-
-GPUS = {
-    "a100": Accelerator("NVIDIA A100", 80e9, 2.039e12, 300e9, 8, _INFINIBAND / 2, f"{_NVIDIA}, 80 GB"),
-    "h100": Accelerator("NVIDIA H100", 80e9, 3.35e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 80 GB"),
-    "h200": Accelerator("NVIDIA H200", 141e9, 4.8e12, 450e9, 8, _INFINIBAND, f"{_NVIDIA}, 141 GB"),
-}
-
-
-# Google gives the bandwidth between chips in both directions together. That of the data-centre network, which joins slices, it
-# gives for a Pod of 256 chips (v5e 6.4, v6e 25.6 Tbit/s: what their hosts' network cards add up to, so in one direction) or for
-# a chip (v5p, 50 Gbit/s), and for v4 not at all.
-TPUS = {
-    "v4": Accelerator("TPU v4", 32e9, 1.228e12, 2400e9 / 8 / 2, None, None, f"{_CLOUD}/v4"),
-    "v5e": Accelerator("TPU v5e", 16e9, 0.819e12, 1600e9 / 8 / 2, None, 6.4e12 / 8 / 256, f"{_CLOUD}/v5e"),
-    "v5p": Accelerator("TPU v5p", 95e9, 2.765e12, 4800e9 / 8 / 2, None, 50e9 / 8, f"{_CLOUD}/v5p"),
-    "v6e": Accelerator("TPU v6", 32e9, 1.64e12, 3584e9 / 8 / 2, None, 25.6e12 / 8 / 256, f"{_CLOUD}/v6e"),
-}
-
+from train.hardware import GPUS, TPUS, Accelerator
 
 CORES_A_CHIP = {"v4": 2, "v5p": 2}  # their names count TensorCores: v5p-16 has eight chips, which JAX calls devices
 
@@ -240,5 +193,5 @@ def parse_devices(text: str) -> Devices:
         raise UserError(f"--devices: {text}: there must be 1 or more, as in 1x{name}, 8x{name}")
     if name == "cpu":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / count
-        return Devices(text, count, Accelerator("cpu", memory, None, None, None, None, "this machine"))
+        return Devices(text, count, Accelerator("cpu", None, memory, None, None, None, None, "this machine"))
     return Devices(text, count, GPUS[name], _nodes(count, GPUS[name]))

@@ -24,8 +24,8 @@ from t5x_tasks.common.errors import UserError
 from t5x_tasks.prepare.data_config import Lengths
 from train.anchor import anchor_shapes
 from train.config import Config, MeshConfig
+from train.hardware import PEAK_FLOPS
 from train.model.axes import spec
-from train.model.flops import PEAK_FLOPS
 from train.model_spec import open_model, t5_config
 from train.optimizer import make_optimizer, make_schedule, widened
 from train.parallel.mesh import check_cut, check_model_fits, make_mesh

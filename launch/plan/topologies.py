@@ -11,19 +11,18 @@ import jax
 from jax.experimental import topologies
 
 from t5x_tasks.common.errors import UserError
+from train.hardware import GPUS, Accelerator
 from train.model.attention import Path
 
 
 class _Gpu(NamedTuple):
-    """The figures that XLA's compiler asks of a GPU. From NVIDIA's white papers on A100 and H100, data sheets, CUDA's guide."""
+    """Figures of a GPU for XLA's compiler, beside train/hardware.py. From NVIDIA's white papers, data sheets and CUDA's guide."""
 
     name: str
     capability: str
     multiprocessors: int
     float32_units: int  # of a multiprocessor; where it is not told, no fusion seems worth while
     clock_ghz: float
-    memory: int  # bytes
-    bandwidth: int  # bytes/s
     l2: int
     shared_memory: int  # bytes of a multiprocessor
     shared_memory_of_block: int  # bytes at most
@@ -36,20 +35,9 @@ _HOPPER_SHARED = (228 * 2**10, 227 * 2**10)
 
 
 _GPUS = {
-    "a100": _Gpu(
-        "NVIDIA A100-SXM4-80GB",
-        "major: 8",
-        108,
-        64,
-        1.41,
-        80 * 2**30,
-        2_039 * 10**9,
-        40 * 2**20,
-        164 * 2**10,
-        163 * 2**10,
-    ),
-    "h100": _Gpu("NVIDIA H100 80GB HBM3", *_HOPPER, 80 * 2**30, 3_350 * 10**9, 50 * 2**20, *_HOPPER_SHARED),
-    "h200": _Gpu("NVIDIA H200", *_HOPPER, 141 * 10**9, 4_800 * 10**9, 60 * 2**20, *_HOPPER_SHARED),
+    "a100": _Gpu("NVIDIA A100-SXM4-80GB", "major: 8", 108, 64, 1.41, 40 * 2**20, 164 * 2**10, 163 * 2**10),
+    "h100": _Gpu("NVIDIA H100 80GB HBM3", *_HOPPER, 50 * 2**20, *_HOPPER_SHARED),
+    "h200": _Gpu("NVIDIA H200", *_HOPPER, 60 * 2**20, *_HOPPER_SHARED),
 }
 
 
@@ -102,19 +90,20 @@ def _gpu_devices(name: str, count: int) -> list[Any]:
     nodes, rest = divmod(count, _GPUS_A_NODE)
     shape = f"1x1x{count}" if rest or nodes == 1 else f"1x{nodes}x{_GPUS_A_NODE}"
     described = topologies.get_topology_desc(
-        platform="cuda", topology_name=name, target_config=_described(_GPUS[name]), topology=shape
+        platform="cuda", topology_name=name, target_config=_described(_GPUS[name], GPUS[name]), topology=shape
     )
     return list(described.devices)
 
 
-def _described(gpu: _Gpu) -> str:
+def _described(gpu: _Gpu, known: Accelerator) -> str:
     """A GPU as XLA's `GpuTargetConfigProto` in text."""
     return f"""
         gpu_device_info {{
           name: "{gpu.name}" device_vendor: "NVIDIA Corporation"
           cuda_compute_capability {{ {gpu.capability} }}
           core_count: {gpu.multiprocessors} fpus_per_core: {gpu.float32_units} clock_rate_ghz: {gpu.clock_ghz}
-          device_memory_size: {gpu.memory} memory_bandwidth: {gpu.bandwidth} l2_cache_size: {gpu.l2} ecc_enabled: true
+          device_memory_size: {round(known.memory)} memory_bandwidth: {round(known.bandwidth or 0)}
+          l2_cache_size: {gpu.l2} ecc_enabled: true
           shared_memory_per_block: 49152 shared_memory_per_block_optin: {gpu.shared_memory_of_block}
           shared_memory_per_core: {gpu.shared_memory}
           threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048

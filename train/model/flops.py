@@ -11,22 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from train.hardware import PEAK_FLOPS
 from train.model.t5 import T5Config
-
-# Dense bfloat16 peak a device, FLOP/s, from the makers' data sheets (without sparsity). Longer names first.
-PEAK_FLOPS = {
-    "NVIDIA H200": 989e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100 NVL": 835e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA A100": 312e12,
-    "TPU v6": 918e12,  # "TPU v6 lite", Trillium
-    "TPU v5p": 459e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5": 459e12,
-    "TPU v4": 275e12,
-}
 
 
 @dataclasses.dataclass(frozen=True)
