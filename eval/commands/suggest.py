@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     ]
     print_suggestions(
         options.card,
-        ("rank", *metric, "log-likelihood", "from", "what was changed", "wording"),
+        ("rank", *metric, "log-likelihood", "from", "made", "template"),
         lines,
         [(entry.proposal.inputs, entry.proposal.targets) for entry in best],
         {template.id for template in card.templates},

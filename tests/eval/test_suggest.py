@@ -146,3 +146,18 @@ def test_weights_without_a_vocabulary_ask_for_one(make_card, weights):
     (weights / "spiece.model").unlink()
     with pytest.raises(UserError, match="name the model's vocabulary with --vocabulary"):
         suggest.main([str(make_card()), "--weights", str(weights)])
+
+
+def test_cards_that_cannot_be_given_templates_are_refused_in_one_line(tmp_path, write_jsonl):
+    write_jsonl(tmp_path / "flan.jsonl", [{"inputs": "a", "targets": "b"}])
+    card = {
+        "name": "theirs",
+        "source": {"type": "templated", "layout": "flan", "train": "flan.jsonl"},
+        "fields": {"inputs": "inputs", "targets": "targets"},
+        "templates": [{"id": "t00", "inputs": "{inputs}", "targets": "{targets}"}],
+    }
+    path = tmp_path / "theirs.yaml"
+    path.write_text(yaml.safe_dump(card))
+    for name, expected in ((str(path), "worded by others"), ("samsun", "neither a file nor a shipped data set")):
+        with pytest.raises(UserError, match=expected):
+            suggest.main([name, "--weights", "unused"])
