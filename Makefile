@@ -8,12 +8,13 @@ PY := $(VENV)/bin/python
 # Some images forbid Python to keep what it compiled. TensorFlow's modules alone would then take 13 s more at each start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install quickstart forgetting test lint docs lock bench
+.PHONY: help install quickstart forgetting test test-fast lint docs lock bench
 
 help:
 	@echo "make install      set up $(VENV) from the lock file (EXTRA=cuda or EXTRA=tpu for accelerators)"
 	@echo "make quickstart   train, evaluate before and after, show what came out"
-	@echo "make test         run the tests"
+	@echo "make test         run the tests: about 15 minutes on two cores"
+	@echo "make test-fast    the part that starts no process and compiles nothing large: under three minutes"
 	@echo "make lint         ruff, pyright, and who may import whom"
 	@echo "make docs         write docs/reference, docs/schema and tests/golden anew, from the code"
 	@echo "make forgetting   what each way to fine-tune forgets, and what keeps it: one table, one figure"
@@ -46,6 +47,9 @@ forgetting: install
 # shared, and come in the order of tests/conftest.py.
 test: install
 	$(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-fast: install
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --fast -q $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .

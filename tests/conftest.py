@@ -59,6 +59,47 @@ LONG_FILES = (
 )  # fmt: skip
 
 
+# `make test-fast` leaves out the files that start processes or compile for more than some seconds: test_NAME.py of each folder.
+SLOW_FILES = {
+    "": """
+        imports
+    """,
+    "eval": """
+        chain decode kept_scores likelihood parity_decode predict report report_widths restrictions run score_cli
+        stale_scores suggest told_apart
+    """,
+    "launch": """
+        checkout dry_runs local plan plan_slices tpu_vm
+    """,
+    "t5x_tasks": """
+        cli codec hub_out_of_reach long_rows metrics_all modules new_card prepare registry seqio_tools
+        shipped_cards source_libraries
+    """,
+    "tools": """
+        support_chats
+    """,
+    "train": """
+        another_mesh attention auto_lengths changed_data checkpoints export faults foreign_runs fuzz_weights
+        guard loop parity parity_training processes regularizer remat saving_together sharding step
+        unread_output weights_malformed weights_t5x
+    """,
+    "train/methods": """
+        bases bfloat16 export_adapter keeping methods peft peft_in prefix_tuning prompt_tuning
+    """,
+}  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out SLOW_FILES of tests/conftest.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--fast") or not collection_path.is_relative_to(tests := Path(__file__).parent):
+        return None
+    folder = collection_path.parent.relative_to(tests).as_posix().removeprefix(".")
+    return collection_path.stem.removeprefix("test_") in SLOW_FILES.get(folder, "").split() or None
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more process than cores: some tests wait for processes of their own."""
     return (os.cpu_count() or 1) + 1

@@ -24,7 +24,7 @@ from t5x_tasks.prepare.data_config import DataConfig
 from t5x_tasks.prepare.ensure import ensure_prepared
 from t5x_tasks.common.vocabulary import Vocabulary
 from train.params import resolve_weights
-print(resolve("hf://someone/t5").name)
+print(resolve_weights("hf://someone/t5").name)
 vocabulary = Vocabulary.load("hf://someone/t5")
 data = DataConfig(cards=(sys.argv[1],), cache=sys.argv[2])
 for split in ("train", "test"):

@@ -50,7 +50,7 @@ def test_usual_names_make_a_summarization_card(notes, capsys):
     assert card.source.model_dump()["train"] == ("notes.jsonl",)
     assert "inputs      dialogue <- chat\n  target      summary <- summary\n" in out and "not used    case" in out
     assert "\nok\n" in out  # of `check`
-    assert "python -m t5x_tasks split" in out
+    assert "  split: {validation: 0.1, test: 0.1}\n" in out
     assert f"python -m t5x_tasks preview notes --cards {notes.parent / 'notes.yaml'}" in out
 
 
