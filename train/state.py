@@ -1,6 +1,7 @@
 """The train state, which an update changes and a checkpoint holds; its shapes and shardings, and the first one."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -13,8 +14,12 @@ from train.optimizer import widened
 from train.parallel.mesh import check_cut, optimizer_shardings, replicated
 from train.skip_rule import SkipStatistics, first_statistics
 
+# The order of the leaves, by which XLA lays out an update's memory: with the optimizer's state before the parameters, the update
+# of flan-t5-small in float32 needs 985 MB beside them on a CPU; the other way round, 1,253 MB.
+_LEAVES = ("guard", "opt_state", "params", "rng", "step")
 
-@jax.tree_util.register_dataclass
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=_LEAVES, meta_fields=())
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """Everything that an update changes. As `jax.ShapeDtypeStruct` with shardings: what a checkpoint is restored into.
