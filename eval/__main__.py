@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         "--dry-run", action="store_true", help="print the resolved configuration and the plan, then stop"
     )
     parser.add_argument(
-        "--follow", action="store_true", help="go on with each checkpoint that the run saves, until its last"
+        "--follow", action="store_true", help="score each checkpoint that the run saves, until its last"
     )
     options = parse_arguments(parser, arguments)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Fine-tunes the model that a configuration describes. Started again on the same run directory, it goes on "
-        "where it was cut off.",
+        description="Fine-tunes the model that a configuration describes. Started again on the same run directory, it "
+        "resumes.",
         epilog="Overrides are dotted: train.steps=200 mesh.fsdp=4 data.root=/data. All keys: train/config.py.",
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/quickstart.yaml")
