@@ -197,7 +197,7 @@ def start_or_resume(run: Run) -> Start | None:
 
 
 def _ended(run: Run, step: int, metadata: dict[str, Any]) -> str | None:
-    """How to go on after "is trained to step n already"; None where there are steps to do."""
+    """The words after "is trained to step n already" where a run has no steps left to do; None where it has."""
     if metadata.get("total_steps") == step and (why := run.selection.enough(step)):
         return f": {why}"
     total_steps = run.inputs.total_steps

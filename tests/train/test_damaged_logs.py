@@ -1,4 +1,4 @@
-"""Damage that a crash or a bad disk leaves in a run's small files is dropped, with a line that says so, and the run goes on."""
+"""Damage that a crash or a bad disk leaves in a run's small files is dropped, with a line that says so, and the run resumes."""
 
 import json
 from pathlib import Path
